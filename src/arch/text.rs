@@ -1,0 +1,1 @@
+//! Arch as text: parsing and printing.

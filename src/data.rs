@@ -1,0 +1,186 @@
+//! Images and labels: the data set, its splits, and the batches that training draws from it.
+
+pub mod augment;
+#[cfg(feature = "embed-mnist")]
+mod embedded;
+pub mod idx;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use augment::Augment;
+
+use crate::random::{Purpose, Stream};
+
+/// Width and height of an image in pixels.
+pub const SIDE: usize = 28;
+/// Pixels of an image.
+pub const PIXELS: usize = SIDE * SIDE;
+/// Number of classes: the digits 0 to 9, or what a look-alike data set has in their place.
+pub const CLASSES: usize = 10;
+
+/// One image: grey values row by row, 0 for the background, `[height, width]`.
+pub type Image = [u8; PIXELS];
+
+/// Test digits of MNIST whose given label most human reviewers reject, or could not agree on (cleanlab's label-errors study).
+pub const DOUBTFUL_TEST_LABELS: [u32; 15] =
+    [947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729];
+
+/// Why a data set could not be read. The sentence names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct DataError {
+    /// The file, or the folder, that is wrong.
+    pub path: PathBuf,
+    /// What is wrong with it and what to do.
+    pub problem: String,
+}
+
+/// Labelled images, `[sample, height, width]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Images {
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+}
+
+impl Images {
+    /// From `labels.len()` images of [`PIXELS`] grey values each, and labels below [`CLASSES`].
+    ///
+    /// # Panics
+    /// If the lengths don't fit each other or a label is too large: readers check their input before they call this.
+    pub fn new(pixels: Vec<u8>, labels: Vec<u8>) -> Self {
+        assert_eq!(pixels.len(), labels.len() * PIXELS, "as many images as labels");
+        assert!(labels.iter().all(|&label| usize::from(label) < CLASSES), "labels are classes");
+        Self { pixels, labels }
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The image of sample `index`.
+    pub fn image(&self, index: usize) -> &Image {
+        let (images, _) = self.pixels.as_chunks::<PIXELS>();
+        &images[index]
+    }
+
+    /// The label of sample `index`.
+    pub fn label(&self, index: usize) -> u8 {
+        self.labels[index]
+    }
+
+    /// All labels in order.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+}
+
+/// A training set and a test set of the same kind.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// What the data set is called on the screen: `MNIST`, or the folder it was read from.
+    pub name: String,
+    /// The training images; the validation split is taken from their end.
+    pub train: Arc<Images>,
+    /// The test images.
+    pub test: Arc<Images>,
+}
+
+impl Dataset {
+    /// The data set in `folder`, or the MNIST inside the binary.
+    ///
+    /// # Errors
+    /// If a file is missing or is not a whole IDX file of the right kind.
+    pub fn open(folder: Option<&Path>) -> Result<Self, DataError> {
+        match folder {
+            Some(folder) => idx::read_folder(folder),
+            #[cfg(feature = "embed-mnist")]
+            None => embedded::mnist(),
+            #[cfg(not(feature = "embed-mnist"))]
+            None => Err(DataError {
+                path: "mnist-lab".into(),
+                problem: "this binary was built without the MNIST inside (feature `embed-mnist`): give --data DIR"
+                    .into(),
+            }),
+        }
+    }
+
+    /// Whether this is the MNIST that [`DOUBTFUL_TEST_LABELS`] speaks of.
+    pub fn is_mnist(&self) -> bool {
+        self.name == "MNIST"
+    }
+}
+
+/// Which training samples are trained on and which only measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Samples to train on.
+    pub train: Range<usize>,
+    /// Samples to validate on: the last part of the training set, as Keras takes them.
+    pub validation: Range<usize>,
+}
+
+impl Split {
+    /// Splits `len` samples so that the last `fraction` of them validates: `floor(len · (1 − fraction))` are trained on.
+    pub fn new(len: usize, fraction: f64) -> Self {
+        let trained = ((len as f64 * (1.0 - fraction)).floor() as usize).clamp(1.min(len), len);
+        Self { train: 0..trained, validation: trained..len }
+    }
+}
+
+/// Samples to go through a network together. The pixels are written where they are needed, so that workers can gather and
+/// augment their own part.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    images: Arc<Images>,
+    indices: Vec<u32>,
+    augment: Option<(Augment, u64, u64)>,
+}
+
+impl Batch {
+    /// The samples `indices` of `images` as they are.
+    pub fn new(images: Arc<Images>, indices: Vec<u32>) -> Self {
+        Self { images, indices, augment: None }
+    }
+
+    /// The same samples, augmented; the draw is named by the run's seed, the epoch and the sample's index.
+    #[must_use]
+    pub fn augmented(mut self, augment: Augment, seed: u64, epoch: u64) -> Self {
+        self.augment = (!augment.is_none()).then_some((augment, seed, epoch));
+        self
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The label of the batch's sample `position`.
+    pub fn label(&self, position: usize) -> u8 {
+        self.images.label(self.indices[position] as usize)
+    }
+
+    /// Writes the pixels of the batch's sample `position`, augmented if the batch is.
+    pub fn write(&self, position: usize, out: &mut Image) {
+        let index = self.indices[position];
+        let image = self.images.image(index as usize);
+        match &self.augment {
+            None => out.copy_from_slice(image),
+            Some((augment, seed, epoch)) => {
+                augment.apply(image, &mut Stream::new(*seed, Purpose::Augment, [*epoch, u64::from(index)]), out);
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! mnist-lab: a terminal lab for image classification.
+
+pub mod arch;
+pub mod data;
+pub mod nn;
+pub mod random;

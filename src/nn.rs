@@ -1,0 +1,94 @@
+//! Networks: built from an [`Arch`](crate::arch::Arch) on a device, trained and asked through one object-safe boundary.
+
+pub mod optim;
+pub mod schedule;
+
+use crate::data::{Batch, CLASSES};
+use optim::{OptimizerKind, OptimizerState};
+
+/// What the trainer needs of a network, whatever device it lives on. Not `Send`: built and used on the training thread.
+pub trait Network {
+    /// One step of training on `batch`: forward, loss, backward, update.
+    ///
+    /// # Errors
+    /// If the device fails. A loss that is not finite is no error: the caller looks at it; the weights are then left as
+    /// they were before the step.
+    fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError>;
+
+    /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError>;
+
+    /// A copy of all that training changes.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn state(&self) -> Result<NetworkState, NetworkError>;
+
+    /// Takes over `state`.
+    ///
+    /// # Errors
+    /// If it belongs to another architecture, or the device fails; the network is then as it was.
+    fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError>;
+}
+
+/// The hyperparameters of one training step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// The run's seed and the step's number name the dropout masks.
+    pub seed: u64,
+    /// Steps before this one.
+    pub number: u64,
+    /// After the schedule.
+    pub learning_rate: f64,
+    /// Changing it drops the optimizer's state.
+    pub optimizer: OptimizerKind,
+    /// L2 in the gradient, decoupled for AdamW; weights alone, no biases, no batch norm.
+    pub weight_decay: f64,
+    /// Rate of the dropout layers that have none of their own.
+    pub dropout: f32,
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f32,
+}
+
+/// What came out of a training step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchResult {
+    /// Mean cross-entropy in nats against the smoothed targets, before the update, weight decay left out.
+    pub loss: f32,
+    /// The class with the largest logit of each sample.
+    pub predictions: Vec<u8>,
+}
+
+/// All that training changes in a network, on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkState {
+    /// Weights, biases, and the running statistics of batch norm, in the order of the layers.
+    pub tensors: Vec<NamedTensor>,
+    /// The optimizer's state.
+    pub optimizer: OptimizerState,
+}
+
+/// A tensor with its name, `3.weight` for the weight of layer 3.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Layer index and kind: `weight`, `bias`, `scale`, `shift`, `mean`, `variance`.
+    pub name: String,
+    /// Dimensions; see [`Layer`](crate::arch::Layer) for their order.
+    pub shape: Vec<usize>,
+    /// Values, the last dimension running fastest.
+    pub values: Vec<f32>,
+}
+
+/// What can go wrong in a network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The device failed, by its own words.
+    #[error("the device failed: {0}")]
+    Device(String),
+    /// A state of another architecture.
+    #[error("the saved weights don't fit this architecture: {0}")]
+    Mismatch(String),
+}
