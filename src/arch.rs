@@ -218,7 +218,10 @@ impl Arch {
 
     /// The preset that this is, if it is one.
     pub fn preset(&self) -> Option<&'static str> {
-        PRESETS.iter().find(|preset| preset.text.parse().is_ok_and(|arch: Self| arch == *self)).map(|preset| preset.name)
+        PRESETS
+            .iter()
+            .find(|preset| preset.text.parse().is_ok_and(|arch: Self| arch == *self))
+            .map(|preset| preset.name)
     }
 
     /// Whether the run's `dropout` setting changes anything: a dropout layer has no rate of its own.
