@@ -4,6 +4,7 @@ pub mod augment;
 #[cfg(feature = "embed-mnist")]
 mod embedded;
 pub mod idx;
+pub mod picture;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -14,6 +14,41 @@ use crate::data::{Batch, CLASSES};
 use device::{DeviceChoice, DeviceInfo, Kernels};
 use optim::{OptimizerKind, OptimizerState};
 
+/// Where a network is to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A GPU if this program and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The NVIDIA GPU with this number.
+    Cuda(usize),
+}
+
+/// Which implementation computes the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// The fastest that the device has.
+    #[default]
+    Auto,
+    /// Composed of dfdx's own operations: runs anywhere, and is what the others are checked against.
+    Composed,
+    /// The project's own kernels.
+    Fused,
+}
+
+/// Where a network lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// What the hardware calls itself, or the instruction set in use: `AVX-512`.
+    pub name: String,
+    /// Threads that compute.
+    pub threads: usize,
+}
+
 /// What the trainer needs of a network, whatever device it lives on. Not `Send`: built and used on the training thread.
 pub trait Network {
     /// One step of training on `batch`: forward, loss, backward, update.
