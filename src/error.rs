@@ -40,7 +40,7 @@ impl Error {
     /// The exit code that stands for it: 1 failed, 2 usage, 3 bad data, snapshot or file, 130 interrupted.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Usage(_) | Self::Session(SessionError::Name(_)) => 2,
+            Self::Usage(_) | Self::Network(NetworkError::Unavailable(_)) | Self::Session(SessionError::Name(_)) => 2,
             Self::Failed(_) | Self::Network(NetworkError::Device(_)) | Self::Session(SessionError::Io { .. }) => 1,
             Self::Data(_) | Self::Session(_) | Self::Picture(_) | Self::Network(NetworkError::Mismatch(_)) => 3,
             Self::Interrupted => 130,

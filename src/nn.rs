@@ -11,7 +11,6 @@ pub mod schedule;
 
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
-use device::{DeviceChoice, DeviceInfo, Kernels};
 use optim::{OptimizerKind, OptimizerState};
 
 /// Where a network is to live.

@@ -26,7 +26,7 @@ pub enum OptimizerKind {
         /// Looks ahead along the momentum (Nesterov 1983).
         nesterov: bool,
     },
-    /// RMSprop (Tieleman and Hinton 2012), ρ 0.9, ε 10⁻⁷ inside the root as in Keras.
+    /// Root mean square propagation (Tieleman and Hinton 2012), ρ 0.9, ε 10⁻⁷ inside the root as in Keras.
     RmsProp,
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Optimizer<E: Dtype, D: Backend<E>> {
     updates: u64,
     /// `[slot][trained parameter]`.
     moments: Vec<Vec<Values<E, D>>>,
-    /// What dfdx's RMSprop wants for its momentum and centring, which are off: it neither reads nor writes them.
+    /// What dfdx's `RMSprop` wants for its momentum and centring, which are off: it neither reads nor writes them.
     unused: Vec<[Values<E, D>; 2]>,
 }
 
@@ -196,9 +196,10 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
                 device.adam_kernel(t, &config, values, &mut first[index], &mut second[index], gradient)
             }
             (OptimizerKind::Sgd { momentum, nesterov }, [velocity]) => {
-                let momentum = match nesterov {
-                    true => Some(Momentum::Nesterov(momentum)),
-                    false => (momentum != 0.0).then_some(Momentum::Classic(momentum)),
+                let momentum = if nesterov {
+                    Some(Momentum::Nesterov(momentum))
+                } else {
+                    (momentum != 0.0).then_some(Momentum::Classic(momentum))
                 };
                 let config = SgdConfig { lr, momentum, weight_decay: l2 };
                 device.sgd_kernel(&config, values, &mut velocity[index], gradient)
