@@ -4,6 +4,7 @@ pub mod arch;
 pub mod command;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod lab;
 pub mod metrics;
 pub mod nn;
