@@ -6,6 +6,7 @@ mod embedded;
 mod folder;
 pub mod idx;
 mod load;
+pub mod picture;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
