@@ -15,8 +15,10 @@ const INK_SIDE: u32 = 20;
 const CENTRE: f32 = 14.0;
 /// Grey levels that ink must stand out from its background.
 const LEAST_CONTRAST: usize = 24;
-/// One part in this many of the ink may be cut off at each side: dust and the ripples of JPEG.
-const DUST: u64 = 500;
+/// Fainter ink (full is 255) does not count for the bounding box: soft edges, and the ripples of JPEG.
+const FAINT: u8 = 32;
+/// One part in this many of the ink may be cut off at each side: dust.
+const DUST: u64 = 2000;
 
 /// Makes `grey` look like MNIST.
 pub fn preprocess(grey: &GrayImage) -> Result<Preprocessed, PictureError> {
@@ -119,7 +121,7 @@ fn length(used: impl Iterator<Item = bool>) -> u32 {
 fn bounding_box(plane: &GrayImage) -> [u32; 4] {
     let mut columns = vec![0; plane.width() as usize];
     let mut rows = vec![0; plane.height() as usize];
-    for (x, y, pixel) in plane.enumerate_pixels() {
+    for (x, y, pixel) in plane.enumerate_pixels().filter(|(_, _, pixel)| pixel.0[0] >= FAINT) {
         columns[x as usize] += u64::from(pixel.0[0]);
         rows[y as usize] += u64::from(pixel.0[0]);
     }
