@@ -108,7 +108,7 @@ pub struct Step {
     pub learning_rate: f64,
     /// Changing it drops the optimizer's state.
     pub optimizer: OptimizerKind,
-    /// L2 in the gradient, decoupled for AdamW; weights alone, no biases, no batch norm.
+    /// L2 in the gradient, decoupled for `AdamW`; weights alone, no biases, no batch norm.
     pub weight_decay: f64,
     /// Rate of the dropout layers that have none of their own.
     pub dropout: f32,

@@ -72,15 +72,13 @@ where
 }
 
 #[cfg(feature = "cuda")]
-impl<E: Dtype> Backend<E> for dfdx::tensor::Cuda
-where
-    Self: Device<E> + Storage<E, Vec = CudaSlice<E>>,
-{
-    fn upload(&self, values: &[E], to: &mut Values<E, Self>) -> Result<(), NetworkError> {
-        to.device().htod_sync_copy_into(values, to).map_err(NetworkError::device)
+impl Backend<f32> for dfdx::tensor::Cuda {
+    fn upload(&self, values: &[f32], to: &mut Values<f32, Self>) -> Result<(), NetworkError> {
+        let device = to.device();
+        device.htod_sync_copy_into(values, to).map_err(NetworkError::device)
     }
 
-    fn download(&self, from: &Values<E, Self>) -> Result<Vec<E>, NetworkError> {
+    fn download(&self, from: &Values<f32, Self>) -> Result<Vec<f32>, NetworkError> {
         from.device().dtoh_sync_copy(from).map_err(NetworkError::device)
     }
 }
