@@ -54,7 +54,7 @@ pub trait Network {
     ///
     /// # Errors
     /// If the device fails. A loss that is not finite is no error: the caller looks at it; the weights are then left as
-    /// they were before the step.
+    /// they were before the step. It is NaN also when a gradient is not finite.
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError>;
 
     /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm.
