@@ -54,7 +54,7 @@ pub trait Network {
     ///
     /// # Errors
     /// If the device fails. A loss that is not finite is no error: the caller looks at it; the weights are then left as
-    /// they were before the step.
+    /// they were before the step. It is NaN also when a gradient is not finite.
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError>;
 
     /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm.
@@ -108,7 +108,7 @@ pub struct Step {
     pub learning_rate: f64,
     /// Changing it drops the optimizer's state.
     pub optimizer: OptimizerKind,
-    /// L2 in the gradient, decoupled for AdamW; weights alone, no biases, no batch norm.
+    /// L2 in the gradient, decoupled for `AdamW`; weights alone, no biases, no batch norm.
     pub weight_decay: f64,
     /// Rate of the dropout layers that have none of their own.
     pub dropout: f32,

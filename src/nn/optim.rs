@@ -88,18 +88,24 @@ impl FromStr for OptimizerKind {
             "adamw" => Self::AdamW,
             "rmsprop" => Self::RmsProp,
             "sgd" => return sgd(parts),
-            _ => {
-                return Err(OptimizerError(format!(
-                    "`{name}` is no optimizer: there are adam, adamw, sgd, sgd:momentum=0.9, sgd:momentum=0.9:nesterov and \
-                     rmsprop"
-                )));
-            }
+            _ => return Err(unknown(name)),
         };
         match parts.next() {
             None => Ok(kind),
             Some(option) => Err(OptimizerError(format!("{name} has no options, but got `{option}`"))),
         }
     }
+}
+
+fn unknown(name: &str) -> OptimizerError {
+    let near =
+        ["adam", "adamw", "sgd", "rmsprop"].into_iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2);
+    OptimizerError(match near {
+        Some(near) => format!("`{name}` is no optimizer: did you mean `{near}`?"),
+        None => format!(
+            "`{name}` is no optimizer: there are adam, adamw, sgd, sgd:momentum=0.9, sgd:momentum=0.9:nesterov and rmsprop"
+        ),
+    })
 }
 
 fn sgd<'a>(options: impl Iterator<Item = &'a str>) -> Result<OptimizerKind, OptimizerError> {
@@ -240,3 +246,6 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
 fn trained<E: Dtype, D: Backend<E>>(parameters: &Parameters<E, D>) -> impl Iterator<Item = usize> {
     parameters.specs.iter().filter(|spec| spec.kind.is_trained()).map(super::param::Spec::len)
 }
+
+#[cfg(test)]
+mod tests;
