@@ -1,0 +1,227 @@
+//! The lab as its front ends see it: commands in, answers and states out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mnist_lab::command::Command;
+use mnist_lab::error::Error;
+use mnist_lab::lab::{Autosave, Lab, LabOptions, Start};
+use mnist_lab::nn::{DeviceChoice, Kernels};
+use mnist_lab::reply::Reply;
+use mnist_lab::session::Store;
+use mnist_lab::state::{LabState, Phase};
+use mnist_lab::train::RunConfig;
+use mnist_lab::train::event::Reason;
+use mnist_lab::train::settings::Settings;
+
+/// A lab that trains the smallest network that learns, and the folder of its sessions.
+struct Bench {
+    lab: Lab,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn start(folder: &Path, start: Start) -> Self {
+        let options = LabOptions {
+            data: None,
+            store: Store::new(folder),
+            device: DeviceChoice::Cpu,
+            kernels: Kernels::Auto,
+            threads: Some(2),
+            start,
+            name: None,
+            autosave: Autosave::On,
+            target: None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { lab: Lab::start(options).unwrap().0, runtime }
+    }
+
+    fn fresh(folder: &Path) -> Self {
+        let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2 };
+        let settings = Settings { epochs: 2, batch_size: 256, ..Settings::default() };
+        Self::start(folder, Start::Fresh(Box::new(config), Box::new(settings)))
+    }
+
+    fn ask(&self, line: &str) -> Result<Reply, Error> {
+        self.runtime.block_on(self.lab.ask(Command::parse(line).unwrap().unwrap()))
+    }
+
+    /// Asks and waits until the lab is at rest.
+    fn run(&self, line: &str) -> Arc<LabState> {
+        self.ask(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        self.until(|state| state.phase != Phase::Training)
+    }
+
+    fn until(&self, is_so: impl Fn(&LabState) -> bool) -> Arc<LabState> {
+        let mut state = self.lab.state();
+        let wait = async {
+            tokio::time::timeout(Duration::from_secs(60), state.wait_for(|state| is_so(state)))
+                .await
+                .expect("the lab got there")
+                .expect("the lab is alive")
+                .clone()
+        };
+        self.runtime.block_on(wait)
+    }
+
+    fn digit(&self, line: &str) -> (String, u8, Option<(usize, usize)>) {
+        match self.ask(line).unwrap() {
+            Reply::Digits(digits) => (digits[0].source.to_string(), digits[0].predicted, digits[0].place),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_first_visit_from_start_to_quit() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    let ready = bench.until(|state| state.phase == Phase::Ready);
+    assert_eq!(ready.run.as_ref().unwrap().parameters, 7850);
+
+    assert_eq!(bench.run("step 3").phase, Phase::Paused);
+    let trained = bench.run("train 1");
+    assert_eq!(trained.phase, Phase::Paused);
+    assert_eq!((trained.progress.epoch, trained.history.steps.len()), (1, 188));
+    assert!(trained.history.epochs[0].validation.unwrap().accuracy > 0.8);
+    assert_eq!(trained.validation.unwrap().total(), 12_000);
+    assert_eq!(trained.training.total(), 48_000);
+
+    bench.ask("set lr 3e-4").unwrap();
+    assert_eq!(bench.run("train").phase, Phase::Finished(Reason::Completed));
+    let again = bench.ask("train").unwrap_err().to_string();
+    assert!(again.contains("`train 5`"), "{again}");
+
+    bench.ask("quit").unwrap();
+    let last = bench.until(|state| state.phase == Phase::Closed);
+    assert!(!last.is_unsaved());
+    let resumed = Bench::start(folder.path(), Start::Session("run-1".into()));
+    let resumed = resumed.until(|state| state.phase == Phase::Ready);
+    assert_eq!(resumed.history, last.history);
+    assert_eq!(resumed.settings, last.settings);
+}
+
+#[test]
+fn digits_are_stepped_through_by_loss_and_filtered() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("train 1");
+
+    let (worst, _, place) = bench.digit("next wrong");
+    let (position, wrong) = place.unwrap();
+    assert_eq!(position, 1);
+    assert!((100..3000).contains(&wrong), "{wrong} of 10,000 are wrong");
+    assert_eq!(bench.digit("next wrong").2, Some((2, wrong)));
+    assert_eq!(bench.digit("prev").0, worst);
+    assert_eq!(bench.digit("prev").2, Some((wrong, wrong)), "it goes round");
+
+    let state = bench.until(|state| state.test.is_some());
+    let evaluation = &state.test.as_ref().unwrap().evaluation;
+    bench.ask("find true=4 pred=9").unwrap();
+    let list = bench.until(|state| state.list.as_ref().is_some_and(|list| list.title == "true=4 pred=9"));
+    let list = list.list.clone().unwrap();
+    assert_eq!(list.indices.len() as u32, evaluation.confusion.counts[4][9]);
+    for &index in list.indices.iter() {
+        let outcome = evaluation.outcomes[index as usize];
+        assert_eq!((outcome.label, outcome.predicted), (4, 9));
+    }
+    assert_eq!(bench.digit("next doubtful").2.unwrap().1, 15);
+    let Reply::Digits(digits) = bench.ask("predict 947 42").unwrap() else { panic!() };
+    assert!(digits[0].doubtful && !digits[1].doubtful);
+    assert!((digits[1].probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn questions_and_changes_are_answered_while_it_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.ask("set epochs 500").unwrap();
+    bench.ask("train").unwrap();
+    let before = bench.until(|state| state.progress.step > 10).progress.step;
+    bench.ask("predict 42").unwrap();
+    bench.ask("set batch-size 100").unwrap();
+    bench.ask("set augment rotate=10,shift=0.1,zoom=0.1").unwrap();
+    bench.digit("next wrong");
+    bench.ask("eval --split validation").unwrap();
+    let after = bench.until(|state| state.progress.step > before + 10);
+    assert_eq!(after.phase, Phase::Training);
+    bench.ask("pause").unwrap();
+    let paused = bench.until(|state| state.phase == Phase::Paused).progress.step;
+    assert!(bench.ask("pause").is_err());
+    bench.ask("resume").unwrap();
+    bench.until(|state| state.progress.step > paused);
+    assert_eq!(bench.run("stop").phase, Phase::Finished(Reason::Interrupted));
+    let edits = &bench.until(|_| true).history.edits;
+    let names: Vec<&str> = edits.iter().map(|edit| edit.setting.as_str()).collect();
+    assert_eq!(names, ["epochs", "batch-size", "augment"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_breaks_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 2");
+    for (line, expected) in [
+        ("predict 10000", "0 to 9999"),
+        ("predict 99999999999999999999", "no such file"),
+        ("predict nowhere.png", "nowhere.png"),
+        ("set lr fast", "`fast` is no lr"),
+        ("set colour red", "no setting `colour`"),
+        ("load nothing", "no session `nothing`"),
+        ("save ../escape", "no name for a session"),
+        ("new conv3:9x9", "conv3:9x9"),
+        ("help fly", "`fly`"),
+    ] {
+        let error = bench.ask(line).unwrap_err().to_string();
+        assert!(error.to_lowercase().contains(&expected.to_lowercase()), "{line}: {error}");
+        assert!(!error.contains('\n'), "{line}: {error}");
+    }
+    assert_eq!(bench.run("step 1").progress.step, 3);
+}
+
+#[test]
+fn saved_runs_are_kept_apart_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 5");
+    bench.ask("save first").unwrap();
+    bench.run("step 5");
+    bench.ask("new mlp --seed 9").unwrap();
+    let fresh = bench.until(|state| state.progress.step == 0);
+    assert_eq!(fresh.run.as_ref().unwrap().config.seed, 9);
+    bench.run("step 1");
+    bench.ask("load first").unwrap();
+    let loaded = bench.until(|state| state.run.as_ref().is_some_and(|run| run.name == "first"));
+    assert_eq!(loaded.progress.step, 10, "what was not saved yet is saved before another run takes the stage");
+    let Reply::Sessions(rows) = bench.ask("sessions").unwrap() else { panic!() };
+    let mut names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["first", "run-1"]);
+}
+
+#[test]
+fn data_that_cannot_be_read_is_told_to_everyone_who_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    drop(bench);
+    let options = |data: &Path| LabOptions {
+        data: Some(data.into()),
+        store: Store::new(folder.path()),
+        device: DeviceChoice::Cpu,
+        kernels: Kernels::Auto,
+        threads: None,
+        start: Start::Session("x".into()),
+        name: None,
+        autosave: Autosave::On,
+        target: None,
+    };
+    let (lab, thread) = Lab::start(options(Path::new("/nowhere/at/all"))).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(lab.ask(Command::Pause)).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+    assert_eq!(runtime.block_on(lab.ask(Command::Quit)).unwrap(), Reply::Closing);
+    thread.join().unwrap();
+}

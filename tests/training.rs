@@ -1,0 +1,208 @@
+//! Runs: resumed bit for bit, stopped in time, brought back when they diverge.
+
+use std::sync::LazyLock;
+
+use mnist_lab::data::{Dataset, Images};
+use mnist_lab::nn::{self, DeviceChoice, Kernels, Setup};
+use mnist_lab::session::{DataMark, Session, Store};
+use mnist_lab::train::event::{Reason, TrainEvent};
+use mnist_lab::train::settings::{Setting, Settings};
+use mnist_lab::train::{Advance, Goal, RunConfig, RunState, Target, Trainer};
+
+/// The first 400 training and 100 test digits of MNIST.
+static DATA: LazyLock<Dataset> = LazyLock::new(|| {
+    let mnist = Dataset::open(None).unwrap();
+    let cut = |images: &Images, len: usize| {
+        let pixels = (0..len).flat_map(|index| *images.image(index)).collect();
+        Images::new(pixels, images.labels()[..len].to_vec())
+    };
+    Dataset::new("small MNIST".into(), cut(&mnist.train, 400), cut(&mnist.test, 100))
+});
+
+/// Small, but with everything that has a state: batch norm, dropout, a residual block.
+const ARCH: &str = "conv4:3x3:s2 bn relu res(conv4:3x3:p1 bn) pool2 flatten dense16 relu dropout dense10";
+
+fn settings(changes: &[(&str, &str)]) -> Settings {
+    let mut settings = Settings { epochs: 4, batch_size: 32, dropout: 0.2, ..Settings::default() };
+    for (name, value) in changes {
+        name.parse::<Setting>().unwrap().set(&mut settings, value).unwrap();
+    }
+    settings
+}
+
+fn config(arch: &str) -> RunConfig {
+    RunConfig { arch: arch.parse().unwrap(), seed: 1, validation_split: 0.2 }
+}
+
+fn network(config: &RunConfig) -> Box<dyn nn::Network> {
+    let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads: 2, seed: config.seed };
+    nn::build(&config.arch, &setup).unwrap().0
+}
+
+fn fresh(arch: &str, changes: &[(&str, &str)]) -> Trainer {
+    let config = config(arch);
+    let network = network(&config);
+    Trainer::new(config, settings(changes), DATA.clone(), network).unwrap()
+}
+
+/// Advances until the goal or the end.
+fn run(trainer: &mut Trainer, goal: Goal) -> (Advance, Vec<TrainEvent>) {
+    let mut events = Vec::new();
+    loop {
+        match trainer.advance(goal, &mut |event| events.push(event)).unwrap() {
+            Advance::More => {}
+            ended => return (ended, events),
+        }
+    }
+}
+
+/// Through a file and into a freshly built network, as after a restart.
+fn restart(trainer: &Trainer) -> Trainer {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path());
+    let data = DataMark { name: DATA.name.clone(), fingerprint: DATA.fingerprint() };
+    store.save("run", &Session { run: trainer.state().unwrap(), data }).unwrap();
+    let session = store.load("run").unwrap();
+    Trainer::resume(&session.run, DATA.clone(), network(&session.run.config)).unwrap()
+}
+
+/// A state without the clock's part in it.
+fn timeless(trainer: &Trainer) -> RunState {
+    let mut state = trainer.state().unwrap();
+    state.progress.seconds = 0.0;
+    state.progress.epoch_seconds = 0.0;
+    state.history.epochs.iter_mut().for_each(|epoch| epoch.seconds = 0.0);
+    state
+}
+
+#[test]
+fn a_run_that_was_restarted_is_the_run_that_was_not() {
+    for optimizer in ["adam", "sgd:momentum=0.9:nesterov", "rmsprop"] {
+        let changes =
+            [("optimizer", optimizer), ("augment", "tutorial"), ("schedule", "cosine"), ("early-stop", "3"), ("lr", "0.01")];
+        let mut straight = fresh(ARCH, &changes);
+        run(&mut straight, Goal::Epoch(4));
+
+        // After an epoch, in the middle of one, just before its validation, and after a change.
+        let mut restarted = fresh(ARCH, &changes);
+        for goal in [Goal::Epoch(1), Goal::Step(13), Goal::Step(20), Goal::Step(33), Goal::Epoch(4)] {
+            run(&mut restarted, goal);
+            restarted = restart(&restarted);
+        }
+        assert_eq!(timeless(&straight), timeless(&restarted), "{optimizer}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_the_run() {
+    let states = [1, 2, 3].map(|threads| {
+        let config = config(ARCH);
+        let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads, seed: 1 };
+        let network = nn::build(&config.arch, &setup).unwrap().0;
+        let mut trainer = Trainer::new(config, settings(&[]), DATA.clone(), network).unwrap();
+        run(&mut trainer, Goal::Epoch(1));
+        timeless(&trainer)
+    });
+    assert_eq!(states[0], states[1]);
+    assert_eq!(states[0], states[2]);
+}
+
+#[test]
+fn a_changed_setting_holds_from_the_next_batch_and_is_in_the_history() {
+    let mut trainer = fresh("mlp", &[]);
+    run(&mut trainer, Goal::Step(3));
+    let mut events = Vec::new();
+    let mut set = |trainer: &mut Trainer, setting: Setting, value| trainer.set(setting, value, &mut |e| events.push(e)).unwrap();
+    set(&mut trainer, Setting::LearningRate, "1e-2");
+    set(&mut trainer, Setting::BatchSize, "20");
+    set(&mut trainer, Setting::BatchSize, "20");
+    assert_eq!(events.len(), 2, "a value that is there already is no change");
+    run(&mut trainer, Goal::Epoch(1));
+
+    let history = trainer.history();
+    let rates: Vec<f32> = history.steps[2..4].iter().map(|step| step.learning_rate).collect();
+    assert_eq!(rates, [1e-3, 1e-2]);
+    let edit = &history.edits[0];
+    assert_eq!((edit.step, edit.setting.as_str(), edit.from.as_str(), edit.to.as_str()), (3, "lr", "0.001", "0.01"));
+    // 320 samples: 3 batches of 32, then 11 of 20 and one of 4.
+    assert_eq!(history.steps.len(), 3 + 12);
+    assert_eq!(history.epochs[0].samples, 320);
+}
+
+#[test]
+fn early_stopping_takes_the_best_weights_back() {
+    // A learning rate that is far too high makes the validation loss worse again soon.
+    let mut trainer = fresh("mlp", &[("epochs", "60"), ("early-stop", "2"), ("lr", "0.03")]);
+    let (ended, _) = run(&mut trainer, Goal::Epoch(60));
+    let Advance::Finished(Reason::EarlyStop { best_epoch }) = ended else { panic!("{ended:?}") };
+    let losses: Vec<f64> = trainer.history().epochs.iter().map(|epoch| epoch.validation.unwrap().loss).collect();
+    let best = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    assert_eq!(best_epoch as usize, best.0 + 1);
+    assert_eq!(losses.len(), best_epoch as usize + 2, "it waited as long as its patience");
+    let split = trainer.split().validation.clone();
+    let images = DATA.train.clone();
+    let restored = trainer.evaluate(&images, split).unwrap().loss();
+    assert!((restored - best.1).abs() < 1e-9, "{restored} is not {}", best.1);
+}
+
+#[test]
+fn a_run_that_diverges_goes_back_to_its_last_epoch_and_can_go_on() {
+    let mut trainer = fresh("mlp", &[("optimizer", "sgd"), ("lr", "0.05")]);
+    run(&mut trainer, Goal::Epoch(1));
+    let good = timeless(&trainer);
+    // Not even a logit survives weights of 1e38.
+    let mut state = trainer.state().unwrap();
+    state.network.tensors[0].values.fill(f32::MAX);
+    let mut broken = Trainer::resume(&state, DATA.clone(), network(&state.config)).unwrap();
+    let (ended, events) = run(&mut broken, Goal::Epoch(2));
+    assert!(matches!(ended, Advance::Finished(Reason::Diverged { .. })), "{ended:?}");
+    assert!(events.iter().any(|e| matches!(e, TrainEvent::Step { record, .. } if !record.loss.is_finite())));
+
+    for setting in [("lr", "10"), ("weight-decay", "1")] {
+        trainer.set(setting.0.parse().unwrap(), setting.1, &mut |_| ()).unwrap();
+    }
+    let (ended, _) = run(&mut trainer, Goal::Epoch(4));
+    let Advance::Finished(Reason::Diverged { kept_epoch, .. }) = ended else { panic!("{ended:?}") };
+    let kept = timeless(&trainer);
+    assert_eq!(kept.progress.epoch, kept_epoch);
+    assert!(kept.network.tensors.iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()));
+    if kept_epoch == 1 {
+        assert_eq!(kept.network, good.network);
+    }
+    trainer.set(Setting::LearningRate, "0.01", &mut |_| ()).unwrap();
+    trainer.set(Setting::WeightDecay, "0", &mut |_| ()).unwrap();
+    let (ended, _) = run(&mut trainer, Goal::Epoch(4));
+    assert_eq!(ended, Advance::Finished(Reason::Completed));
+}
+
+#[test]
+fn a_target_ends_the_run_at_the_epoch_that_reaches_it() {
+    for target in [Target::Validation(0.3), Target::Test(0.3)] {
+        let mut trainer = fresh("mlp", &[("epochs", "50")]);
+        trainer.set_target(Some(target));
+        let (ended, events) = run(&mut trainer, Goal::Epoch(50));
+        assert_eq!(ended, Advance::Finished(Reason::Target));
+        let tested = events.iter().any(|event| matches!(event, TrainEvent::Tested { .. }));
+        assert_eq!(tested, matches!(target, Target::Test(_)), "the test set stays unseen unless it is the target");
+    }
+}
+
+#[test]
+fn a_run_without_validation_trains_on_all() {
+    let config = RunConfig { validation_split: 0.0, ..config("mlp") };
+    let network = network(&config);
+    let mut trainer = Trainer::new(config, settings(&[("epochs", "1")]), DATA.clone(), network).unwrap();
+    let (ended, _) = run(&mut trainer, Goal::Epoch(1));
+    assert_eq!(ended, Advance::Finished(Reason::Completed));
+    assert_eq!(trainer.history().epochs[0].samples, 400);
+    assert_eq!(trainer.history().epochs[0].validation, None);
+}
+
+#[test]
+fn a_finished_run_goes_on_when_asked_for_more() {
+    let mut trainer = fresh("mlp", &[("epochs", "1")]);
+    assert_eq!(run(&mut trainer, Goal::Epoch(1)).0, Advance::Finished(Reason::Completed));
+    trainer.set(Setting::Epochs, "2", &mut |_| ()).unwrap();
+    assert_eq!(run(&mut trainer, Goal::Epoch(2)).0, Advance::Finished(Reason::Completed));
+    assert_eq!(trainer.history().epochs.len(), 2);
+}
