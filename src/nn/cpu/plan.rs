@@ -1,0 +1,353 @@
+//! An architecture compiled to steps over numbered maps: layers fused where kernels can do them in one go, zeros around a
+//! convolution made a step of their own so that every convolution is a valid one, residual blocks laid out in a row.
+
+use super::simd::padded;
+use crate::arch::{Arch, DropoutRate, Layer, Shape};
+use crate::data::SIDE;
+
+/// The steps of a network in the order of the forward pass.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What lies between the steps; map 0 is the image.
+    pub maps: Vec<Map>,
+    /// Each reads maps of smaller number than it writes.
+    pub steps: Vec<Step>,
+    /// The lengths of the parameters, in the order in which callers give them.
+    pub parameters: Vec<usize>,
+    /// Map of the logits.
+    pub output: usize,
+}
+
+/// The layout of one sample: `[height, width, stride]`, of which `channels` count and the rest are zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Map {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    /// Values from one position to the next: a multiple of the lanes, or 1 for the image.
+    pub stride: usize,
+    /// Whether a parameter lies before it, so that its gradient is wanted.
+    pub trained: bool,
+}
+
+impl Map {
+    pub const fn positions(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Values of one sample, the padding of the channels included.
+    pub const fn len(&self) -> usize {
+        self.positions() * self.stride
+    }
+
+    fn of(height: usize, width: usize, channels: usize) -> Self {
+        Self { height, width, channels, stride: padded(channels), trained: true }
+    }
+}
+
+/// One step from map `input` to map `output`.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub op: Op,
+    pub input: usize,
+    pub output: usize,
+}
+
+/// What a step computes.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Convolution or dense layer, then perhaps the rectifier.
+    Affine { affine: Affine, relu: bool },
+    /// Convolution, rectifier and 2×2 max pooling in one go; the rows of `affine` are four for each pooled cell.
+    ConvPool { affine: Affine, kind: ConvPool },
+    /// Zeros around the map, as many rows and columns on each side.
+    Pad { by: usize },
+    /// Channels of the image to whole lanes.
+    Widen,
+    /// Maximum over square windows.
+    MaxPool { size: usize, stride: usize },
+    /// Normalisation by the statistics of the batch; parameters `scale`, `shift`, `mean`, `variance` from `parameter` on,
+    /// one of each for every channel, or for every value of a `flat` vector.
+    BatchNorm { parameter: usize, flat: bool, relu: bool },
+    /// `max(x, 0)`.
+    Relu,
+    /// The sum of `input` and another map.
+    Add { other: usize, relu: bool },
+    /// Mean of each channel.
+    Average,
+    /// Zeroes a share of the values; `layer` names the random stream.
+    Dropout { rate: DropoutRate, layer: usize },
+}
+
+/// The kernels that a fused convolution and pooling can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvPool {
+    /// Any convolution.
+    Direct,
+    /// 3×3 in steps of 1 over whole lanes of channels.
+    Winograd,
+}
+
+/// A matrix product whose rows are windows into a map: `out[row] = weights · window(row) + bias`. A dense layer has one
+/// window, the whole map.
+#[derive(Clone, Debug)]
+pub struct Affine {
+    /// Index of the weight; the bias follows it.
+    pub parameter: usize,
+    /// Filters or units, and the same padded to whole lanes.
+    pub outputs: usize,
+    pub outputs_padded: usize,
+    /// Where each row's window starts in a chunk of samples, sample after sample.
+    pub starts: Vec<u32>,
+    /// Rows of one sample.
+    pub rows: usize,
+    /// A window is this many runs of contiguous values, …
+    pub runs: usize,
+    /// … each of this length, …
+    pub run: usize,
+    /// … and this far apart.
+    pub step: usize,
+    /// Positions and channels of a window's weights as the caller sees them.
+    pub taps: usize,
+    pub channels: usize,
+    /// Values from one position of a window to the next.
+    pub stride: usize,
+}
+
+impl Affine {
+    /// Values of a window, padding included.
+    pub const fn depth(&self) -> usize {
+        self.runs * self.run
+    }
+
+    /// Whether whole vectors fit in a run, which is so but for convolutions of the image itself.
+    pub const fn vectorised(&self) -> bool {
+        self.run.is_multiple_of(super::simd::LANES)
+    }
+}
+
+impl Plan {
+    /// Compiles `arch` for chunks of up to `samples` samples.
+    pub fn new(arch: &Arch, samples: usize) -> Self {
+        let image = Map { stride: 1, trained: false, ..Map::of(SIDE, SIDE, 1) };
+        debug_assert_eq!(Shape::INPUT.len(), image.len());
+        let plan = Self { maps: vec![image], steps: Vec::new(), parameters: Vec::new(), output: 0 };
+        let mut compiler = Compiler { plan, layers: 0, samples };
+        let output = compiler.all(arch.layers(), Value { map: 0, flat: false });
+        compiler.plan.output = output.map;
+        compiler.plan
+    }
+
+    /// Whether samples of a batch depend on each other while training.
+    pub fn has_batch_norm(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.op, Op::BatchNorm { .. }))
+    }
+}
+
+/// A plan in the making.
+struct Compiler {
+    plan: Plan,
+    /// Layers seen, those of residual blocks and the blocks themselves included, in the order in which they are written.
+    layers: usize,
+    /// The largest chunk.
+    samples: usize,
+}
+
+/// What a layer hands on: a map, or the vector that `flatten` made of it without moving anything in memory.
+#[derive(Clone, Copy)]
+struct Value {
+    map: usize,
+    flat: bool,
+}
+
+impl Compiler {
+    /// Appends `layers` after `value` and returns what they end in.
+    fn all(&mut self, layers: &[Layer], mut value: Value) -> Value {
+        let mut rest = layers;
+        while let [first, after @ ..] = rest {
+            let fused = Fused::of(first, after);
+            value = self.layer(first, value, fused);
+            self.layers += fused.layers();
+            rest = &after[fused.layers()..];
+        }
+        value
+    }
+
+    fn layer(&mut self, layer: &Layer, value: Value, fused: Fused) -> Value {
+        let index = self.layers;
+        self.layers += 1;
+        let relu = fused == Fused::Relu;
+        let Value { map, flat } = value;
+        match layer {
+            Layer::Conv { filters, kernel, stride, padding } => {
+                let source = self.pad(map, *padding);
+                Value { map: self.conv(source, *filters, *kernel, *stride, fused), flat }
+            }
+            Layer::Dense { units } => Value { map: self.dense(map, *units, relu), flat: true },
+            Layer::MaxPool { size, stride } => Value { map: self.max_pool(map, *size, *stride), flat },
+            Layer::Relu => Value { map: self.pointwise(Op::Relu, map), flat },
+            Layer::BatchNorm => Value { map: self.batch_norm(value, relu), flat },
+            Layer::Dropout(rate) => {
+                Value { map: self.pointwise(Op::Dropout { rate: *rate, layer: index }, map), flat }
+            }
+            Layer::Flatten => Value { map, flat: true },
+            Layer::GlobalAveragePool => Value { map: self.average(map), flat: true },
+            Layer::Residual { body, shortcut } => {
+                let main = self.all(body, value);
+                let other = self.all(shortcut, value);
+                Value { map: self.add(main.map, other.map, relu), flat: main.flat }
+            }
+        }
+    }
+
+    fn map(&self, index: usize) -> Map {
+        self.plan.maps[index]
+    }
+
+    fn push(&mut self, op: Op, input: usize, map: Map) -> usize {
+        let output = self.plan.maps.len();
+        self.plan.maps.push(map);
+        self.plan.steps.push(Step { op, input, output });
+        output
+    }
+
+    fn pointwise(&mut self, op: Op, input: usize) -> usize {
+        let input = self.widen(input);
+        self.push(op, input, self.map(input))
+    }
+
+    /// The same map with whole lanes at each position: all but convolutions and dense layers want them.
+    fn widen(&mut self, input: usize) -> usize {
+        let map = self.map(input);
+        if map.stride == padded(map.channels) {
+            return input;
+        }
+        self.push(Op::Widen, input, Map { stride: padded(map.channels), ..map })
+    }
+
+    fn pad(&mut self, input: usize, by: usize) -> usize {
+        let map = self.map(input);
+        if by == 0 {
+            return input;
+        }
+        self.push(Op::Pad { by }, input, Map { height: map.height + 2 * by, width: map.width + 2 * by, ..map })
+    }
+
+    fn conv(&mut self, input: usize, filters: usize, [kh, kw]: [usize; 2], stride: usize, fused: Fused) -> usize {
+        let map = self.map(input);
+        let (height, width) = ((map.height - kh) / stride + 1, (map.width - kw) / stride + 1);
+        let start = |y: usize, x: usize| (y * map.width + x) * stride * map.stride;
+        let pooled = fused == Fused::ReluPool;
+        let starts: Vec<usize> = if pooled {
+            let cells = (0..height / 2).flat_map(|y| (0..width / 2).map(move |x| (2 * y, 2 * x)));
+            cells.flat_map(|(y, x)| [start(y, x), start(y, x + 1), start(y + 1, x), start(y + 1, x + 1)]).collect()
+        } else {
+            (0..height).flat_map(|y| (0..width).map(move |x| start(y, x))).collect()
+        };
+        let affine = Affine {
+            parameter: self.parameter(&[filters * kh * kw * map.channels, filters]),
+            outputs: filters,
+            outputs_padded: padded(filters),
+            rows: starts.len(),
+            starts: in_chunk(&starts, self.samples, map.len()),
+            runs: kh,
+            run: kw * map.stride,
+            step: map.width * map.stride,
+            taps: kh * kw,
+            channels: map.channels,
+            stride: map.stride,
+        };
+        if pooled {
+            let winograd = [kh, kw, stride] == [3, 3, 1] && affine.vectorised();
+            let kind = if winograd { ConvPool::Winograd } else { ConvPool::Direct };
+            return self.push(Op::ConvPool { affine, kind }, input, Map::of(height / 2, width / 2, filters));
+        }
+        self.push(Op::Affine { affine, relu: fused == Fused::Relu }, input, Map::of(height, width, filters))
+    }
+
+    fn dense(&mut self, input: usize, units: usize, relu: bool) -> usize {
+        let map = self.map(input);
+        let affine = Affine {
+            parameter: self.parameter(&[units * map.positions() * map.channels, units]),
+            outputs: units,
+            outputs_padded: padded(units),
+            rows: 1,
+            starts: in_chunk(&[0], self.samples, map.len()),
+            runs: 1,
+            run: map.len(),
+            step: map.len(),
+            taps: map.positions(),
+            channels: map.channels,
+            stride: map.stride,
+        };
+        self.push(Op::Affine { affine, relu }, input, Map::of(1, 1, units))
+    }
+
+    fn max_pool(&mut self, input: usize, size: usize, stride: usize) -> usize {
+        let input = self.widen(input);
+        let map = self.map(input);
+        let (height, width) = ((map.height - size) / stride + 1, (map.width - size) / stride + 1);
+        self.push(Op::MaxPool { size, stride }, input, Map { height, width, ..map })
+    }
+
+    fn batch_norm(&mut self, value: Value, relu: bool) -> usize {
+        let input = self.widen(value.map);
+        let map = self.map(input);
+        let features = if value.flat { map.positions() * map.channels } else { map.channels };
+        let parameter = self.parameter(&[features; 4]);
+        self.push(Op::BatchNorm { parameter, flat: value.flat, relu }, input, Map { trained: true, ..map })
+    }
+
+    fn average(&mut self, input: usize) -> usize {
+        let input = self.widen(input);
+        let map = self.map(input);
+        self.push(Op::Average, input, Map { height: 1, width: 1, ..map })
+    }
+
+    fn add(&mut self, input: usize, other: usize, relu: bool) -> usize {
+        let (input, other) = (self.widen(input), self.widen(other));
+        let trained = self.map(input).trained || self.map(other).trained;
+        self.push(Op::Add { other, relu }, input, Map { trained, ..self.map(input) })
+    }
+
+    fn parameter(&mut self, lens: &[usize]) -> usize {
+        let parameters = &mut self.plan.parameters;
+        parameters.extend(lens);
+        parameters.len() - lens.len()
+    }
+}
+
+/// What a step does beside its own layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fused {
+    Nothing,
+    Relu,
+    ReluPool,
+}
+
+impl Fused {
+    /// How many of the layers `after` the step of `first` can take over.
+    const fn of(first: &Layer, after: &[Layer]) -> Self {
+        match (first, after) {
+            (Layer::Conv { .. }, [Layer::Relu, Layer::MaxPool { size: 2, stride: 2 }, ..]) => Self::ReluPool,
+            (
+                Layer::Conv { .. } | Layer::Dense { .. } | Layer::BatchNorm | Layer::Residual { .. },
+                [Layer::Relu, ..],
+            ) => Self::Relu,
+            _ => Self::Nothing,
+        }
+    }
+
+    const fn layers(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Relu => 1,
+            Self::ReluPool => 2,
+        }
+    }
+}
+
+/// `starts` of one sample repeated for `samples` of `len` values each.
+fn in_chunk(starts: &[usize], samples: usize, len: usize) -> Vec<u32> {
+    (0..samples).flat_map(|sample| starts.iter().map(move |start| (sample * len + start) as u32)).collect()
+}
