@@ -1,9 +1,17 @@
 //! Networks: built from an [`Arch`](crate::arch::Arch) on a device, trained and asked through one object-safe boundary.
 
+pub mod backend;
+pub mod composed;
+pub mod device;
+pub mod network;
 pub mod optim;
+pub mod param;
+pub mod plan;
 pub mod schedule;
 
+use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
+use device::{DeviceChoice, DeviceInfo, Kernels};
 use optim::{OptimizerKind, OptimizerState};
 
 /// What the trainer needs of a network, whatever device it lives on. Not `Send`: built and used on the training thread.
@@ -32,6 +40,27 @@ pub trait Network {
     /// # Errors
     /// If it belongs to another architecture, or the device fails; the network is then as it was.
     fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError>;
+}
+
+/// Where and how a network is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Setup {
+    /// The device to compute on.
+    pub device: DeviceChoice,
+    /// The way to compute.
+    pub kernels: Kernels,
+    /// Threads on the CPU, 0 for as many as it has.
+    pub threads: usize,
+    /// Names the initial weights.
+    pub seed: u64,
+}
+
+/// Builds the network of `arch` before training, and says where.
+///
+/// # Errors
+/// If the device or the kernels that were asked for are not there, or fail.
+pub fn build(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
+    device::build(arch, setup)
 }
 
 /// The hyperparameters of one training step.
@@ -71,12 +100,12 @@ pub struct NetworkState {
     pub optimizer: OptimizerState,
 }
 
-/// A tensor with its name, `3.weight` for the weight of layer 3.
+/// A tensor with its name, `4.weight` for the weight of the fourth layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
-    /// Layer index and kind: `weight`, `bias`, `scale`, `shift`, `mean`, `variance`.
+    /// The layer's name in [`Arch::places`] and the kind: `weight`, `bias`, `scale`, `shift`, `mean`, `variance`.
     pub name: String,
-    /// Dimensions; see [`Layer`](crate::arch::Layer) for their order.
+    /// Dimensions; see [`param`] for their order.
     pub shape: Vec<usize>,
     /// Values, the last dimension running fastest.
     pub values: Vec<f32>,
@@ -91,4 +120,14 @@ pub enum NetworkError {
     /// A state of another architecture.
     #[error("the saved weights don't fit this architecture: {0}")]
     Mismatch(String),
+    /// The build or the machine lacks what was asked for.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl NetworkError {
+    /// From a device's own error.
+    pub(crate) fn device(error: impl std::fmt::Display) -> Self {
+        Self::Device(error.to_string())
+    }
 }
