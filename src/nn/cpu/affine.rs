@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::plan::Affine;
+use super::program::Affine;
 use super::simd::{Kernel, Simd};
 
 /// The rows of a matrix that lie in `values` as windows of `runs` runs of `run` values, `step` apart.

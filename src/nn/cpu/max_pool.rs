@@ -1,6 +1,6 @@
 //! Max pooling on its own, with windows of any size.
 
-use super::plan::Map;
+use super::program::Map;
 
 /// The windows of a pooling step over samples of `input`.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! Steps that move little data: rectifier, sums, zeros around a map, dropout.
 
-use super::plan::Map;
+use super::program::Map;
 use super::simd::{Kernel, Simd};
-use crate::random::{Stream, unit};
+use crate::nn::plan::DropoutMask;
 
 /// Zeroes `gradient`, `[row, width]`, where the rectified `output` is 0 (if given), and adds its column sums to `bias`.
 pub struct BiasGradient<'a> {
@@ -88,10 +88,13 @@ pub fn pad_gradient(gradient: &[f32], map: Map, by: usize, input_gradient: &mut 
     }
 }
 
-/// `channels` values at each position to positions `stride` long, whose rest is zero and stays so.
-pub fn widen(input: &[f32], channels: usize, stride: usize, out: &mut [f32]) {
-    for (from, to) in input.chunks_exact(channels).zip(out.chunks_exact_mut(stride)) {
-        to[..channels].copy_from_slice(from);
+/// Calls `f` with the places in two layouts of one sample's every value, in the order height, width, channel.
+pub fn repack(from: Map, to: Map, mut f: impl FnMut(usize, usize)) {
+    let places = |map: Map| {
+        (0..map.positions()).flat_map(move |position| (0..map.channels).map(move |c| position * map.stride + c))
+    };
+    for (from, to) in places(from).zip(places(to)) {
+        f(from, to);
     }
 }
 
@@ -117,27 +120,11 @@ pub fn average_gradient(gradient: &[f32], input_gradient: &mut [f32]) {
     }
 }
 
-/// The dropout mask of one sample, a pure function of the stream, the sample's place in the batch and the value's index.
-#[derive(Clone, Copy)]
-pub struct Mask<'a> {
-    pub stream: &'a Stream,
-    pub rate: f32,
-    /// Place of the sample in the batch.
-    pub sample: usize,
-    pub map: Map,
-}
-
-impl Mask<'_> {
-    /// What each value and its gradient are multiplied by: 0, or 1 / (1 − rate). Calls `f` with index in memory and factor.
-    pub fn for_each(self, mut f: impl FnMut(usize, f32)) {
-        let Map { channels, stride, .. } = self.map;
-        let scale = 1.0 / (1.0 - self.rate);
-        let first = self.sample * self.map.positions() * channels;
-        for position in 0..self.map.positions() {
-            for channel in 0..channels {
-                let draw = unit(self.stream.at((first + position * channels + channel) as u64));
-                f(position * stride + channel, if draw < self.rate { 0.0 } else { scale });
-            }
+/// Calls `f` with the place and the factor of every value of the batch's sample `sample`, which lies as `map` says.
+pub fn dropout(mask: &DropoutMask, sample: usize, map: Map, mut f: impl FnMut(usize, f32)) {
+    for position in 0..map.positions() {
+        for channel in 0..map.channels {
+            f(position * map.stride + channel, mask.factor(sample, position * map.channels + channel));
         }
     }
 }

@@ -1,19 +1,21 @@
-//! An architecture compiled to steps over numbered maps: layers fused where kernels can do them in one go, zeros around a
+//! An architecture compiled to a program: steps over numbered maps: layers fused where kernels can do them in one go, zeros around a
 //! convolution made a step of their own so that every convolution is a valid one, residual blocks laid out in a row.
 
-use super::simd::padded;
+use std::ops::Range;
+
+use super::simd::{LANES, padded};
 use crate::arch::{Arch, DropoutRate, Layer, Shape};
 use crate::data::SIDE;
 
 /// The steps of a network in the order of the forward pass.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Program {
     /// What lies between the steps; map 0 is the image.
     pub maps: Vec<Map>,
     /// Each reads maps of smaller number than it writes.
     pub steps: Vec<Step>,
-    /// The lengths of the parameters, in the order in which callers give them.
-    pub parameters: Vec<usize>,
+    /// How the gradients of the parameters lie in memory, in the order in which callers give them.
+    pub parameters: Vec<Packed>,
     /// Map of the logits.
     pub output: usize,
 }
@@ -62,8 +64,8 @@ pub enum Op {
     ConvPool { affine: Affine, kind: ConvPool },
     /// Zeros around the map, as many rows and columns on each side.
     Pad { by: usize },
-    /// Channels of the image to whole lanes.
-    Widen,
+    /// The same values in another layout.
+    Repack,
     /// Maximum over square windows.
     MaxPool { size: usize, stride: usize },
     /// Normalisation by the statistics of the batch; parameters `scale`, `shift`, `mean`, `variance` from `parameter` on,
@@ -120,33 +122,67 @@ impl Affine {
         self.runs * self.run
     }
 
+    /// The layouts of the gradients of weight and bias.
+    const fn packed(&self) -> [Packed; 2] {
+        let &Self { outputs, outputs_padded: width, taps, channels, stride, .. } = self;
+        let weight = if self.vectorised() {
+            Packed::Runs { count: outputs * taps, spare: (width - outputs) * taps, len: channels, stride }
+        } else {
+            Packed::Transposed { outputs, width, taps }
+        };
+        [weight, Packed::Runs { count: 1, spare: 0, len: outputs, stride: width }]
+    }
+
     /// Whether whole vectors fit in a run, which is so but for convolutions of the image itself.
     pub const fn vectorised(&self) -> bool {
-        self.run.is_multiple_of(super::simd::LANES)
+        self.run.is_multiple_of(LANES)
     }
 }
 
-impl Plan {
+/// How the values of a parameter's gradient lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packed {
+    /// `count` runs of `len` values, `stride` apart; kernels also write to `spare` runs after them.
+    Runs { count: usize, spare: usize, len: usize, stride: usize },
+    /// `[tap, width]` for `[output, tap]`.
+    Transposed { outputs: usize, width: usize, taps: usize },
+}
+
+impl Packed {
+    /// Values, padding included.
+    pub const fn reserved(self) -> usize {
+        match self {
+            Self::Runs { count, spare, stride, .. } => (count + spare) * stride,
+            Self::Transposed { width, taps, .. } => taps * width,
+        }
+    }
+}
+
+impl Program {
     /// Compiles `arch` for chunks of up to `samples` samples.
     pub fn new(arch: &Arch, samples: usize) -> Self {
         let image = Map { stride: 1, trained: false, ..Map::of(SIDE, SIDE, 1) };
         debug_assert_eq!(Shape::INPUT.len(), image.len());
-        let plan = Self { maps: vec![image], steps: Vec::new(), parameters: Vec::new(), output: 0 };
-        let mut compiler = Compiler { plan, layers: 0, samples };
+        let program = Self { maps: vec![image], steps: Vec::new(), parameters: Vec::new(), output: 0 };
+        let mut compiler = Compiler { program, layers: 0, samples };
         let output = compiler.all(arch.layers(), Value { map: 0, flat: false });
-        compiler.plan.output = output.map;
-        compiler.plan
+        compiler.program.output = compiler.vector(output.map);
+        compiler.program
     }
 
-    /// Whether samples of a batch depend on each other while training.
-    pub fn has_batch_norm(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.op, Op::BatchNorm { .. }))
+    /// The steps in stages that a chunk can go through on its own while training: a batch norm, which needs statistics of
+    /// the whole batch, starts a new one.
+    pub fn stages(&self) -> Vec<Range<usize>> {
+        let norms = (0..self.steps.len()).filter(|&step| matches!(self.steps[step].op, Op::BatchNorm { .. }));
+        let starts: Vec<usize> = std::iter::once(0).chain(norms.filter(|&step| step > 0)).collect();
+        let ends = starts.iter().skip(1).copied().chain([self.steps.len()]);
+        starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
     }
 }
 
-/// A plan in the making.
+/// A program in the making.
 struct Compiler {
-    plan: Plan,
+    program: Program,
     /// Layers seen, those of residual blocks and the blocks themselves included, in the order in which they are written.
     layers: usize,
     /// The largest chunk.
@@ -201,13 +237,13 @@ impl Compiler {
     }
 
     fn map(&self, index: usize) -> Map {
-        self.plan.maps[index]
+        self.program.maps[index]
     }
 
     fn push(&mut self, op: Op, input: usize, map: Map) -> usize {
-        let output = self.plan.maps.len();
-        self.plan.maps.push(map);
-        self.plan.steps.push(Step { op, input, output });
+        let output = self.program.maps.len();
+        self.program.maps.push(map);
+        self.program.steps.push(Step { op, input, output });
         output
     }
 
@@ -222,7 +258,14 @@ impl Compiler {
         if map.stride == padded(map.channels) {
             return input;
         }
-        self.push(Op::Widen, input, Map { stride: padded(map.channels), ..map })
+        self.push(Op::Repack, input, Map { stride: padded(map.channels), ..map })
+    }
+
+    /// The values as one position of as many channels.
+    fn vector(&mut self, input: usize) -> usize {
+        let map = self.map(input);
+        let whole = Map { trained: map.trained, ..Map::of(1, 1, map.positions() * map.channels) };
+        if whole == map { input } else { self.push(Op::Repack, input, whole) }
     }
 
     fn pad(&mut self, input: usize, by: usize) -> usize {
@@ -244,8 +287,8 @@ impl Compiler {
         } else {
             (0..height).flat_map(|y| (0..width).map(move |x| start(y, x))).collect()
         };
-        let affine = Affine {
-            parameter: self.parameter(&[filters * kh * kw * map.channels, filters]),
+        let mut affine = Affine {
+            parameter: 0,
             outputs: filters,
             outputs_padded: padded(filters),
             rows: starts.len(),
@@ -257,6 +300,7 @@ impl Compiler {
             channels: map.channels,
             stride: map.stride,
         };
+        affine.parameter = self.parameters(affine.packed());
         if pooled {
             let winograd = [kh, kw, stride] == [3, 3, 1] && affine.vectorised();
             let kind = if winograd { ConvPool::Winograd } else { ConvPool::Direct };
@@ -267,8 +311,8 @@ impl Compiler {
 
     fn dense(&mut self, input: usize, units: usize, relu: bool) -> usize {
         let map = self.map(input);
-        let affine = Affine {
-            parameter: self.parameter(&[units * map.positions() * map.channels, units]),
+        let mut affine = Affine {
+            parameter: 0,
             outputs: units,
             outputs_padded: padded(units),
             rows: 1,
@@ -280,6 +324,7 @@ impl Compiler {
             channels: map.channels,
             stride: map.stride,
         };
+        affine.parameter = self.parameters(affine.packed());
         self.push(Op::Affine { affine, relu }, input, Map::of(1, 1, units))
     }
 
@@ -293,8 +338,9 @@ impl Compiler {
     fn batch_norm(&mut self, value: Value, relu: bool) -> usize {
         let input = self.widen(value.map);
         let map = self.map(input);
-        let features = if value.flat { map.positions() * map.channels } else { map.channels };
-        let parameter = self.parameter(&[features; 4]);
+        let count = if value.flat { map.positions() } else { 1 };
+        let packed = Packed::Runs { count, spare: 0, len: map.channels, stride: map.stride };
+        let parameter = self.parameters([packed; 4]);
         self.push(Op::BatchNorm { parameter, flat: value.flat, relu }, input, Map { trained: true, ..map })
     }
 
@@ -305,15 +351,20 @@ impl Compiler {
     }
 
     fn add(&mut self, input: usize, other: usize, relu: bool) -> usize {
-        let (input, other) = (self.widen(input), self.widen(other));
+        let (mut input, mut other) = (self.widen(input), self.widen(other));
+        // Vectors of the same length can lie in memory in different ways.
+        if self.map(input).len() != self.map(other).len() || self.map(input).channels != self.map(other).channels {
+            (input, other) = (self.vector(input), self.vector(other));
+        }
         let trained = self.map(input).trained || self.map(other).trained;
         self.push(Op::Add { other, relu }, input, Map { trained, ..self.map(input) })
     }
 
-    fn parameter(&mut self, lens: &[usize]) -> usize {
-        let parameters = &mut self.plan.parameters;
-        parameters.extend(lens);
-        parameters.len() - lens.len()
+    /// Counts in the parameters of a layer and returns the number of the first.
+    fn parameters<const N: usize>(&mut self, packed: [Packed; N]) -> usize {
+        let parameters = &mut self.program.parameters;
+        parameters.extend(packed);
+        parameters.len() - N
     }
 }
 
