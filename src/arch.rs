@@ -135,7 +135,8 @@ impl Shape {
     /// What goes into every network: `[28, 28, 1]`.
     pub const INPUT: Self = Self::Map { height: SIDE, width: SIDE, channels: 1 };
 
-    /// How many values a sample has.
+    /// How many values a sample has, never 0.
+    #[expect(clippy::len_without_is_empty, reason = "no shape is empty")]
     pub const fn len(self) -> usize {
         match self {
             Self::Map { height, width, channels } => height * width * channels,

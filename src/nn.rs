@@ -11,8 +11,42 @@ pub mod schedule;
 
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
-use device::{DeviceChoice, DeviceInfo, Kernels};
 use optim::{OptimizerKind, OptimizerState};
+
+/// Where a network is to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A GPU if this program and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The NVIDIA GPU with this number.
+    Cuda(usize),
+}
+
+/// Which implementation computes the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// The fastest that the device has.
+    #[default]
+    Auto,
+    /// Composed of dfdx's own operations: runs anywhere, and is what the others are checked against.
+    Composed,
+    /// The project's own kernels.
+    Fused,
+}
+
+/// Where a network lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// What the hardware calls itself, or the instruction set in use: `AVX-512`.
+    pub name: String,
+    /// Threads that compute.
+    pub threads: usize,
+}
 
 /// What the trainer needs of a network, whatever device it lives on. Not `Send`: built and used on the training thread.
 pub trait Network {
@@ -20,7 +54,7 @@ pub trait Network {
     ///
     /// # Errors
     /// If the device fails. A loss that is not finite is no error: the caller looks at it; the weights are then left as
-    /// they were before the step.
+    /// they were before the step. It is NaN also when a gradient is not finite.
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError>;
 
     /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm.
@@ -74,7 +108,7 @@ pub struct Step {
     pub learning_rate: f64,
     /// Changing it drops the optimizer's state.
     pub optimizer: OptimizerKind,
-    /// L2 in the gradient, decoupled for AdamW; weights alone, no biases, no batch norm.
+    /// L2 in the gradient, decoupled for `AdamW`; weights alone, no biases, no batch norm.
     pub weight_decay: f64,
     /// Rate of the dropout layers that have none of their own.
     pub dropout: f32,

@@ -42,11 +42,10 @@ pub(super) fn output(layer: &Layer, input: Shape, depth: usize) -> Result<Shape,
     let shape = match layer {
         Layer::Conv { filters, kernel, stride, padding } => conv(*filters, *kernel, *stride, *padding, input)?,
         Layer::MaxPool { size, stride } => pool(*size, *stride, input)?,
-        Layer::Relu | Layer::BatchNorm => input,
         Layer::Dropout(DropoutRate::Fixed(rate)) if !(0.0..1.0).contains(rate) => {
             return Err("needs a rate from 0 to below 1".into());
         }
-        Layer::Dropout(_) => input,
+        Layer::Relu | Layer::BatchNorm | Layer::Dropout(_) => input,
         Layer::Flatten => Shape::Vector(input.len()),
         Layer::Dense { units } => match input {
             Shape::Vector(_) => Shape::Vector(counted(*units, "units")?),

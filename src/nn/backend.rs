@@ -4,7 +4,7 @@ use std::ops::DerefMut;
 
 use dfdx::dtypes::Dtype;
 use dfdx::tensor::{Cache, Cpu, Gradients, Storage, Tensor};
-use dfdx::tensor_ops::Device;
+use dfdx::tensor_ops::{Device, SumTo};
 
 use super::NetworkError;
 
@@ -24,6 +24,15 @@ pub trait Backend<E: Dtype>: Device<E> + Cache {
     /// # Errors
     /// If the device fails.
     fn download(&self, from: &Values<E, Self>) -> Result<Vec<E>, NetworkError>;
+
+    /// Whether no number in `values` is NaN or infinite.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn all_finite(&self, values: &Values<E, Self>) -> Result<bool, NetworkError> {
+        let sum = self.tensor_of(values)?.try_sum::<(), _>().map_err(NetworkError::device)?;
+        Ok(sum.as_vec()[0].to_f64().is_some_and(f64::is_finite))
+    }
 
     /// New storage that holds `values`.
     ///
@@ -69,18 +78,21 @@ where
     fn download(&self, from: &Values<E, Self>) -> Result<Vec<E>, NetworkError> {
         Ok(from.to_vec())
     }
+
+    fn all_finite(&self, values: &Values<E, Self>) -> Result<bool, NetworkError> {
+        // A number times 0 is 0 unless it is NaN or infinite.
+        Ok(values.iter().all(|&value| value * E::default() == E::default()))
+    }
 }
 
 #[cfg(feature = "cuda")]
-impl<E: Dtype> Backend<E> for dfdx::tensor::Cuda
-where
-    Self: Device<E> + Storage<E, Vec = CudaSlice<E>>,
-{
-    fn upload(&self, values: &[E], to: &mut Values<E, Self>) -> Result<(), NetworkError> {
-        to.device().htod_sync_copy_into(values, to).map_err(NetworkError::device)
+impl Backend<f32> for dfdx::tensor::Cuda {
+    fn upload(&self, values: &[f32], to: &mut Values<f32, Self>) -> Result<(), NetworkError> {
+        let device = to.device();
+        device.htod_sync_copy_into(values, to).map_err(NetworkError::device)
     }
 
-    fn download(&self, from: &Values<E, Self>) -> Result<Vec<E>, NetworkError> {
+    fn download(&self, from: &Values<f32, Self>) -> Result<Vec<f32>, NetworkError> {
         from.device().dtoh_sync_copy(from).map_err(NetworkError::device)
     }
 }

@@ -7,21 +7,9 @@ use dfdx::tensor::Cpu;
 
 use super::composed::Composed;
 use super::network::PlanNetwork;
-use super::{BatchResult, Network, NetworkError, NetworkState, Setup, Step};
+use super::{BatchResult, DeviceChoice, DeviceInfo, Kernels, Network, NetworkError, NetworkState, Setup, Step};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
-
-/// The device to compute on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// An NVIDIA GPU if this build can use one and there is one, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The NVIDIA GPU of this number.
-    Cuda(usize),
-}
 
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,36 +35,9 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// How a network is computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kernels {
-    /// The fastest that the device has.
-    #[default]
-    Auto,
-    /// dfdx's own operations, one after the other.
-    Composed,
-    /// Kernels that compute several layers at once.
-    Fused,
-}
-
-/// The device that was chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceInfo {
-    /// `cpu` or `cuda`.
-    pub kind: &'static str,
-    /// What computes: `cpu×2`, `cuda:0`.
-    pub name: String,
-    /// Threads that compute.
-    pub threads: usize,
-    /// The widest vector instructions that the CPU has.
-    pub simd: &'static str,
-    /// How the network is computed.
-    pub kernels: Kernels,
-}
-
 impl fmt::Display for DeviceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        if self.device == "cpu" { write!(f, "cpu×{}", self.threads) } else { f.write_str(&self.device) }
     }
 }
 
@@ -95,11 +56,9 @@ fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), Net
         .thread_name(|index| format!("cpu-{index}"))
         .build()
         .map_err(NetworkError::device)?;
-    let threads = pool.current_num_threads();
     let device = Cpu::seed_from_u64(setup.seed);
     let network = PlanNetwork::<f32, _, _>::new(arch, device.clone(), Composed::new(arch, &device)?, setup.seed)?;
-    let info =
-        DeviceInfo { kind: "cpu", name: format!("cpu×{threads}"), threads, simd: simd(), kernels: Kernels::Composed };
+    let info = DeviceInfo { device: "cpu".into(), name: simd().into(), threads: pool.current_num_threads() };
     Ok((Box::new(Pooled { pool, network }), info))
 }
 
@@ -109,8 +68,7 @@ fn cuda(arch: &Arch, setup: &Setup, number: usize) -> Result<(Box<dyn Network>, 
     let missing = |error| NetworkError::Unavailable(format!("there is no usable NVIDIA GPU {number}: {error}"));
     let device = dfdx::tensor::Cuda::try_build(number, setup.seed).map_err(missing)?;
     let network = PlanNetwork::<f32, _, _>::new(arch, device.clone(), Composed::new(arch, &device)?, setup.seed)?;
-    let name = format!("cuda:{number}");
-    let info = DeviceInfo { kind: "cuda", name, threads: 1, simd: simd(), kernels: Kernels::Composed };
+    let info = DeviceInfo { device: format!("cuda:{number}"), name: "NVIDIA GPU".into(), threads: 1 };
     Ok((Box::new(network), info))
 }
 

@@ -30,6 +30,16 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
         Ok(Self { parameters, gradients, optimizer: Optimizer::default(), plan })
     }
 
+    /// Relu turns NaN into 0, so that a finite loss alone does not show that an update would leave the weights finite.
+    fn gradients_are_finite(&self) -> Result<bool, NetworkError> {
+        for gradient in &self.gradients {
+            if !self.parameters.device.all_finite(gradient)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Moves the running statistics of batch norm towards those of the batch.
     fn follow(&mut self, outcome: &Outcome) -> Result<(), NetworkError> {
         let Parameters { device, values, .. } = &mut self.parameters;
@@ -49,7 +59,10 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
         if batch.is_empty() {
             return Ok(BatchResult { loss: 0.0, predictions: Vec::new() });
         }
-        let outcome = self.plan.gradients(&self.parameters, batch, step, &mut self.gradients)?;
+        let mut outcome = self.plan.gradients(&self.parameters, batch, step, &mut self.gradients)?;
+        if !self.gradients_are_finite()? {
+            outcome.loss = f64::NAN;
+        }
         if outcome.loss.is_finite() {
             self.optimizer.update(step, &mut self.parameters, &self.gradients)?;
             self.follow(&outcome)?;

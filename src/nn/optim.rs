@@ -26,7 +26,7 @@ pub enum OptimizerKind {
         /// Looks ahead along the momentum (Nesterov 1983).
         nesterov: bool,
     },
-    /// RMSprop (Tieleman and Hinton 2012), ρ 0.9, ε 10⁻⁷ inside the root as in Keras.
+    /// Root mean square propagation (Tieleman and Hinton 2012), ρ 0.9, ε 10⁻⁷ inside the root as in Keras.
     RmsProp,
 }
 
@@ -88,18 +88,24 @@ impl FromStr for OptimizerKind {
             "adamw" => Self::AdamW,
             "rmsprop" => Self::RmsProp,
             "sgd" => return sgd(parts),
-            _ => {
-                return Err(OptimizerError(format!(
-                    "`{name}` is no optimizer: there are adam, adamw, sgd, sgd:momentum=0.9, sgd:momentum=0.9:nesterov and \
-                     rmsprop"
-                )));
-            }
+            _ => return Err(unknown(name)),
         };
         match parts.next() {
             None => Ok(kind),
             Some(option) => Err(OptimizerError(format!("{name} has no options, but got `{option}`"))),
         }
     }
+}
+
+fn unknown(name: &str) -> OptimizerError {
+    let near =
+        ["adam", "adamw", "sgd", "rmsprop"].into_iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2);
+    OptimizerError(match near {
+        Some(near) => format!("`{name}` is no optimizer: did you mean `{near}`?"),
+        None => format!(
+            "`{name}` is no optimizer: there are adam, adamw, sgd, sgd:momentum=0.9, sgd:momentum=0.9:nesterov and rmsprop"
+        ),
+    })
 }
 
 fn sgd<'a>(options: impl Iterator<Item = &'a str>) -> Result<OptimizerKind, OptimizerError> {
@@ -128,7 +134,7 @@ pub(super) struct Optimizer<E: Dtype, D: Backend<E>> {
     updates: u64,
     /// `[slot][trained parameter]`.
     moments: Vec<Vec<Values<E, D>>>,
-    /// What dfdx's RMSprop wants for its momentum and centring, which are off: it neither reads nor writes them.
+    /// What dfdx's `RMSprop` wants for its momentum and centring, which are off: it neither reads nor writes them.
     unused: Vec<[Values<E, D>; 2]>,
 }
 
@@ -196,9 +202,10 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
                 device.adam_kernel(t, &config, values, &mut first[index], &mut second[index], gradient)
             }
             (OptimizerKind::Sgd { momentum, nesterov }, [velocity]) => {
-                let momentum = match nesterov {
-                    true => Some(Momentum::Nesterov(momentum)),
-                    false => (momentum != 0.0).then_some(Momentum::Classic(momentum)),
+                let momentum = if nesterov {
+                    Some(Momentum::Nesterov(momentum))
+                } else {
+                    (momentum != 0.0).then_some(Momentum::Classic(momentum))
                 };
                 let config = SgdConfig { lr, momentum, weight_decay: l2 };
                 device.sgd_kernel(&config, values, &mut velocity[index], gradient)
@@ -239,3 +246,6 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
 fn trained<E: Dtype, D: Backend<E>>(parameters: &Parameters<E, D>) -> impl Iterator<Item = usize> {
     parameters.specs.iter().filter(|spec| spec.kind.is_trained()).map(super::param::Spec::len)
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,8 +40,9 @@ pub struct ScheduleError(pub String);
 
 impl Schedule {
     /// The factor on the learning rate of a step that begins `done` epochs (2.5 in the middle of the third) into a run of
-    /// `total` epochs. Always finite and never negative.
-    pub fn factor(self, done: f64, total: f64) -> f64 {
+    /// `epochs` epochs. Always finite and never negative.
+    pub fn factor(self, done: f64, epochs: u32) -> f64 {
+        let total = f64::from(epochs);
         let done = if done.is_finite() { done.max(0.0) } else { 0.0 };
         let factor = match self {
             Self::Constant => 1.0,

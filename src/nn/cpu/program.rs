@@ -133,6 +133,11 @@ impl Affine {
         [weight, Packed::Runs { count: 1, spare: 0, len: outputs, stride: width }]
     }
 
+    /// Whether the four windows of a pooled cell fill a 4×4 patch: 3×3 in steps of 1.
+    pub const fn fits_patch(&self) -> bool {
+        self.runs == 3 && self.run == 3 * self.stride && self.starts[1] as usize == self.stride
+    }
+
     /// Whether whole vectors fit in a run, which is so but for convolutions of the image itself.
     pub const fn vectorised(&self) -> bool {
         self.run.is_multiple_of(LANES)

@@ -1,0 +1,350 @@
+//! Everything a person can ask of the lab, from a key, the command line, a script or the shell: one grammar, one enum.
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::data::CLASSES;
+use crate::train::settings::Setting;
+
+/// One request to the lab.
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub enum Command {
+    /// Train until the run's epochs are done, or EPOCHS more
+    Train {
+        /// How many more; the run's `epochs` setting grows if need be
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        epochs: Option<u32>,
+    },
+    /// Make single training steps, then pause
+    Step {
+        /// How many batches
+        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+        batches: u64,
+    },
+    /// Hold training between two batches
+    Pause,
+    /// Go on after a pause
+    Resume,
+    /// End the run here; `train` can go on from it
+    Stop,
+    /// Show the settings, or change one while it trains: `set lr 3e-4`
+    Set {
+        /// Which setting
+        name: Option<String>,
+        /// Its new value; without one the setting is shown
+        #[arg(allow_hyphen_values = true)]
+        value: Option<String>,
+    },
+    /// Predict a test digit or an image file: `predict 42`, `predict digit.png`
+    Predict {
+        /// Indices into the test set, or paths of PNG, JPEG or PGM files
+        #[arg(required = true)]
+        inputs: Vec<String>,
+    },
+    /// Show the next digit of the list; `next wrong` lists the misclassified, largest loss first
+    Next {
+        /// Which list; without it, the one that is shown
+        list: Option<ListName>,
+    },
+    /// Show the previous digit of the list
+    Prev {
+        /// Which list; without it, the one that is shown
+        list: Option<ListName>,
+    },
+    /// List the test digits that fit: `find true=4 pred=9`
+    Find {
+        /// `true=N`, `pred=N`, `wrong`, `right`, `doubtful`; all must hold
+        #[arg(required = true, value_parser = parse_filter)]
+        filters: Vec<Filter>,
+    },
+    /// Measure loss and accuracy of a whole split with the weights as they are
+    Eval {
+        /// Which split
+        #[arg(long, value_enum, default_value_t = SplitName::Test)]
+        split: SplitName,
+    },
+    /// Save the run; under NAME, or the name it has
+    Save {
+        /// A new name
+        name: Option<String>,
+    },
+    /// Load a saved run in the place of this one, which is saved first
+    Load {
+        /// Which session
+        name: String,
+    },
+    /// Begin a new run with fresh weights; this one is saved first
+    New {
+        /// A preset (mlp, lenet5, tutorial, wide, resnet) or layers; this run's if left out
+        arch: Option<String>,
+        /// Names every random draw; this run's if left out
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// List the saved sessions
+    Sessions,
+    /// Explain the commands, or one of them
+    Help {
+        /// Which command
+        command: Option<String>,
+    },
+    /// Save and leave
+    #[command(visible_alias = "exit")]
+    Quit,
+}
+
+/// A list of test digits with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListName {
+    /// The misclassified, largest loss first
+    Wrong,
+    /// All, by index
+    All,
+    /// Those whose given label is in doubt
+    Doubtful,
+}
+
+/// A part of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// The test set
+    Test,
+    /// The part of the training set that only measures
+    Validation,
+    /// The part that is trained on
+    Train,
+}
+
+impl SplitName {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Validation => "validation",
+            Self::Train => "train",
+        }
+    }
+}
+
+/// A condition on a test digit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Its label is this.
+    True(u8),
+    /// The network takes it for this.
+    Predicted(u8),
+    /// The network is wrong.
+    Wrong,
+    /// The network is right.
+    Right,
+    /// Its label is in doubt.
+    Doubtful,
+}
+
+/// Reads one condition of `find`.
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    let class = |value: &str| {
+        let class = value.parse::<u8>().ok().filter(|&class| usize::from(class) < CLASSES);
+        class.ok_or_else(|| format!("`{value}` is no class: use 0 to {}", CLASSES - 1))
+    };
+    match text.split_once('=') {
+        Some(("true" | "label", value)) => class(value).map(Filter::True),
+        Some(("pred" | "predicted", value)) => class(value).map(Filter::Predicted),
+        None if text == "wrong" => Ok(Filter::Wrong),
+        None if text == "right" => Ok(Filter::Right),
+        None if text == "doubtful" => Ok(Filter::Doubtful),
+        _ => Err("use true=N, pred=N, wrong, right or doubtful".into()),
+    }
+}
+
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::True(class) => write!(f, "true={class}"),
+            Self::Predicted(class) => write!(f, "pred={class}"),
+            Self::Wrong => f.write_str("wrong"),
+            Self::Right => f.write_str("right"),
+            Self::Doubtful => f.write_str("doubtful"),
+        }
+    }
+}
+
+#[derive(Parser)]
+#[command(name = "lab", no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Why a line is no command, in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CommandError(pub String);
+
+impl Command {
+    /// Reads a line as a person types it; `None` for an empty line or a comment.
+    ///
+    /// # Errors
+    /// If it is no command: the sentence says what to type instead.
+    pub fn parse(line: &str) -> Result<Option<Self>, CommandError> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        let words = shlex::split(line).ok_or_else(|| CommandError("a quote is not closed".into()))?;
+        match Line::try_parse_from(words) {
+            Ok(line) => Ok(Some(line.command)),
+            Err(error) => Err(CommandError(one_sentence(&error))),
+        }
+    }
+
+    /// All commands with their doc line, as the grammar knows them.
+    pub fn catalogue() -> Vec<(String, String)> {
+        Line::command()
+            .get_subcommands()
+            .map(|command| (usage(command), command.get_about().map(ToString::to_string).unwrap_or_default()))
+            .collect()
+    }
+
+    /// What `help` says: of all commands, or of one.
+    ///
+    /// # Errors
+    /// If there is no such command.
+    pub fn help(name: Option<&str>) -> Result<String, CommandError> {
+        let Some(name) = name else {
+            let lines = Self::catalogue().into_iter().map(|(usage, about)| format!("{usage:<26} {about}"));
+            return Ok(lines.collect::<Vec<_>>().join("\n"));
+        };
+        let grammar = Line::command();
+        let Some(command) = grammar.find_subcommand(name) else {
+            return Err(CommandError(format!("there is no command `{name}`: `help` lists them")));
+        };
+        let mut lines = vec![usage(command), command.get_about().map(ToString::to_string).unwrap_or_default()];
+        for argument in command.get_arguments() {
+            let about = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            lines.push(format!("  {:<12} {about}", argument.get_id().as_str().to_uppercase()));
+        }
+        if name == "set" {
+            lines.extend(Setting::ALL.map(|setting| format!("  {:<16} {}", setting.name(), setting.about())));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    /// The words that may stand where `line` ends, for completion: each with the whole line that it would make.
+    pub fn completions(line: &str, sessions: &[String]) -> Vec<String> {
+        let (before, word) = line.rsplit_once(' ').map_or(("", line), |(before, word)| (before, word));
+        let names = |settings: &[&str]| settings.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let candidates = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
+            [] | ["help"] => Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect(),
+            ["set"] => Setting::ALL.map(|setting| setting.name().to_owned()).to_vec(),
+            ["next" | "prev"] => names(&["wrong", "all", "doubtful"]),
+            ["find", ..] => names(&["true=", "pred=", "wrong", "right", "doubtful"]),
+            ["eval"] => names(&["--split"]),
+            ["eval", "--split"] => names(&["test", "validation", "train"]),
+            ["load" | "save"] => sessions.to_vec(),
+            ["new"] => crate::arch::PRESETS.map(|preset| preset.name.to_owned()).to_vec(),
+            ["set", "augment"] => names(&["none", "tutorial", "rotate=10,shift=0.1,zoom=0.1"]),
+            ["set", "optimizer"] => {
+                names(&["adam", "adamw", "sgd", "sgd:momentum=0.9", "sgd:momentum=0.9:nesterov", "rmsprop"])
+            }
+            ["set", "schedule"] => names(&["constant", "step:5:0.5", "cosine", "onecycle", "warmup:1"]),
+            _ => Vec::new(),
+        };
+        let lead = if before.is_empty() { String::new() } else { format!("{before} ") };
+        candidates.iter().filter(|name| name.starts_with(word)).map(|name| format!("{lead}{name}")).collect()
+    }
+
+    /// The doc line of the command that `line` begins with, if it can be told.
+    pub fn doc(line: &str) -> Option<String> {
+        let name = line.split_whitespace().next()?;
+        if let Some(setting) =
+            line.strip_prefix("set ").and_then(|rest| rest.split_whitespace().next()?.parse::<Setting>().ok())
+        {
+            return Some(format!("{}: {}", setting.name(), setting.about()));
+        }
+        let grammar = Line::command();
+        let mut fitting = grammar.get_subcommands().filter(|command| command.get_name().starts_with(name));
+        let command = grammar.find_subcommand(name).or_else(|| fitting.next().filter(|_| fitting.next().is_none()))?;
+        Some(format!("{}: {}", usage(command), command.get_about()?))
+    }
+}
+
+/// `step [BATCHES]`
+fn usage(command: &clap::Command) -> String {
+    let mut usage = command.get_name().to_owned();
+    for argument in command.get_arguments() {
+        let mut name = argument.get_id().as_str().to_uppercase();
+        if let Some(long) = argument.get_long() {
+            name = format!("--{long} {name}");
+        }
+        let many = matches!(argument.get_action(), clap::ArgAction::Append)
+            || argument.get_num_args().is_some_and(|count| count.max_values() > 1);
+        let dots = if many { "…" } else { "" };
+        usage += &if argument.is_required_set() { format!(" {name}{dots}") } else { format!(" [{name}{dots}]") };
+    }
+    usage
+}
+
+/// clap's paragraphs as one sentence: the error and its tip, without usage and colours.
+fn one_sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let kept = lines.take_while(|line| !line.starts_with("Usage") && !line.starts_with("For more"));
+    let sentence = kept.collect::<Vec<_>>().join(" ").replace("error: ", "").replace("tip: ", "").replace('\'', "`");
+    format!("{}; `help` lists the commands", sentence.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, Filter, ListName, SplitName};
+
+    #[track_caller]
+    fn check(line: &str, expected: Command) {
+        assert_eq!(Command::parse(line), Ok(Some(expected)), "{line}");
+    }
+
+    #[test]
+    fn lines_become_commands() {
+        check("train", Command::Train { epochs: None });
+        check("train 5", Command::Train { epochs: Some(5) });
+        check("  step 100 ", Command::Step { batches: 100 });
+        check("set lr 3e-4", Command::Set { name: Some("lr".into()), value: Some("3e-4".into()) });
+        check("set lr -1", Command::Set { name: Some("lr".into()), value: Some("-1".into()) });
+        check("predict \"my digit.png\" 42", Command::Predict { inputs: vec!["my digit.png".into(), "42".into()] });
+        check("next wrong", Command::Next { list: Some(ListName::Wrong) });
+        check("prev", Command::Prev { list: None });
+        check("find true=4 pred=9", Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] });
+        check("eval", Command::Eval { split: SplitName::Test });
+        check("eval --split train", Command::Eval { split: SplitName::Train });
+        check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
+        check("exit", Command::Quit);
+        assert_eq!(Command::parse("  # a comment"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_command_is_answered_with_one_sentence() {
+        for line in
+            ["trian 5", "train 0", "step x", "find true=11", "find colour=3", "predict", "predict 'a", "load", "-x"]
+        {
+            let error = Command::parse(line).unwrap_err().to_string();
+            assert!(!error.contains('\n') && error.len() > 10, "{line}: {error}");
+        }
+        assert!(Command::parse("trian 5").unwrap_err().0.contains("`train`"));
+    }
+
+    #[test]
+    fn completion_offers_what_can_follow() {
+        assert_eq!(Command::completions("pre", &[]), ["predict", "prev"]);
+        assert_eq!(Command::completions("set dro", &[]), ["set dropout"]);
+        assert_eq!(Command::completions("load b", &["a".into(), "bee".into()]), ["load bee"]);
+        assert!(Command::completions("pause ", &[]).is_empty());
+    }
+
+    #[test]
+    fn the_doc_line_tells_the_usage() {
+        assert!(Command::doc("tra").unwrap().starts_with("train [EPOCHS]: "));
+        assert!(Command::doc("set lr ").unwrap().starts_with("lr: "));
+        assert_eq!(Command::doc("xyz"), None);
+        assert!(Command::help(Some("set")).unwrap().contains("label-smoothing"));
+        assert!(Command::help(Some("fly")).is_err());
+    }
+}

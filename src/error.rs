@@ -1,0 +1,67 @@
+//! Everything that can go wrong, as one type with an exit code; its sentence is written once, at the edge.
+
+use std::process::ExitCode;
+
+use crate::arch::ArchError;
+use crate::command::CommandError;
+use crate::data::DataError;
+use crate::data::picture::PictureError;
+use crate::nn::NetworkError;
+use crate::session::SessionError;
+use crate::train::settings::SettingError;
+
+/// Why something that was asked for was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line, a flag or a value can't be understood.
+    #[error("{0}")]
+    Usage(String),
+    /// Something failed while running.
+    #[error("{0}")]
+    Failed(String),
+    /// A data set can't be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A session can't be saved or loaded.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// An image file can't be read.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The network's device failed.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The lab was asked to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// The exit code that stands for it: 1 failed, 2 usage, 3 bad data, snapshot or file, 130 interrupted.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) | Self::Network(NetworkError::Unavailable(_)) | Self::Session(SessionError::Name(_)) => 2,
+            Self::Failed(_) | Self::Network(NetworkError::Device(_)) | Self::Session(SessionError::Io { .. }) => 1,
+            Self::Data(_) | Self::Session(_) | Self::Picture(_) | Self::Network(NetworkError::Mismatch(_)) => 3,
+            Self::Interrupted => 130,
+        })
+    }
+}
+
+impl From<SettingError> for Error {
+    fn from(error: SettingError) -> Self {
+        Self::Usage(error.0)
+    }
+}
+
+impl From<ArchError> for Error {
+    fn from(error: ArchError) -> Self {
+        Self::Usage(error.0)
+    }
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        Self::Usage(error.0)
+    }
+}

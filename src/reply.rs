@@ -1,0 +1,251 @@
+//! What the lab answers to a command: as text for people, as one JSON object for programs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::metrics::Confusion;
+use crate::state::DigitView;
+use crate::train::Goal;
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It was done; the sentence says what.
+    Done(String),
+    /// Training began and goes on until the goal.
+    Started(Goal),
+    /// Settings: name, value and what it takes.
+    Settings(Vec<(String, String, String)>),
+    /// Digits and what the network says of them.
+    Digits(Vec<Arc<DigitView>>),
+    /// A split was measured.
+    Evaluated(Box<EvaluationReport>),
+    /// The run was saved.
+    Saved {
+        /// Under which name.
+        name: String,
+        /// The file.
+        path: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Saved sessions.
+    Sessions(Vec<SessionRow>),
+    /// Lines of help.
+    Help(String),
+    /// The lab is about to end.
+    Closing,
+}
+
+/// What was measured of a split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluationReport {
+    /// Which split.
+    pub split: &'static str,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Accuracy on those whose label is not in doubt; `None` where nobody knows of doubts.
+    pub accuracy_without_label_errors: Option<f64>,
+    /// Label against prediction.
+    pub confusion: Confusion,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// One saved session in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRow {
+    /// Its name.
+    pub name: String,
+    /// Seconds since 1970 when it was written.
+    pub modified: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// What it holds, or why it can't be read.
+    pub content: Result<SessionContent, String>,
+}
+
+/// What a saved session holds, in a few words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionContent {
+    /// The layers.
+    pub arch: String,
+    /// Epochs done.
+    pub epoch: u32,
+    /// Steps made.
+    pub step: u64,
+    /// Validation accuracy of the last epoch.
+    pub val_accuracy: Option<f64>,
+    /// The data set's name.
+    pub data: String,
+}
+
+impl Reply {
+    /// The objects that programs get, one for each line.
+    pub fn to_json(&self) -> Vec<Value> {
+        match self {
+            Self::Done(text) => vec![json!({"event": "done", "text": text})],
+            Self::Started(goal) => vec![match goal {
+                Goal::Epoch(epoch) => json!({"event": "training", "until_epoch": epoch}),
+                Goal::Step(step) => json!({"event": "training", "until_step": step}),
+            }],
+            Self::Settings(rows) => {
+                let object = |(name, value, _): &(String, String, String)| json!({"event": "setting", "name": name, "value": value});
+                rows.iter().map(object).collect()
+            }
+            Self::Digits(digits) => digits.iter().map(|digit| digit_json(digit)).collect(),
+            Self::Evaluated(report) => vec![report.to_json()],
+            Self::Saved { name, path, bytes } => {
+                vec![json!({"event": "saved", "session": name, "path": path, "bytes": bytes})]
+            }
+            Self::Sessions(rows) => rows.iter().map(SessionRow::to_json).collect(),
+            Self::Help(text) => vec![json!({"event": "help", "text": text})],
+            Self::Closing => vec![json!({"event": "closing"})],
+        }
+    }
+}
+
+fn digit_json(digit: &DigitView) -> Value {
+    json!({
+        "event": "predicted",
+        "input": digit.source.to_string(),
+        "digit": digit.predicted,
+        "confidence": digit.confidence(),
+        "probabilities": digit.probabilities,
+        "true": digit.label,
+        "loss": digit.loss,
+        "label_in_doubt": digit.doubtful,
+        "preprocess": digit.preprocess,
+        "step": digit.step,
+    })
+}
+
+impl EvaluationReport {
+    /// The `evaluated` object.
+    pub fn to_json(&self) -> Value {
+        let total = self.confusion.total();
+        json!({
+            "event": "evaluated",
+            "split": self.split,
+            "loss": self.loss,
+            "accuracy": self.confusion.accuracy(),
+            "correct": self.confusion.correct(),
+            "total": total,
+            "accuracy_without_label_errors": self.accuracy_without_label_errors,
+            "confusion": self.confusion.counts,
+            "per_class": self.confusion.per_class(),
+            "seconds": self.seconds,
+            "images_per_second": f64::from(total) / self.seconds.max(1e-9),
+        })
+    }
+}
+
+impl SessionRow {
+    /// The `session` object.
+    pub fn to_json(&self) -> Value {
+        let mut object = json!({
+            "event": "session",
+            "name": self.name,
+            "modified": self.modified,
+            "bytes": self.bytes,
+        });
+        match &self.content {
+            Ok(content) => {
+                object["arch"] = json!(content.arch);
+                object["epoch"] = json!(content.epoch);
+                object["step"] = json!(content.step);
+                object["val_accuracy"] = json!(content.val_accuracy);
+                object["data"] = json!(content.data);
+            }
+            Err(error) => object["error"] = json!(error),
+        }
+        object
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(text) | Self::Help(text) => f.write_str(text),
+            Self::Started(Goal::Epoch(epoch)) => write!(f, "training until epoch {epoch}"),
+            Self::Started(Goal::Step(step)) => write!(f, "training until step {step}"),
+            Self::Settings(rows) => {
+                lines(f, rows, |f, (name, value, about)| write!(f, "{name:<16} {value:<12} {about}"))
+            }
+            Self::Digits(digits) => lines(f, digits, |f, digit| write!(f, "{digit}")),
+            Self::Evaluated(report) => write!(f, "{report}"),
+            Self::Saved { name, path, bytes } => write!(f, "saved `{name}` in {path}, {:.1} MB", *bytes as f64 / 1e6),
+            Self::Sessions(rows) if rows.is_empty() => f.write_str("no session is saved yet"),
+            Self::Sessions(rows) => lines(f, rows, |f, row| write!(f, "{row}")),
+            Self::Closing => f.write_str("good-bye"),
+        }
+    }
+}
+
+fn lines<T>(
+    f: &mut fmt::Formatter<'_>,
+    rows: &[T],
+    line: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    for (number, row) in rows.iter().enumerate() {
+        if number > 0 {
+            f.write_str("\n")?;
+        }
+        line(f, row)?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for DigitView {
+    /// `947: 9 at 99.1 %, then 8 at 0.7 %; label 8, loss 4.91, wrong, label in doubt`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranking = self.ranking();
+        let percent = |class: u8| self.probabilities[usize::from(class)] * 100.0;
+        write!(f, "{}: {} at {:.1} %", self.source, self.predicted, percent(self.predicted))?;
+        write!(f, ", then {} at {:.1} %", ranking[1], percent(ranking[1]))?;
+        if let (Some(label), Some(loss)) = (self.label, self.loss) {
+            let verdict = if label == self.predicted { "right" } else { "wrong" };
+            write!(f, "; label {label}, loss {loss:.3}, {verdict}")?;
+        }
+        if self.doubtful {
+            f.write_str(", label in doubt")?;
+        }
+        if let Some(preprocess) = &self.preprocess {
+            write!(f, " ({preprocess})")?;
+        }
+        if let Some((place, of)) = self.place {
+            write!(f, " [{place} of {of}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for EvaluationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (correct, total) = (self.confusion.correct(), self.confusion.total());
+        write!(f, "{}: accuracy {:.2} % ({correct} of {total})", self.split, self.confusion.accuracy() * 100.0)?;
+        write!(f, ", loss {:.4}", self.loss)?;
+        if let Some(accuracy) = self.accuracy_without_label_errors {
+            write!(f, "; without doubtful labels {:.2} %", accuracy * 100.0)?;
+        }
+        write!(f, "; {:.0} images/s", f64::from(total) / self.seconds.max(1e-9))
+    }
+}
+
+impl fmt::Display for SessionRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<20} {:>8.1} MB", self.name, self.bytes as f64 / 1e6)?;
+        match &self.content {
+            Ok(SessionContent { arch, epoch, step, val_accuracy, data }) => {
+                write!(f, "  {data}, epoch {epoch}, step {step}")?;
+                if let Some(accuracy) = val_accuracy {
+                    write!(f, ", val {:.2} %", accuracy * 100.0)?;
+                }
+                write!(f, ", {arch}")
+            }
+            Err(error) => write!(f, "  {error}"),
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What the lab shows: one value, changed only by applying events, read by every screen, printer and server.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::arch::Arch;
+use crate::data::{CLASSES, Dataset, Image, Split};
+use crate::metrics::{Confusion, Evaluation};
+use crate::nn::DeviceInfo;
+use crate::train::event::{Reason, TrainEvent};
+use crate::train::history::History;
+use crate::train::settings::Settings;
+use crate::train::{Goal, Progress, RunConfig};
+
+/// How many lines the log keeps.
+const LOG_LINES: usize = 500;
+
+/// Everything that can be shown, at one moment. Cheap to clone: what is large is shared.
+#[derive(Clone, Debug, Default)]
+pub struct LabState {
+    /// What the lab is doing.
+    pub phase: Phase,
+    /// The data, once it is there.
+    pub dataset: Option<Dataset>,
+    /// The run, once its network is built.
+    pub run: Option<Arc<RunInfo>>,
+    /// The hyperparameters.
+    pub settings: Settings,
+    /// How far the run is.
+    pub progress: Progress,
+    /// Where it is to come to rest; the last goal when it does.
+    pub goal: Option<Goal>,
+    /// Curve, epochs and edits.
+    pub history: Arc<History>,
+    /// Samples of the validation that are done, and all of them, while one goes on.
+    pub validating: Option<(usize, usize)>,
+    /// Confusion of the running epoch's training samples so far, or of the last epoch's before the first step of the next.
+    pub training: Confusion,
+    /// Confusion of the validation split at the end of the last epoch.
+    pub validation: Option<Confusion>,
+    /// The test set as it was last measured.
+    pub test: Option<Tested>,
+    /// The list of digits that `next` and `prev` walk.
+    pub list: Option<DigitList>,
+    /// The digit that was asked for last.
+    pub digit: Option<Arc<DigitView>>,
+    /// What it is saved as.
+    pub saved: Option<Saved>,
+    /// What happened, the newest last.
+    pub log: Arc<VecDeque<LogLine>>,
+}
+
+/// What the lab is doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Phase {
+    /// Reading the data and building the network.
+    #[default]
+    Loading,
+    /// Waiting for the first `train`, or for more after a rest.
+    Ready,
+    /// Training or validating.
+    Training,
+    /// Held between two batches.
+    Paused,
+    /// The run came to an end.
+    Finished(Reason),
+    /// It can't go on; the sentence says why.
+    Failed(String),
+    /// All is saved: the program may end.
+    Closed,
+}
+
+/// What does not change during a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunInfo {
+    /// The name that it is saved under.
+    pub name: String,
+    /// Architecture, seed and validation split.
+    pub config: RunConfig,
+    /// Where it trains.
+    pub device: DeviceInfo,
+    /// Trained values.
+    pub parameters: usize,
+    /// Which training samples are trained on.
+    pub split: Split,
+}
+
+impl RunInfo {
+    /// The layers.
+    pub fn arch(&self) -> &Arch {
+        &self.config.arch
+    }
+}
+
+/// The test set as it was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tested {
+    /// Steps that the weights had made.
+    pub step: u64,
+    /// The outcome of every test digit.
+    pub evaluation: Arc<Evaluation>,
+}
+
+/// Test digits to step through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigitList {
+    /// What they have in common: `wrong`, `true=4 pred=9`.
+    pub title: String,
+    /// Their indices in the test set.
+    pub indices: Arc<Vec<u32>>,
+    /// Which one is shown; `None` before the first.
+    pub position: Option<usize>,
+}
+
+/// One digit and what the network says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DigitView {
+    /// Where it is from.
+    pub source: DigitSource,
+    /// Its pixels.
+    pub image: Box<Image>,
+    /// Its label, if it has one.
+    pub label: Option<u8>,
+    /// Of each class.
+    pub probabilities: [f32; CLASSES],
+    /// The class with the largest logit.
+    pub predicted: u8,
+    /// Cross-entropy in nats against the label.
+    pub loss: Option<f32>,
+    /// Whether most reviewers reject its label.
+    pub doubtful: bool,
+    /// Steps that the weights had made.
+    pub step: u64,
+    /// Its place in the list that is stepped through, from 1, and the list's length.
+    pub place: Option<(usize, usize)>,
+    /// What was done to an image file to make it look like the data.
+    pub preprocess: Option<String>,
+}
+
+impl DigitView {
+    /// Probability of the predicted class.
+    pub fn confidence(&self) -> f32 {
+        self.probabilities[usize::from(self.predicted)]
+    }
+
+    /// The classes, the most probable first.
+    pub fn ranking(&self) -> [u8; CLASSES] {
+        let mut ranking: [u8; CLASSES] = std::array::from_fn(|class| class as u8);
+        let probability = |class: u8| self.probabilities[usize::from(class)];
+        ranking.sort_by(|&a, &b| probability(b).total_cmp(&probability(a)).then(a.cmp(&b)));
+        ranking
+    }
+}
+
+/// Where a digit is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DigitSource {
+    /// The test set.
+    Test(u32),
+    /// An image file.
+    File(String),
+}
+
+impl std::fmt::Display for DigitSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Test(index) => write!(f, "{index}"),
+            Self::File(path) => f.write_str(path),
+        }
+    }
+}
+
+/// The last save.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Under which name.
+    pub name: String,
+    /// Steps that the saved run had made.
+    pub step: u64,
+}
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// What it says.
+    pub text: String,
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A command and what it gave.
+    Info,
+    /// Something to look at.
+    Warning,
+    /// Something went wrong.
+    Error,
+}
+
+/// What the lab tells the state.
+#[derive(Clone, Debug)]
+pub enum LabEvent {
+    /// The phase changed.
+    Phase(Phase),
+    /// The data is there.
+    Loaded(Dataset),
+    /// A run took the stage, fresh or from a session.
+    Run(Box<RunBegun>),
+    /// Where the run is to come to rest.
+    Goal(Goal),
+    /// The run reports.
+    Train(TrainEvent),
+    /// After the run reported: how far it is.
+    Progress(Progress),
+    /// The settings as they are now.
+    Settings(Settings),
+    /// A list of digits to step through.
+    List(DigitList),
+    /// A digit was predicted.
+    Digit(Arc<DigitView>),
+    /// The run was saved.
+    Saved(Saved),
+    /// A line for the log.
+    Log(LogLine),
+}
+
+/// A run as it takes the stage.
+#[derive(Clone, Debug)]
+pub struct RunBegun {
+    /// What does not change.
+    pub info: RunInfo,
+    /// What does.
+    pub settings: Settings,
+    /// How far it is.
+    pub progress: Progress,
+    /// What it has been through.
+    pub history: History,
+    /// Whether it was loaded, and from what.
+    pub saved: Option<Saved>,
+}
+
+impl LabState {
+    /// Takes in one event: the only way in which the state changes.
+    pub fn apply(&mut self, event: LabEvent) {
+        match event {
+            LabEvent::Phase(phase) => self.phase = phase,
+            LabEvent::Loaded(dataset) => self.dataset = Some(dataset),
+            LabEvent::Run(begun) => self.begin(*begun),
+            LabEvent::Goal(goal) => self.goal = Some(goal),
+            LabEvent::Train(event) => self.train(event),
+            LabEvent::Progress(progress) => self.progress = progress,
+            LabEvent::Settings(settings) => self.settings = settings,
+            LabEvent::List(list) => self.list = Some(list),
+            LabEvent::Digit(digit) => {
+                if let (Some(list), Some((place, _))) = (&mut self.list, digit.place) {
+                    list.position = Some(place - 1);
+                }
+                self.digit = Some(digit);
+            }
+            LabEvent::Saved(saved) => self.saved = Some(saved),
+            LabEvent::Log(line) => self.log(line),
+        }
+    }
+
+    fn begin(&mut self, begun: RunBegun) {
+        let RunBegun { info, settings, progress, history, saved } = begun;
+        *self = Self {
+            phase: Phase::Ready,
+            dataset: self.dataset.take(),
+            run: Some(Arc::new(info)),
+            settings,
+            progress,
+            history: Arc::new(history),
+            saved,
+            log: self.log.clone(),
+            ..Self::default()
+        };
+    }
+
+    fn train(&mut self, event: TrainEvent) {
+        match event {
+            TrainEvent::Step { record, outcomes } => {
+                let history = Arc::make_mut(&mut self.history);
+                if history.steps.last().is_some_and(|last| last.step >= record.step) {
+                    // The run went back before it went on: what lay ahead is no longer its past.
+                    history.truncate(record.step - 1);
+                }
+                if history.epochs.last().map_or(0, |epoch| epoch.step) == record.step - 1 {
+                    self.training = Confusion::default();
+                }
+                history.steps.push(record);
+                self.validating = None;
+                for (label, predicted) in outcomes {
+                    self.training.add(label, predicted);
+                }
+            }
+            TrainEvent::Validating { done, total } => self.validating = Some((done, total)),
+            TrainEvent::Epoch { record, confusion } => {
+                Arc::make_mut(&mut self.history).epochs.push(record);
+                self.validating = None;
+                if confusion.total() > 0 {
+                    self.validation = Some(confusion);
+                }
+            }
+            TrainEvent::Edited(edit) => Arc::make_mut(&mut self.history).edits.push(edit),
+            TrainEvent::Tested { step, evaluation } => self.test = Some(Tested { step, evaluation }),
+            TrainEvent::Finished(reason) => self.phase = Phase::Finished(reason),
+        }
+    }
+
+    fn log(&mut self, line: LogLine) {
+        let log = Arc::make_mut(&mut self.log);
+        if log.len() == LOG_LINES {
+            log.pop_front();
+        }
+        log.push_back(line);
+    }
+
+    /// Training throughput in samples per second: of the running epoch once it has gone on for a moment, else of the last.
+    pub fn samples_per_second(&self) -> Option<f64> {
+        if self.progress.epoch_seconds > 0.2 {
+            return Some(self.progress.sample as f64 / self.progress.epoch_seconds);
+        }
+        self.history.epochs.last().map(crate::train::history::EpochRecord::samples_per_second)
+    }
+
+    /// Epochs done, the running one as a fraction.
+    pub fn epochs_done(&self) -> f64 {
+        let train = self.run.as_ref().map_or(1, |run| run.split.train.len().max(1));
+        f64::from(self.progress.epoch) + self.progress.sample as f64 / train as f64
+    }
+
+    /// Seconds until the goal, at the pace so far, validation included.
+    pub fn eta(&self) -> Option<f64> {
+        let done = self.epochs_done();
+        let run = self.run.as_ref()?;
+        let left = match self.goal? {
+            Goal::Epoch(epoch) => f64::from(epoch) - done,
+            Goal::Step(step) => {
+                let samples = step.saturating_sub(self.progress.step) as f64 * self.settings.batch_size as f64;
+                samples / run.split.train.len().max(1) as f64
+            }
+        };
+        let enough = self.progress.seconds > 0.5 && done > 0.0;
+        enough.then(|| (left * self.progress.seconds / done).max(0.0))
+    }
+
+    /// Whether there is something that no file holds.
+    pub fn is_unsaved(&self) -> bool {
+        let step = self.progress.step;
+        step > 0 && self.saved.as_ref().is_none_or(|saved| saved.step != step)
+    }
+}

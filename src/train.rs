@@ -1,0 +1,511 @@
+//! Training: one run, advanced batch by batch; it reports what happens and never asks who listens.
+
+pub mod event;
+pub mod history;
+pub mod settings;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::arch::Arch;
+use crate::data::{Batch, CLASSES, Dataset, Image, Images, Split};
+use crate::metrics::{Evaluation, Outcome};
+use crate::nn::{Network, NetworkError, NetworkState, Step};
+use crate::random::{Purpose, Stream};
+use event::{Reason, TrainEvent};
+use history::{Edit, EpochRecord, History, Measured, StepRecord};
+use settings::{Setting, SettingError, Settings};
+
+/// Samples of one chunk of an evaluation: small enough that a key is answered between two of them.
+const CHUNK: usize = 500;
+
+/// What can't change during a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunConfig {
+    /// The network's layers.
+    pub arch: Arch,
+    /// Names every random draw.
+    pub seed: u64,
+    /// Share of the training set that only measures.
+    pub validation_split: f64,
+}
+
+/// Everything that a run is made of, on the host: what a session file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunState {
+    /// What can't change.
+    pub config: RunConfig,
+    /// What can.
+    pub settings: Settings,
+    /// How far it is.
+    pub progress: Progress,
+    /// Weights and optimizer.
+    pub network: NetworkState,
+    /// The weights that early stopping would take back.
+    pub best: Option<Best>,
+    /// What it has been through.
+    pub history: History,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Epochs done.
+    pub epoch: u32,
+    /// Samples of the running epoch that are done.
+    pub sample: usize,
+    /// Steps made.
+    pub step: u64,
+    /// Sum of the losses of the running epoch's samples.
+    pub loss_sum: f64,
+    /// Samples of the running epoch that were classified rightly.
+    pub correct: u64,
+    /// Seconds that the running epoch's training has taken.
+    pub epoch_seconds: f64,
+    /// Seconds that all training and validation has taken.
+    pub seconds: f64,
+}
+
+/// The best epoch so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// Which it was.
+    pub epoch: u32,
+    /// Its validation loss.
+    pub loss: f64,
+    /// Its network.
+    pub network: NetworkState,
+}
+
+/// How far a run is to go before it comes to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Until so many epochs are done.
+    Epoch(u32),
+    /// Until so many steps are made.
+    Step(u64),
+}
+
+/// An accuracy at which a run ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// On the validation split.
+    Validation(f64),
+    /// On the test set; for time-to-accuracy benchmarks alone, since it looks at what should stay unseen.
+    Test(f64),
+}
+
+/// Whether [`Trainer::advance`] should be called again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Advance {
+    /// There is more to do.
+    More,
+    /// The goal is reached: the run rests in the middle of its way.
+    Resting,
+    /// The run came to an end.
+    Finished(Reason),
+}
+
+/// One run and the network it trains.
+pub struct Trainer {
+    config: RunConfig,
+    settings: Settings,
+    progress: Progress,
+    best: Option<Best>,
+    history: History,
+    dataset: Dataset,
+    split: Split,
+    network: Box<dyn Network>,
+    target: Option<Target>,
+    /// The epoch that `order` belongs to, and the order of its samples.
+    order: Option<(u32, Vec<u32>)>,
+    /// The validation that is going on.
+    validating: Option<Evaluation>,
+    /// The state to go back to when the run diverges.
+    good: Option<Arc<RunState>>,
+}
+
+impl Trainer {
+    /// A fresh run of `network`, which must have been built for `config.arch`.
+    ///
+    /// # Errors
+    /// If the network's device fails.
+    pub fn new(
+        config: RunConfig,
+        settings: Settings,
+        dataset: Dataset,
+        network: Box<dyn Network>,
+    ) -> Result<Self, NetworkError> {
+        let split = Split::new(dataset.train.len(), config.validation_split);
+        let mut trainer = Self {
+            config,
+            settings,
+            progress: Progress::default(),
+            best: None,
+            history: History::default(),
+            dataset,
+            split,
+            network,
+            target: None,
+            order: None,
+            validating: None,
+            good: None,
+        };
+        trainer.checkpoint()?;
+        Ok(trainer)
+    }
+
+    /// The run of `state`, going on where it was left.
+    ///
+    /// # Errors
+    /// If the state is of another architecture than the network, or the device fails.
+    pub fn resume(state: &RunState, dataset: Dataset, mut network: Box<dyn Network>) -> Result<Self, NetworkError> {
+        network.restore(&state.network)?;
+        let mut trainer = Self::new(state.config.clone(), state.settings.clone(), dataset, network)?;
+        trainer.take_over(state);
+        trainer.checkpoint()?;
+        Ok(trainer)
+    }
+
+    /// Ends the run at this accuracy.
+    pub fn set_target(&mut self, target: Option<Target>) {
+        self.target = target;
+    }
+
+    /// What can't change during the run.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The hyperparameters as they are.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How far the run is.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// What the run has been through.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The data it trains on.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Which training samples are trained on.
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// Steps of a whole epoch at the present batch size.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.split.train.len().div_ceil(self.settings.batch_size) as u64
+    }
+
+    /// A copy of the run as it is.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn state(&self) -> Result<RunState, NetworkError> {
+        Ok(RunState {
+            config: self.config.clone(),
+            settings: self.settings.clone(),
+            progress: self.progress,
+            network: self.network.state()?,
+            best: self.best.clone(),
+            history: self.history.clone(),
+        })
+    }
+
+    /// Changes a setting; it holds from the next batch on.
+    ///
+    /// # Errors
+    /// If `value` is no value of the setting.
+    pub fn set(
+        &mut self,
+        setting: Setting,
+        value: &str,
+        report: &mut impl FnMut(TrainEvent),
+    ) -> Result<(), SettingError> {
+        let from = setting.get(&self.settings);
+        setting.set(&mut self.settings, value)?;
+        let to = setting.get(&self.settings);
+        if from != to {
+            let edit = Edit { step: self.progress.step, setting: setting.name().into(), from, to };
+            self.history.edits.push(edit.clone());
+            report(TrainEvent::Edited(edit));
+        }
+        Ok(())
+    }
+
+    /// Does one piece of work on the way to `goal`: a training step, or a chunk of the validation at an epoch's end.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn advance(&mut self, goal: Goal, report: &mut impl FnMut(TrainEvent)) -> Result<Advance, NetworkError> {
+        if let Some(rest) = self.rest(goal) {
+            return Ok(rest);
+        }
+        let started = Instant::now();
+        let ended = if self.progress.sample < self.split.train.len() {
+            self.train_batch(report)?
+        } else {
+            self.validate_chunk(report)?
+        };
+        self.progress.seconds += started.elapsed().as_secs_f64();
+        Ok(match ended {
+            Some(reason) => Advance::Finished(reason),
+            None => self.rest(goal).unwrap_or(Advance::More),
+        })
+    }
+
+    /// Whether `goal` is reached, and what that means.
+    fn rest(&self, goal: Goal) -> Option<Advance> {
+        let reached = match goal {
+            Goal::Epoch(epoch) => self.progress.epoch >= epoch,
+            Goal::Step(step) => self.progress.step >= step,
+        };
+        let at_the_end = self.progress.epoch >= self.settings.epochs && self.progress.sample == 0;
+        match (reached, goal) {
+            (true, Goal::Epoch(_)) if at_the_end => Some(Advance::Finished(Reason::Completed)),
+            (true, _) => Some(Advance::Resting),
+            (false, _) => None,
+        }
+    }
+
+    fn train_batch(&mut self, report: &mut impl FnMut(TrainEvent)) -> Result<Option<Reason>, NetworkError> {
+        let started = Instant::now();
+        let batch = self.next_batch();
+        let step = self.step_settings();
+        let result = self.network.train(&batch, &step)?;
+
+        let outcomes: Vec<(u8, u8)> =
+            result.predictions.iter().enumerate().map(|(i, &predicted)| (batch.label(i), predicted)).collect();
+        let correct = outcomes.iter().filter(|(label, predicted)| label == predicted).count();
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.sample += batch.len();
+        progress.loss_sum += f64::from(result.loss) * batch.len() as f64;
+        progress.correct += correct as u64;
+        progress.epoch_seconds += started.elapsed().as_secs_f64();
+        let record = StepRecord {
+            step: progress.step,
+            loss: result.loss,
+            accuracy: correct as f32 / batch.len() as f32,
+            learning_rate: step.learning_rate as f32,
+        };
+        self.history.steps.push(record);
+        report(TrainEvent::Step { record, outcomes });
+        if result.loss.is_finite() { Ok(None) } else { self.go_back(report).map(Some) }
+    }
+
+    fn next_batch(&mut self) -> Batch {
+        let epoch = self.progress.epoch;
+        let train = self.split.train.len();
+        let order = match self.order.take() {
+            Some((of, order)) if of == epoch => order,
+            _ => Stream::new(self.config.seed, Purpose::Shuffle, [u64::from(epoch), 0]).permutation(train),
+        };
+        let end = (self.progress.sample + self.settings.batch_size).min(train);
+        let indices = order[self.progress.sample..end].to_vec();
+        self.order = Some((epoch, order));
+        Batch::new(self.dataset.train.clone(), indices).augmented(
+            self.settings.augment,
+            self.config.seed,
+            u64::from(epoch),
+        )
+    }
+
+    fn step_settings(&self) -> Step {
+        let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, epochs, .. } = self.settings;
+        let done = f64::from(self.progress.epoch) + self.progress.sample as f64 / self.split.train.len() as f64;
+        Step {
+            seed: self.config.seed,
+            number: self.progress.step,
+            learning_rate: learning_rate * self.settings.schedule.factor(done, epochs),
+            optimizer,
+            weight_decay,
+            dropout,
+            label_smoothing,
+        }
+    }
+
+    fn validate_chunk(&mut self, report: &mut impl FnMut(TrainEvent)) -> Result<Option<Reason>, NetworkError> {
+        let mut evaluation = self.validating.take().unwrap_or_default();
+        let total = self.split.validation.len();
+        let done = evaluation.outcomes.len();
+        let chunk = self.split.validation.start + done..self.split.validation.start + (done + CHUNK).min(total);
+        let images = self.dataset.train.clone();
+        self.evaluate_chunk(&images, chunk, &mut evaluation)?;
+        let done = evaluation.outcomes.len();
+        report(TrainEvent::Validating { done, total });
+        if done < total {
+            self.validating = Some(evaluation);
+            return Ok(None);
+        }
+        self.end_epoch(&evaluation, report)
+    }
+
+    fn end_epoch(
+        &mut self,
+        evaluation: &Evaluation,
+        report: &mut impl FnMut(TrainEvent),
+    ) -> Result<Option<Reason>, NetworkError> {
+        let samples = self.progress.sample as f64;
+        let validation = (!evaluation.outcomes.is_empty())
+            .then(|| Measured { loss: evaluation.loss(), accuracy: evaluation.confusion.accuracy() });
+        let record = EpochRecord {
+            epoch: self.progress.epoch + 1,
+            step: self.progress.step,
+            train_loss: self.progress.loss_sum / samples,
+            train_accuracy: self.progress.correct as f64 / samples,
+            validation,
+            learning_rate: self.history.steps.last().map_or(0.0, |step| f64::from(step.learning_rate)),
+            seconds: self.progress.epoch_seconds,
+            samples: self.progress.sample as u64,
+        };
+        let Progress { step, seconds, .. } = self.progress;
+        self.progress = Progress { epoch: record.epoch, step, seconds, ..Progress::default() };
+        self.history.epochs.push(record);
+        report(TrainEvent::Epoch { record, confusion: evaluation.confusion });
+
+        if validation.is_some_and(|measured| !measured.loss.is_finite()) {
+            return self.go_back(report).map(Some);
+        }
+        let ended = match self.early_stop(&record)? {
+            None => self.target_reached(&record, report)?.then_some(Reason::Target),
+            stopped => stopped,
+        };
+        self.checkpoint()?;
+        Ok(ended)
+    }
+
+    /// Keeps the best weights so far; once the patience is spent, takes them back.
+    fn early_stop(&mut self, record: &EpochRecord) -> Result<Option<Reason>, NetworkError> {
+        let Some(patience) = self.settings.early_stop else {
+            self.best = None;
+            return Ok(None);
+        };
+        let loss = record.validation.map_or(record.train_loss, |measured| measured.loss);
+        match &self.best {
+            Some(best) if loss >= best.loss => {
+                let best_epoch = best.epoch;
+                if record.epoch - best_epoch < patience {
+                    return Ok(None);
+                }
+                self.network.restore(&best.network)?;
+                Ok(Some(Reason::EarlyStop { best_epoch }))
+            }
+            _ => {
+                self.best = Some(Best { epoch: record.epoch, loss, network: self.network.state()? });
+                Ok(None)
+            }
+        }
+    }
+
+    fn target_reached(
+        &mut self,
+        record: &EpochRecord,
+        report: &mut impl FnMut(TrainEvent),
+    ) -> Result<bool, NetworkError> {
+        Ok(match self.target {
+            None => false,
+            Some(Target::Validation(accuracy)) => {
+                record.validation.is_some_and(|measured| measured.accuracy >= accuracy)
+            }
+            Some(Target::Test(accuracy)) => self.test(report)?.confusion.accuracy() >= accuracy,
+        })
+    }
+
+    /// After a loss that is no number: takes the last epoch's end back.
+    fn go_back(&mut self, report: &mut impl FnMut(TrainEvent)) -> Result<Reason, NetworkError> {
+        let step = self.progress.step;
+        let seconds = self.progress.seconds;
+        if let Some(good) = self.good.take() {
+            let settings = self.settings.clone();
+            self.network.restore(&good.network)?;
+            self.take_over(&good);
+            // What was changed since then stays changed: it is what the person wants, and the log tells of it.
+            for setting in Setting::ALL {
+                let _ = self.set(setting, &setting.get(&settings), report);
+            }
+            self.progress.seconds = seconds;
+            self.good = Some(good);
+        }
+        Ok(Reason::Diverged { step, kept_epoch: self.progress.epoch })
+    }
+
+    fn take_over(&mut self, state: &RunState) {
+        self.settings = state.settings.clone();
+        self.progress = state.progress;
+        self.best = state.best.clone();
+        self.history = state.history.clone();
+        self.order = None;
+        self.validating = None;
+    }
+
+    fn checkpoint(&mut self) -> Result<(), NetworkError> {
+        self.good = Some(Arc::new(self.state()?));
+        Ok(())
+    }
+
+    /// The run as it was at the end of its last epoch, or at its start.
+    pub fn last_checkpoint(&self) -> Option<Arc<RunState>> {
+        self.good.clone()
+    }
+
+    /// Measures the test set with the present weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn test(&mut self, report: &mut impl FnMut(TrainEvent)) -> Result<Arc<Evaluation>, NetworkError> {
+        let test = self.dataset.test.clone();
+        let evaluation = Arc::new(self.evaluate(&test, 0..test.len())?);
+        report(TrainEvent::Tested { step: self.progress.step, evaluation: evaluation.clone() });
+        Ok(evaluation)
+    }
+
+    /// Measures the samples `range` of `images` with the present weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn evaluate(&mut self, images: &Arc<Images>, range: Range<usize>) -> Result<Evaluation, NetworkError> {
+        let mut evaluation = Evaluation::default();
+        for start in range.clone().step_by(CHUNK) {
+            self.evaluate_chunk(images, start..(start + CHUNK).min(range.end), &mut evaluation)?;
+        }
+        Ok(evaluation)
+    }
+
+    fn evaluate_chunk(
+        &mut self,
+        images: &Arc<Images>,
+        range: Range<usize>,
+        evaluation: &mut Evaluation,
+    ) -> Result<(), NetworkError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let indices: Vec<u32> = range.map(|index| index as u32).collect();
+        let logits = self.network.logits(&Batch::new(images.clone(), indices.clone()))?;
+        for (index, logits) in indices.into_iter().zip(&logits) {
+            evaluation.add(Outcome::new(index, images.label(index as usize), logits));
+        }
+        Ok(())
+    }
+
+    /// Logits of one image with the present weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn logits(&mut self, image: &Image) -> Result<[f32; CLASSES], NetworkError> {
+        let images = Arc::new(Images::new(image.to_vec(), vec![0]));
+        Ok(self.network.logits(&Batch::new(images, vec![0]))?[0])
+    }
+}

@@ -1,0 +1,79 @@
+//! Everything that happens in a run, as the trainer reports it.
+
+use std::sync::Arc;
+
+use super::history::{Edit, EpochRecord, StepRecord};
+use crate::metrics::{Confusion, Evaluation};
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum TrainEvent {
+    /// A step was made.
+    Step {
+        /// Its point on the curve.
+        record: StepRecord,
+        /// Label and prediction of each of its samples.
+        outcomes: Vec<(u8, u8)>,
+    },
+    /// An epoch's training pass is done and this share of the validation split is measured.
+    Validating {
+        /// Samples measured.
+        done: usize,
+        /// Samples of the split.
+        total: usize,
+    },
+    /// An epoch ended.
+    Epoch {
+        /// Its figures.
+        record: EpochRecord,
+        /// The confusion matrix of the validation split.
+        confusion: Confusion,
+    },
+    /// A setting changed.
+    Edited(Edit),
+    /// The test set was measured with the weights after `step` steps.
+    Tested {
+        /// Steps made.
+        step: u64,
+        /// The outcomes.
+        evaluation: Arc<Evaluation>,
+    },
+    /// The run came to an end; more epochs can follow on demand.
+    Finished(Reason),
+}
+
+/// Why a run came to an end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// All epochs are done.
+    Completed,
+    /// The validation loss stopped getting better; the weights of the best epoch are back.
+    EarlyStop {
+        /// The epoch whose weights are back.
+        best_epoch: u32,
+    },
+    /// The accuracy asked for was reached.
+    Target,
+    /// A loss was NaN or infinite; the state at the end of `kept_epoch` is back.
+    Diverged {
+        /// Steps made until then.
+        step: u64,
+        /// Epochs of the state that is back.
+        kept_epoch: u32,
+    },
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+impl Reason {
+    /// The word for it in `--json`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::EarlyStop { .. } => "early_stop",
+            Self::Target => "target",
+            Self::Diverged { .. } => "diverged",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a run has been through: every step's point on the curve, every epoch's figures, every change of a setting.
+
+/// The whole record of a run; saved with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// One point a step.
+    pub steps: Vec<StepRecord>,
+    /// One record an epoch.
+    pub epochs: Vec<EpochRecord>,
+    /// Settings changed after the run began.
+    pub edits: Vec<Edit>,
+}
+
+/// One training step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepRecord {
+    /// Steps made, this one included.
+    pub step: u64,
+    /// Mean cross-entropy of the batch, before the update.
+    pub loss: f32,
+    /// Share of the batch that was classified rightly, before the update.
+    pub accuracy: f32,
+    /// After the schedule.
+    pub learning_rate: f32,
+}
+
+/// One epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochRecord {
+    /// Epochs done, this one included.
+    pub epoch: u32,
+    /// Steps made until its end.
+    pub step: u64,
+    /// Mean over the epoch's samples while the weights moved on, as Keras reports it.
+    pub train_loss: f64,
+    /// Likewise.
+    pub train_accuracy: f64,
+    /// Mean over the validation split with the weights at the end; `None` without a split.
+    pub validation: Option<Measured>,
+    /// Of the last step, after the schedule.
+    pub learning_rate: f64,
+    /// Of the training pass alone.
+    pub seconds: f64,
+    /// Samples trained on in the epoch.
+    pub samples: u64,
+}
+
+impl EpochRecord {
+    /// Training throughput; what a pause cost is not in `seconds`.
+    pub fn samples_per_second(&self) -> f64 {
+        self.samples as f64 / self.seconds.max(1e-9)
+    }
+}
+
+/// Loss and accuracy of a split.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Top-1 accuracy.
+    pub accuracy: f64,
+}
+
+/// A setting that was changed while the run went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Steps made before the change: it holds from the next step on.
+    pub step: u64,
+    /// The setting's name.
+    pub setting: String,
+    /// Its value before.
+    pub from: String,
+    /// Its value since.
+    pub to: String,
+}
+
+impl History {
+    /// Forgets all that came after `step`.
+    pub fn truncate(&mut self, step: u64) {
+        self.steps.truncate(self.steps.partition_point(|record| record.step <= step));
+        self.epochs.retain(|record| record.step <= step);
+        self.edits.retain(|edit| edit.step <= step);
+    }
+}
