@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod composed;
+pub mod cpu;
 pub mod device;
 pub mod network;
 pub mod optim;

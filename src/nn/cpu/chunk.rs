@@ -70,8 +70,9 @@ impl Chunk {
         }
         for step in &program.steps {
             if let Op::ConvPool { .. } = step.op {
+                let codes = &mut self.codes[step.output];
                 let len = count * program.maps[step.output].len();
-                self.codes[step.output].resize(len.max(self.codes[step.output].len()), 0);
+                codes.resize(len.max(codes.len()), 0);
             }
         }
         let mut image = [0; PIXELS];

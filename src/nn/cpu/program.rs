@@ -134,7 +134,7 @@ impl Affine {
     }
 
     /// Whether the four windows of a pooled cell fill a 4×4 patch: 3×3 in steps of 1.
-    pub const fn fits_patch(&self) -> bool {
+    pub fn fits_patch(&self) -> bool {
         self.runs == 3 && self.run == 3 * self.stride && self.starts[1] as usize == self.stride
     }
 

@@ -8,9 +8,6 @@ mod x86;
 
 use std::env;
 
-#[cfg(target_arch = "x86_64")]
-use x86::{Avx2, Avx512};
-
 /// Channels are padded to a multiple of this, which every level's vectors divide.
 pub const LANES: usize = 16;
 

@@ -5,7 +5,7 @@ mod image;
 mod patch;
 
 pub use image::{ImageWeightGradient, unpool};
-pub use patch::PatchGradient;
+pub use patch::{CellHits, PatchGradient};
 
 use super::affine::{Windows, pieces, with_rows};
 use super::conv_pool::quarter;

@@ -154,9 +154,7 @@ impl Features {
     }
 
     /// Features from their places in a row.
-    pub fn collect(self, row: &[f32], features: &mut [f32]) {
-        for (to, from) in features.chunks_exact_mut(self.channels).zip(row.chunks_exact(self.stride)) {
-            to.copy_from_slice(&from[..self.channels]);
-        }
+    pub fn collect(self, row: &[f32]) -> Vec<f32> {
+        row.chunks_exact(self.stride).flat_map(|run| &run[..self.channels]).copied().collect()
     }
 }
