@@ -7,7 +7,6 @@ pub mod error;
 pub mod lab;
 pub mod metrics;
 pub mod nn;
-mod pending;
 pub mod random;
 pub mod reply;
 pub mod session;

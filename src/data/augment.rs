@@ -51,6 +51,8 @@ impl Augment {
             Map::new(angle * self.rotate, shear * self.shear, 1.0 + zoom * self.zoom, [x, y].map(|t| t * self.shift));
         if self.elastic > 0.0 {
             warp::warp_by_field(image, &map, &Field::draw(self.elastic, stream), out);
+        } else if map == Map::IDENTITY {
+            out.copy_from_slice(image);
         } else {
             warp::warp(image, &map, out);
         }

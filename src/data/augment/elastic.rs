@@ -12,10 +12,13 @@ const POINTS: usize = SIDE / STEP + 3;
 /// Weights of the four control points around each place within a cell, `[place, point]`.
 const WEIGHTS: [[f32; 4]; STEP] = weights();
 
-/// A displacement for each pixel, `[axis (x, y), pixel]`, as fixed-point numbers.
+/// A value for each pixel, `[row, column]`.
+type Plane<T> = [[T; SIDE]; SIDE];
+
+/// A displacement for each pixel, `[axis (x, y), row, column]`, as fixed-point numbers.
 pub struct Field {
     /// With [`FRACTION`] bits behind the point.
-    pub displacement: [[i32; PIXELS]; 2],
+    pub displacement: [Plane<i32>; 2],
 }
 
 impl Field {
@@ -24,14 +27,14 @@ impl Field {
     pub fn draw(rms: f32, stream: &mut Stream) -> Self {
         let smooth = [(); 2].map(|()| smooth(&control_points(stream)));
         let scale = rms / mean_square(&smooth).sqrt().max(f32::MIN_POSITIVE) * (1 << FRACTION) as f32;
-        Self { displacement: smooth.map(|axis| axis.map(|value| round(value * scale))) }
+        Self { displacement: smooth.map(|axis| axis.map(|row| row.map(|value| round(value * scale)))) }
     }
 }
 
 /// Of the displacements' lengths, summed in eight parts that the processor can add at once.
-fn mean_square(field: &[[f32; PIXELS]; 2]) -> f32 {
+fn mean_square(field: &[Plane<f32>; 2]) -> f32 {
     let mut sums = [0.0; 8];
-    for eight in field.as_flattened().as_chunks::<8>().0 {
+    for eight in field.as_flattened().as_flattened().as_chunks::<8>().0 {
         for (sum, value) in sums.iter_mut().zip(eight) {
             *sum += value * value;
         }
@@ -57,23 +60,20 @@ fn control_points(stream: &mut Stream) -> [[f32; POINTS]; POINTS] {
     points
 }
 
-fn smooth(points: &[[f32; POINTS]; POINTS]) -> [f32; PIXELS] {
-    let mut wide = [[0.0; SIDE]; POINTS];
-    for (line, points) in wide.iter_mut().zip(points) {
-        for (x, value) in line.iter_mut().enumerate() {
-            *value = (0..4).map(|k| WEIGHTS[x % STEP][k] * points[x / STEP + k]).sum();
-        }
-    }
-    let mut field = [0.0; PIXELS];
-    let (rows, _) = field.as_chunks_mut::<SIDE>();
-    for (y, row) in rows.iter_mut().enumerate() {
-        for (k, line) in wide[y / STEP..y / STEP + 4].iter().enumerate() {
-            for (value, point) in row.iter_mut().zip(line) {
-                *value += WEIGHTS[y % STEP][k] * point;
+fn smooth(points: &[[f32; POINTS]; POINTS]) -> Plane<f32> {
+    let wide = points.map(|points| {
+        let mut line = [0.0; SIDE];
+        for (cell, values) in line.as_chunks_mut::<STEP>().0.iter_mut().enumerate() {
+            for (value, weights) in values.iter_mut().zip(&WEIGHTS) {
+                *value = (0..4).map(|k| weights[k] * points[cell + k]).sum();
             }
         }
-    }
-    field
+        line
+    });
+    std::array::from_fn(|y| {
+        let (lines, weights) = (&wide[y / STEP..][..4], &WEIGHTS[y % STEP]);
+        std::array::from_fn(|x| (0..4).map(|k| weights[k] * lines[k][x]).sum())
+    })
 }
 
 const fn weights() -> [[f32; 4]; STEP] {
@@ -95,17 +95,19 @@ const fn weights() -> [[f32; 4]; STEP] {
 
 #[cfg(test)]
 mod tests {
-    use super::{FRACTION, Field, PIXELS, SIDE};
+    use super::{FRACTION, Field, PIXELS};
     use crate::random::{Purpose, Stream};
 
     #[test]
     fn the_field_has_the_length_asked_for_and_is_smooth() {
         for sample in 0..20 {
             let field = Field::draw(1.5, &mut Stream::new(1, Purpose::Augment, [0, sample]));
-            let [x, y] = field.displacement.map(|axis| axis.map(|value| f64::from(value) / f64::from(1 << FRACTION)));
-            let square: f64 = x.iter().chain(&y).map(|value| value * value).sum();
+            let [x, y] = field
+                .displacement
+                .map(|axis| axis.map(|row| row.map(|value| f64::from(value) / f64::from(1 << FRACTION))));
+            let square: f64 = [x, y].as_flattened().as_flattened().iter().map(|value| value * value).sum();
             assert!(((square / PIXELS as f64).sqrt() - 1.5).abs() < 1e-3, "{square}");
-            for pair in x.windows(2).enumerate().filter(|(at, _)| at % SIDE != SIDE - 1).map(|(_, pair)| pair) {
+            for pair in x.iter().flat_map(|row| row.windows(2)) {
                 assert!((pair[1] - pair[0]).abs() < 1.0, "neighbours {} and {}", pair[0], pair[1]);
             }
         }
