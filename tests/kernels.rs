@@ -1,0 +1,117 @@
+//! The fused kernels against the network composed of dfdx's operations in f64, and against themselves on other threads.
+
+use std::sync::Arc;
+
+use dfdx::tensor::Cpu;
+use mnist_lab::arch::Arch;
+use mnist_lab::data::{Batch, CLASSES, Images, PIXELS};
+use mnist_lab::nn::Step;
+use mnist_lab::nn::composed::Composed;
+use mnist_lab::nn::cpu::{Engine, Level, Pass};
+use mnist_lab::nn::optim::OptimizerKind;
+use mnist_lab::nn::param::Parameters;
+use mnist_lab::nn::plan::{Outcome, Plan};
+use mnist_lab::random::{Purpose, Stream};
+
+const STEP: Step = Step {
+    seed: 5,
+    number: 3,
+    learning_rate: 1e-3,
+    optimizer: OptimizerKind::Adam,
+    weight_decay: 0.0,
+    dropout: 0.3,
+    label_smoothing: 0.1,
+};
+
+/// Noise: no two positions of a pool tie.
+fn noise(samples: usize) -> Batch {
+    let mut stream = Stream::new(9, Purpose::Augment, [samples as u64, 0]);
+    let pixels = (0..samples * PIXELS).map(|_| stream.next_u64() as u8).collect();
+    let labels = (0..samples).map(|_| stream.below(CLASSES) as u8).collect();
+    Batch::new(Arc::new(Images::new(pixels, labels)), (0..samples as u32).collect())
+}
+
+/// Parameters that differ from their start: biases and statistics are not all 0 or 1.
+fn parameters(arch: &Arch) -> Parameters<f64, Cpu> {
+    let mut parameters = Parameters::new(arch, Cpu::default(), 2).expect("the CPU does not fail");
+    let mut stream = Stream::new(3, Purpose::Initialise, [0, 0]);
+    for values in &mut parameters.values {
+        values.iter_mut().for_each(|value| *value = f64::from(*value as f32 + stream.uniform(0.0, 0.1)));
+    }
+    parameters
+}
+
+/// What the engine computes with the instructions of `level` on `threads` threads.
+fn fused(arch: &Arch, batch: &Batch, level: Level, threads: usize) -> (Outcome, Vec<Vec<f32>>, Vec<[f32; CLASSES]>) {
+    let parameters: Vec<Vec<f32>> = parameters(arch).values.iter().map(|values| to_f32(values)).collect();
+    let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
+    let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|values| vec![0.0; values.len()]).collect();
+    let mut engine = Engine::with_level(arch, threads, level);
+    engine.load(&slices, Pass::Training);
+    let mut outcome = None;
+    // Twice, so that what is left in memory from the first time would show.
+    for _ in 0..2 {
+        let mut slices: Vec<&mut [f32]> = gradients.iter_mut().map(Vec::as_mut_slice).collect();
+        outcome = Some(engine.train(batch, &STEP, &mut slices));
+    }
+    engine.load(&slices, Pass::Inference);
+    let logits = engine.logits(batch);
+    (outcome.expect("two rounds"), gradients, logits)
+}
+
+fn composed(arch: &Arch, batch: &Batch) -> (Outcome, Vec<Vec<f32>>, Vec<[f32; CLASSES]>) {
+    let parameters = parameters(arch);
+    let mut gradients = parameters.zeros().expect("the CPU does not fail");
+    let mut plan = Composed::<f64, Cpu>::new(arch, &parameters.device).expect("the CPU does not fail");
+    let outcome = plan.gradients(&parameters, batch, &STEP, &mut gradients).expect("the CPU does not fail");
+    let logits = plan.logits(&parameters, batch).expect("the CPU does not fail");
+    (outcome, gradients.iter().map(|values| to_f32(values)).collect(), logits)
+}
+
+fn to_f32(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
+}
+
+/// The largest difference, relative to the largest value.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let largest = b.iter().fold(1e-6_f32, |largest, value| largest.max(value.abs()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+}
+
+/// Checks outputs, gradients and statistics of the architecture `text` on every level that this processor has.
+fn check(text: &str, samples: usize) {
+    let arch: Arch = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+    let batch = noise(samples);
+    let (outcome, gradients, logits) = composed(&arch, &batch);
+    for level in Level::available() {
+        let (found, found_gradients, found_logits) = fused(&arch, &batch, level, 2);
+        let close = |what: &str, found: &[f32], expected: &[f32]| {
+            let difference = difference(found, expected);
+            assert!(difference < 2e-5, "{text}, {samples} samples, {level:?}: {what} differs by {difference}");
+        };
+        close("loss", &[found.loss as f32], &[outcome.loss as f32]);
+        close("logits in training", found.logits.as_flattened(), outcome.logits.as_flattened());
+        close("logits", found_logits.as_flattened(), logits.as_flattened());
+        for (index, (found, expected)) in found_gradients.iter().zip(&gradients).enumerate() {
+            close(&format!("gradient {index}"), found, expected);
+        }
+        assert_eq!(found.statistics.len(), outcome.statistics.len());
+        for ((index, found), (expected_index, expected)) in found.statistics.iter().zip(&outcome.statistics) {
+            assert_eq!(index, expected_index);
+            close(&format!("statistic {index}"), found, expected);
+        }
+    }
+}
+
+#[test]
+fn presets() {
+    for text in ["mlp", "lenet5", "tutorial", "wide", "resnet"] {
+        check(text, 21);
+    }
+}
+
+#[test]
+fn single_sample() {
+    check("tutorial", 1);
+}
