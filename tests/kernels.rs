@@ -72,11 +72,14 @@ fn to_f32(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&value| value as f32).collect()
 }
 
-/// The largest difference, relative to the largest value.
-fn difference(a: &[f32], b: &[f32]) -> f32 {
+/// The largest difference, relative to the largest value or to `scale` if that is more.
+fn difference(a: &[f32], b: &[f32], scale: f32) -> f32 {
     assert_eq!(a.len(), b.len());
-    let largest = b.iter().fold(1e-6_f32, |largest, value| largest.max(value.abs()));
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest(b).max(scale)
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
 /// Checks outputs, gradients and statistics of the architecture `text` on every level that this processor has.
@@ -86,8 +89,10 @@ fn check(text: &str, samples: usize) {
     let (outcome, gradients, logits) = composed(&arch, &batch);
     for level in Level::available() {
         let (found, found_gradients, found_logits) = fused(&arch, &batch, level, 2);
+        // What is 0 but for rounding (a bias before batch norm) is measured by the gradients around it.
+        let scale = gradients.iter().map(|values| largest(values)).fold(0.0, f32::max) / 20.0;
         let close = |what: &str, found: &[f32], expected: &[f32]| {
-            let difference = difference(found, expected);
+            let difference = difference(found, expected, scale);
             assert!(difference < 2e-5, "{text}, {samples} samples, {level:?}: {what} differs by {difference}");
         };
         close("loss", &[found.loss as f32], &[outcome.loss as f32]);
@@ -107,11 +112,48 @@ fn check(text: &str, samples: usize) {
 #[test]
 fn presets() {
     for text in ["mlp", "lenet5", "tutorial", "wide", "resnet"] {
-        check(text, 21);
+        check(text, if text == "wide" { 5 } else { 21 });
     }
 }
 
 #[test]
 fn single_sample() {
     check("tutorial", 1);
+}
+
+#[test]
+fn every_kind_of_layer() {
+    for text in [
+        "conv3:2x5 relu pool2 conv20:3x2:s2:p1 relu flatten dense10",
+        "conv5:3x3:s2:p1 relu pool2 conv18:3x3:p1 relu pool2 flatten dense10",
+        "conv40:3x3 relu pool2 conv36:3x3:p2 relu pool2 conv7:5x3:s2 relu pool2 flatten dense10",
+        "pool3:s2 conv4:7x7:p3 relu pool3:s1 dropout0.5 conv10:1x1 gap",
+        "relu bn conv8:3x3 pool2 relu relu flatten bn dense17 bn relu dropout dense10",
+        "dropout res(conv6:3x3:p1 | conv6:1x1 bn) pool5 flatten res(dense150 relu | flatten) dense10",
+        "res(conv1:5x5:p2 relu) conv2:3x3 bn relu pool4 gap res(dense2 | bn) dense10",
+        "conv6:4x4:s2 relu pool2 res(bn relu conv6:3x3:p1 res(bn relu | conv6:1x1)) relu pool2 flatten dense10",
+        "flatten dense10",
+        "flatten relu dense33 dense10 relu",
+        "conv10:3x3 bn pool26 flatten",
+    ] {
+        check(text, 19);
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    for text in ["tutorial", "conv8:3x3:p1 bn relu pool2 res(conv8:3x3:p1 bn relu dropout0.2 | bn) relu gap dense10"] {
+        let arch: Arch = text.parse().expect("an architecture");
+        let batch = noise(150);
+        let level = Level::detect();
+        let one = fused(&arch, &batch, level, 1);
+        for threads in [2, 3, 8] {
+            assert!(fused(&arch, &batch, level, threads) == one, "{text} on {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn more_samples_than_the_workers_have_chunks() {
+    check("conv4:3x3:s2 bn relu pool2 flatten dense10", 300);
 }
