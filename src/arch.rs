@@ -272,3 +272,6 @@ fn collect_places<'a>(layers: &'a [Layer], mut input: Shape, prefix: &str, place
         input = output;
     }
 }
+
+#[cfg(test)]
+mod tests;

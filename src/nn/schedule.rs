@@ -106,9 +106,20 @@ impl FromStr for Schedule {
             }
             ["warmup", epochs] => Ok(Self::WarmUp { epochs: warm_up(epochs)? }),
             ["warmup", epochs, "cosine"] => Ok(Self::WarmUpCosine { epochs: warm_up(epochs)? }),
-            _ => Err(fail(
-                "there are constant, step:EPOCHS:FACTOR, cosine, onecycle, warmup:EPOCHS and warmup:EPOCHS:cosine",
-            )),
+            [name] if name != "step" && name != "warmup" => Err(match near(name) {
+                Some(near) => fail(&format!("did you mean `{near}`?")),
+                None => fail(FORMS),
+            }),
+            _ => Err(fail(FORMS)),
         }
     }
 }
+
+const FORMS: &str = "there are constant, step:EPOCHS:FACTOR, cosine, onecycle, warmup:EPOCHS and warmup:EPOCHS:cosine";
+
+fn near(name: &str) -> Option<&'static str> {
+    ["constant", "cosine", "onecycle"].into_iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2)
+}
+
+#[cfg(test)]
+mod tests;

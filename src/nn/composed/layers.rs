@@ -12,7 +12,7 @@ use super::super::backend::Backend;
 use super::super::param::{number, to_f32};
 use super::super::plan::{BATCH_NORM_EPSILON, DropoutMask};
 use super::Matrix;
-use super::compile::{Node, Padding, Rows};
+use super::compile::{Node, Padding, Rows, Windows};
 use crate::arch::{DropoutRate, Shape};
 
 /// What the layers need beside their input.
@@ -49,7 +49,7 @@ pub(super) fn forward<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
                 };
                 conv(patches, *filters, *patch, &context.parameters[*parameter..])?
             }
-            Node::MaxPool { windows } => max_pool(x, windows)?,
+            Node::MaxPool { windows } => max_pool(x, windows, context.device)?,
             Node::Relu => x.try_relu()?,
             Node::BatchNorm { parameter, channels } => batch_norm(x, *channels, *parameter, context)?,
             Node::Dropout { place, rate, shape } => dropout(x, *place, *rate, *shape, context)?,
@@ -116,6 +116,40 @@ fn affine<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
 
 /// The first maximum of each window, which alone gets the gradient: dfdx's own maximum gives it to every one of equals.
 fn max_pool<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
+    x: Matrix<E, D, T>,
+    windows: &Windows<D>,
+    device: &D,
+) -> Result<Matrix<E, D, T>, D::Err> {
+    match windows {
+        Windows::Host(windows) => pool_by_index(x, windows, device),
+        Windows::Device(windows) => pool_by_choice(x, windows),
+    }
+}
+
+/// Finds the maxima on the host and gathers them.
+fn pool_by_index<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
+    x: Matrix<E, D, T>,
+    windows: &[Vec<usize>],
+    device: &D,
+) -> Result<Matrix<E, D, T>, D::Err> {
+    let (features, samples) = *x.shape();
+    let mut values = vec![E::default(); features * samples];
+    x.copy_into(&mut values);
+    let outputs = windows[0].len();
+    let mut largest = Vec::with_capacity(outputs * samples);
+    for output in 0..outputs {
+        for sample in 0..samples {
+            let places = windows.iter().map(|rows| rows[output] * samples + sample);
+            let first = windows[0][output] * samples + sample;
+            largest.push(places.fold(first, |best, place| if values[place] > values[best] { place } else { best }));
+        }
+    }
+    let rows = device.rows(&largest)?;
+    x.try_reshape_like(&(features * samples,))?.try_gather(rows)?.try_reshape_like(&(outputs, samples))
+}
+
+/// Walks through the windows on the device, and takes what is larger than all before.
+fn pool_by_choice<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
     x: Matrix<E, D, T>,
     windows: &[Rows<D>],
 ) -> Result<Matrix<E, D, T>, D::Err> {
@@ -188,5 +222,5 @@ fn dropout<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
         let value = feature % positions * channels + feature / positions;
         factors.extend((0..samples).map(|sample| number::<E>(f64::from(mask.factor(sample, value)))));
     }
-    x.try_mul(context.device.try_tensor_from_vec(factors, (features, samples))?)
+    x.try_mul(context.device.tensor(&factors, (features, samples))?)
 }
