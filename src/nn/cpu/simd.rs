@@ -6,7 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use std::env;
+use std::{env, fmt};
 
 /// Channels are padded to a multiple of this, which every level's vectors divide.
 pub const LANES: usize = 16;
@@ -25,6 +25,16 @@ pub enum Level {
     Avx2,
     /// 512-bit vectors.
     Avx512,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+        })
+    }
 }
 
 impl Level {

@@ -93,6 +93,26 @@ impl Kernel for Winograd<'_> {
     }
 }
 
+/// Bᵀ over four values.
+#[inline(always)]
+fn input_along<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 4] {
+    [simd.sub(d[0], d[2]), simd.add(d[1], d[2]), simd.sub(d[2], d[1]), simd.sub(d[1], d[3])]
+}
+
+/// Aᵀ over four values.
+#[inline(always)]
+fn output_along<S: Simd>(simd: S, m: [S::V; 4]) -> [S::V; 2] {
+    let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    [simd.add(m[0], sum), simd.sub(difference, m[3])]
+}
+
+/// G over three values.
+#[inline(always)]
+fn weights_along<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; 4] {
+    let (half, ends) = (simd.splat(0.5), simd.add(g[0], g[2]));
+    [g[0], simd.mul(half, simd.add(ends, g[1])), simd.mul(half, simd.sub(ends, g[1])), g[2]]
+}
+
 /// `patches[i][cell] = (Bᵀ d B)[i]` for the 4×4 patch d of each cell, `[16, cell, channel]`.
 ///
 /// # Safety
@@ -106,21 +126,21 @@ unsafe fn transform_input<S: Simd>(
     input: &[f32],
     patches: &mut [f32],
 ) {
-    // Bᵀ over four values.
-    let along = |d: [S::V; 4]| {
-        [simd.sub(d[0], d[2]), simd.add(d[1], d[2]), simd.sub(d[2], d[1]), simd.sub(d[1], d[3])]
-    };
     let count = starts.len() / 4;
     for cell in 0..count {
         let start = starts[4 * cell] as usize;
         for channel in (0..channels).step_by(S::LANES) {
-            // SAFETY: the caller's promise.
-            let d: [[S::V; 4]; 4] = std::array::from_fn(|y| {
-                std::array::from_fn(|x| unsafe { simd.load(input, start + y * row + x * channels + channel) })
-            });
-            let rows: [[S::V; 4]; 4] = d.map(along);
+            let mut rows = [[simd.zero(); 4]; 4];
+            for y in 0..4 {
+                let mut d = [simd.zero(); 4];
+                for x in 0..4 {
+                    // SAFETY: the caller's promise.
+                    d[x] = unsafe { simd.load(input, start + y * row + x * channels + channel) };
+                }
+                rows[y] = input_along(simd, d);
+            }
             for x in 0..4 {
-                let column = along(std::array::from_fn(|y| rows[y][x]));
+                let column = input_along(simd, [rows[0][x], rows[1][x], rows[2][x], rows[3][x]]);
                 for y in 0..4 {
                     // SAFETY: the caller's promise.
                     unsafe { simd.store(patches, ((4 * y + x) * count + cell) * channels + channel, column[y]) };
@@ -164,19 +184,18 @@ unsafe fn multiply<S: Simd, const P: usize, const Q: usize>(
 /// `products` must hold `[16, count, VECTORS]` vectors.
 #[inline(always)]
 unsafe fn transform_output<S: Simd>(simd: S, products: &[f32], count: usize, cell: usize, vector: usize) -> [S::V; 4] {
-    // Aᵀ over four values.
-    let along = |m: [S::V; 4]| {
-        let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-        [simd.add(m[0], sum), simd.sub(difference, m[3])]
-    };
-    let rows: [[S::V; 2]; 4] = std::array::from_fn(|y| {
-        along(std::array::from_fn(|x| {
+    let mut rows = [[simd.zero(); 2]; 4];
+    for y in 0..4 {
+        let mut m = [simd.zero(); 4];
+        for x in 0..4 {
             let at = (((4 * y + x) * count + cell) * VECTORS + vector) * S::LANES;
             // SAFETY: the caller's promise.
-            unsafe { simd.load(products, at) }
-        }))
-    });
-    let [left, right] = [0, 1].map(|x| along(std::array::from_fn(|y| rows[y][x])));
+            m[x] = unsafe { simd.load(products, at) };
+        }
+        rows[y] = output_along(simd, m);
+    }
+    let left = output_along(simd, [rows[0][0], rows[1][0], rows[2][0], rows[3][0]]);
+    let right = output_along(simd, [rows[0][1], rows[1][1], rows[2][1], rows[3][1]]);
     [left[0], right[0], left[1], right[1]]
 }
 
@@ -195,19 +214,18 @@ impl Kernel for Weights<'_> {
     fn run<S: Simd>(self, simd: S) {
         let len = self.weights.len() / 9;
         assert!(self.transformed.len() >= 16 * len && len.is_multiple_of(S::LANES));
-        let half = simd.splat(0.5);
-        // G over three values.
-        let along = |g: [S::V; 3]| {
-            let ends = simd.add(g[0], g[2]);
-            [g[0], simd.mul(half, simd.add(ends, g[1])), simd.mul(half, simd.sub(ends, g[1])), g[2]]
-        };
         for at in (0..len).step_by(S::LANES) {
-            let rows: [[S::V; 4]; 3] = std::array::from_fn(|y| {
-                // SAFETY: asserted above.
-                along(std::array::from_fn(|x| unsafe { simd.load(self.weights, (3 * y + x) * len + at) }))
-            });
+            let mut rows = [[simd.zero(); 4]; 3];
+            for y in 0..3 {
+                let mut g = [simd.zero(); 3];
+                for x in 0..3 {
+                    // SAFETY: asserted above.
+                    g[x] = unsafe { simd.load(self.weights, (3 * y + x) * len + at) };
+                }
+                rows[y] = weights_along(simd, g);
+            }
             for x in 0..4 {
-                let column = along(std::array::from_fn(|y| rows[y][x]));
+                let column = weights_along(simd, [rows[0][x], rows[1][x], rows[2][x]]);
                 for y in 0..4 {
                     // SAFETY: asserted above.
                     unsafe { simd.store(self.transformed, (4 * y + x) * len + at, column[y]) };
