@@ -5,8 +5,8 @@ pub mod augment;
 mod embedded;
 mod folder;
 pub mod idx;
-pub mod picture;
 mod load;
+pub mod picture;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -14,6 +14,8 @@ mod publisher;
 mod questions;
 mod saver;
 
+pub(crate) use engine::session_rows;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;

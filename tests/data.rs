@@ -1,4 +1,5 @@
 //! The data layer from outside: folders of IDX files, good and bad, and the MNIST inside the binary.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first failure")]
 
 use std::fs;
 use std::io::Write;
@@ -150,7 +151,7 @@ fn a_folder_that_is_none_gets_a_sentence() {
 #[test]
 fn files_that_must_not_be_read_get_a_sentence() {
     use std::os::unix::fs::{PermissionsExt, symlink};
-    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     let probe = small();
     forbid(&probe.path().join(TRAIN_LABELS));
     // The superuser may read everything; there the case does not exist.
@@ -219,8 +220,7 @@ mod embedded {
         let sums: HashMap<&str, &str> =
             sums.lines().filter_map(|line| line.split_once("  ").map(|(sum, name)| (name, sum))).collect();
         let check = |name: &str, bytes: &[u8]| {
-            let sum: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(sums[name], sum, "{name}");
+            assert_eq!(sums[name], format!("{:x}", Sha256::digest(bytes)), "{name}");
         };
         for name in [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS] {
             let gzipped = fs::read(folder().join(format!("{name}.gz"))).unwrap();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::state::{LabEvent, LabState, Level, LogLine};
+use crate::train::event::TrainEvent;
 
 /// No screen shows more than this.
 const INTERVAL: Duration = Duration::from_millis(16);
@@ -40,6 +41,18 @@ impl Publisher {
     pub fn emit(&mut self, event: LabEvent) {
         self.state.apply(event);
         self.shown = Shown::Stale;
+    }
+
+    /// Applies what the run reports, with a line in the log where it is worth one.
+    pub fn report(&mut self, event: TrainEvent) {
+        match &event {
+            TrainEvent::Epoch { record, .. } => self.log(Level::Info, record.sentence()),
+            TrainEvent::Edited(edit) => {
+                self.log(Level::Info, format!("{} {} → {} at step {}", edit.setting, edit.from, edit.to, edit.step));
+            }
+            _ => {}
+        }
+        self.emit(LabEvent::Train(event));
     }
 
     /// Adds a line to the log.

@@ -1,6 +1,6 @@
 //! One affine map for rotation, shear, zoom and shift, and bilinear sampling in fixed-point numbers.
 
-use super::super::{Image, PIXELS, SIDE};
+use super::super::{Image, SIDE};
 use super::elastic::Field;
 
 /// Bits behind the point of a coordinate. Coordinates stay far below the 32,768 pixels that fit before it.
@@ -69,7 +69,7 @@ pub fn warp_by_field(image: &Image, map: &Map, field: &Field, out: &mut Image) {
 
 /// Bilinear sampling at `place(axis, row, column)`, with zeros outside the image. Each step goes over a whole row, so that the
 /// compiler makes vector code of all but the loads.
-#[inline(always)]
+#[inline]
 fn sample(image: &Image, out: &mut Image, place: impl Fn(usize, usize, usize) -> i32) {
     let padded = with_border(image);
     let (rows, _) = out.as_chunks_mut::<SIDE>();
@@ -110,7 +110,8 @@ fn with_border(image: &Image) -> [u8; STRIDE * (STRIDE + 2)] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Image, Map, PIXELS, SIDE, warp};
+    use super::{Image, Map, SIDE, warp};
+    use crate::data::PIXELS;
 
     fn numbers() -> Image {
         std::array::from_fn(|at| (at * 7 % 256) as u8)
