@@ -12,6 +12,7 @@ use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::param::Parameters;
 use mnist_lab::nn::plan::{Outcome, Plan};
 use mnist_lab::random::{Purpose, Stream};
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop, prop_assume, prop_oneof, proptest};
 
 const STEP: Step = Step {
     seed: 5,
@@ -36,7 +37,7 @@ fn parameters(arch: &Arch) -> Parameters<f64, Cpu> {
     let mut parameters = Parameters::new(arch, Cpu::default(), 2).expect("the CPU does not fail");
     let mut stream = Stream::new(3, Purpose::Initialise, [0, 0]);
     for values in &mut parameters.values {
-        values.iter_mut().for_each(|value| *value = f64::from(*value as f32 + stream.uniform(0.0, 0.1)));
+        values.iter_mut().for_each(|value| *value = f64::from(*value as f32 + stream.uniform(-0.03, 0.03)));
     }
     parameters
 }
@@ -84,6 +85,9 @@ fn largest(values: &[f32]) -> f32 {
 
 /// Checks outputs, gradients and statistics of the architecture `text` on every level that this processor has.
 fn check(text: &str, samples: usize) {
+    // What comes from behind a batch norm sums to almost nothing over the batch: f32 leaves little of such a sum, and dfdx's
+    // own f32 operations are off by up to 4·10⁻³.
+    let tolerance = if text.contains("bn") || text == "resnet" { 1e-3 } else { 2e-5 };
     let arch: Arch = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
     let batch = noise(samples);
     let (outcome, gradients, logits) = composed(&arch, &batch);
@@ -93,9 +97,9 @@ fn check(text: &str, samples: usize) {
         let scale = gradients.iter().map(|values| largest(values)).fold(0.0, f32::max) / 20.0;
         let close = |what: &str, found: &[f32], expected: &[f32]| {
             let difference = difference(found, expected, scale);
-            assert!(difference < 2e-5, "{text}, {samples} samples, {level:?}: {what} differs by {difference}");
+            assert!(difference < tolerance, "{text}, {samples} samples, {level:?}: {what} differs by {difference}");
         };
-        close("loss", &[found.loss as f32], &[outcome.loss as f32]);
+        assert!((found.loss - outcome.loss).abs() < 1e-5, "{text}: {} instead of {}", found.loss, outcome.loss);
         close("logits in training", found.logits.as_flattened(), outcome.logits.as_flattened());
         close("logits", found_logits.as_flattened(), logits.as_flattened());
         for (index, (found, expected)) in found_gradients.iter().zip(&gradients).enumerate() {
@@ -156,4 +160,30 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn more_samples_than_the_workers_have_chunks() {
     check("conv4:3x3:s2 bn relu pool2 flatten dense10", 300);
+}
+
+/// Random architectures: odd sizes, any channels, strides, padding, windows, in any order that fits.
+fn architectures() -> impl Strategy<Value = String> {
+    let conv = (1..40_usize, 1..=7_usize, 1..=7_usize, 1..=2_usize, 0..3_usize).prop_map(
+        |(filters, h, w, stride, padding)| format!("conv{filters}:{h}x{w}:s{stride}:p{}", padding.min(h.min(w) - 1)),
+    );
+    let layer = prop_oneof![
+        4 => conv.clone(),
+        4 => conv.prop_map(|conv| conv + " relu pool2"),
+        1 => (1..4_usize, 1..4_usize).prop_map(|(size, stride)| format!("pool{size}:s{stride}")),
+        2 => Just("relu".to_owned()),
+        1 => Just("dropout".to_owned()),
+    ];
+    let end = prop_oneof![Just("flatten dense10"), Just("gap dense10"), Just("flatten dense21 relu dense10")];
+    (prop::collection::vec(layer, 1..5), end).prop_map(|(layers, end)| format!("{} {end}", layers.join(" ")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_architectures(text in architectures(), samples in 1..20_usize) {
+        prop_assume!(text.parse::<Arch>().is_ok());
+        check(&text, samples);
+    }
 }

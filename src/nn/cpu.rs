@@ -195,7 +195,9 @@ impl Engine {
 
     /// Gives the batch norm at `step` the mean and variance of the batch, from its chunks' sums in their order.
     fn normalise(&mut self, step: usize, samples: usize, statistics: &mut Vec<(usize, Vec<f32>)>) {
-        let program::Step { input, op: Op::BatchNorm { parameter, flat, .. }, .. } = &self.program.steps[step] else { return };
+        let program::Step { input, op: Op::BatchNorm { parameter, flat, .. }, .. } = &self.program.steps[step] else {
+            return;
+        };
         let map = self.program.maps[*input];
         let features = Features::of(map, *flat);
         let mut sums = vec![0.0; 2 * features.width()];
@@ -209,7 +211,9 @@ impl Engine {
         let variances: Vec<f64> =
             squares.iter().zip(&means).map(|(square, mean)| (square / rows - mean * mean).max(0.0)).collect();
         let normal = &mut self.weights[step].normal;
-        for ((mean, factor), (&m, &v)) in normal.mean.iter_mut().zip(normal.factor.iter_mut()).zip(means.iter().zip(&variances)) {
+        for ((mean, factor), (&m, &v)) in
+            normal.mean.iter_mut().zip(normal.factor.iter_mut()).zip(means.iter().zip(&variances))
+        {
             (*mean, *factor) = (m as f32, inverse_deviation(v));
         }
         for (offset, values) in [(2, means), (3, variances)] {
@@ -224,7 +228,9 @@ impl Engine {
         let Op::BatchNorm { parameter, .. } = self.program.steps[norm].op else { return };
         let total = |parameter: usize| {
             let mut sum = vec![0.0; self.workers[0].gradients[parameter].len()];
-            self.active(samples).iter().for_each(|worker| pointwise::accumulate(&worker.gradients[parameter], &mut sum));
+            self.active(samples)
+                .iter()
+                .for_each(|worker| pointwise::accumulate(&worker.gradients[parameter], &mut sum));
             sum
         };
         let (scale, shift) = (total(parameter), total(parameter + 1));

@@ -1,5 +1,6 @@
 //! Batch norm (Ioffe and Szegedy 2015), `y = (x − mean) · factor · scale + shift`, over rows of features.
 
+use super::pointwise::{ROWS_IN_A_SUM, accumulate, mask_rectified};
 use super::simd::{Kernel, Simd};
 use super::weights::Normal;
 
@@ -59,6 +60,8 @@ pub struct ParameterGradient<'a> {
     pub gradient: &'a mut [f32],
     pub scale: &'a mut [f32],
     pub shift: &'a mut [f32],
+    /// Scratch memory, `[2, width]`.
+    pub sums: &'a mut [f32],
 }
 
 impl Kernel for ParameterGradient<'_> {
@@ -68,16 +71,23 @@ impl Kernel for ParameterGradient<'_> {
     fn run<S: Simd>(self, _: S) {
         let Normal { mean, factor, .. } = self.normal;
         if let Some(output) = self.output {
-            super::pointwise::mask_rectified(output, self.gradient);
+            mask_rectified(output, self.gradient);
         }
         let width = mean.len();
-        for (row, gradient) in self.input.chunks_exact(width).zip(self.gradient.chunks_exact(width)) {
-            let sums = self.scale.iter_mut().zip(self.shift.iter_mut());
-            let statistics = mean.iter().zip(factor.iter());
-            for (((x, g), (mean, factor)), (scale, shift)) in row.iter().zip(gradient).zip(statistics).zip(sums) {
-                *scale += g * ((x - mean) * factor);
-                *shift += g;
+        let block = ROWS_IN_A_SUM * width;
+        for (input, gradient) in self.input.chunks(block).zip(self.gradient.chunks(block)) {
+            self.sums.fill(0.0);
+            let (scales, shifts) = self.sums.split_at_mut(width);
+            for (row, gradient) in input.chunks_exact(width).zip(gradient.chunks_exact(width)) {
+                let sums = scales.iter_mut().zip(shifts.iter_mut());
+                let statistics = mean.iter().zip(factor.iter());
+                for (((x, g), (mean, factor)), (scale, shift)) in row.iter().zip(gradient).zip(statistics).zip(sums) {
+                    *scale += g * ((x - mean) * factor);
+                    *shift += g;
+                }
             }
+            accumulate(scales, self.scale);
+            accumulate(shifts, self.shift);
         }
     }
 }

@@ -91,10 +91,8 @@ pub unsafe fn store_pooled<S: Simd>(
     at: usize,
 ) {
     let code = |i: usize| simd.splat(f32::from(CODES[i]));
-    let (upper, upper_code) =
-        (simd.max(four[0], four[1]), simd.select_gt(four[1], four[0], code(1), code(0)));
-    let (lower, lower_code) =
-        (simd.max(four[2], four[3]), simd.select_gt(four[3], four[2], code(3), code(2)));
+    let (upper, upper_code) = (simd.max(four[0], four[1]), simd.select_gt(four[1], four[0], code(1), code(0)));
+    let (lower, lower_code) = (simd.max(four[2], four[3]), simd.select_gt(four[3], four[2], code(3), code(2)));
     let best = simd.max(upper, lower);
     let best_code = simd.select_gt(lower, upper, lower_code, upper_code);
     // SAFETY: the caller's promise.

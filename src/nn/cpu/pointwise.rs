@@ -4,6 +4,9 @@ use super::program::Map;
 use super::simd::{Kernel, Simd};
 use crate::nn::plan::DropoutMask;
 
+/// Rows whose sum is added to the total in one go: long sums in f32 lose less when they are sums of short ones.
+pub const ROWS_IN_A_SUM: usize = 128;
+
 /// Zeroes `gradient`, `[row, width]`, where the rectified `output` is 0 (if given), and adds its column sums to `bias`.
 pub struct BiasGradient<'a> {
     pub output: Option<&'a [f32]>,
@@ -22,18 +25,21 @@ impl Kernel for BiasGradient<'_> {
         assert!(width.is_multiple_of(S::LANES) && len.is_multiple_of(width));
         assert!(output.is_none_or(|output| output.len() >= len));
         for column in (0..width).step_by(S::LANES) {
-            // SAFETY: asserted above: whole vectors in whole rows.
-            unsafe {
-                let mut sum = simd.load(bias, column);
-                for at in (column..len).step_by(width) {
-                    let mut value = simd.load(gradient, at);
-                    if let Some(output) = output {
-                        value = simd.select_gt(simd.load(output, at), simd.zero(), value, simd.zero());
-                        simd.store(gradient, at, value);
+            for block in (0..len).step_by(ROWS_IN_A_SUM * width) {
+                let end = len.min(block + ROWS_IN_A_SUM * width);
+                // SAFETY: asserted above: whole vectors in whole rows.
+                unsafe {
+                    let mut sum = simd.zero();
+                    for at in (block + column..end).step_by(width) {
+                        let mut value = simd.load(gradient, at);
+                        if let Some(output) = output {
+                            value = simd.select_gt(simd.load(output, at), simd.zero(), value, simd.zero());
+                            simd.store(gradient, at, value);
+                        }
+                        sum = simd.add(sum, value);
                     }
-                    sum = simd.add(sum, value);
+                    simd.store(bias, column, simd.add(simd.load(bias, column), sum));
                 }
-                simd.store(bias, column, sum);
             }
         }
     }

@@ -228,9 +228,7 @@ impl Compiler {
             Layer::MaxPool { size, stride } => Value { map: self.max_pool(map, *size, *stride), flat },
             Layer::Relu => Value { map: self.pointwise(Op::Relu, map), flat },
             Layer::BatchNorm => Value { map: self.batch_norm(value, relu), flat },
-            Layer::Dropout(rate) => {
-                Value { map: self.pointwise(Op::Dropout { rate: *rate, layer: index }, map), flat }
-            }
+            Layer::Dropout(rate) => Value { map: self.pointwise(Op::Dropout { rate: *rate, layer: index }, map), flat },
             Layer::Flatten => Value { map, flat: true },
             Layer::GlobalAveragePool => Value { map: self.average(map), flat: true },
             Layer::Residual { body, shortcut } => {

@@ -20,7 +20,9 @@ pub fn reduce(team: &Team, level: Level, workers: &[&[Buffer]], parameters: &[Pa
             Packed::Runs { len, stride, .. } => {
                 let runs = (BLOCK / len).max(1);
                 let blocks = out.chunks_mut(runs * len).enumerate();
-                tasks.extend(blocks.map(|(i, out)| (parameter, Task::Runs { start: i * runs * stride, len, stride }, out)));
+                tasks.extend(
+                    blocks.map(|(i, out)| (parameter, Task::Runs { start: i * runs * stride, len, stride }, out)),
+                );
             }
             Packed::Transposed { width, taps, .. } => {
                 tasks.push((parameter, Task::Transposed { width, taps }, &mut **out));

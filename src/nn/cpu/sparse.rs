@@ -38,9 +38,7 @@ impl Hits {
         }
         let rows = gradient.chunks_exact(width).zip(codes.chunks_exact(width));
         for ((gradient, codes), starts) in rows.zip(starts.as_chunks::<4>().0) {
-            for (output, ((&gradient, &code), count)) in
-                gradient.iter().zip(codes).zip(&mut self.counts).enumerate()
-            {
+            for (output, ((&gradient, &code), count)) in gradient.iter().zip(codes).zip(&mut self.counts).enumerate() {
                 // Always written and counted only if not zero: a branch here would often be mispredicted.
                 self.hits[output * self.cells + *count] = Hit { at: starts[quarter(code) & 3], gradient };
                 *count += usize::from(gradient != 0.0);

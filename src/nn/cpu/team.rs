@@ -16,7 +16,8 @@ impl Team {
     pub fn new(threads: usize) -> Self {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { available() } else { threads };
-        let build = || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|i| format!("kernels-{i}")).build();
+        let build =
+            || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|i| format!("kernels-{i}")).build();
         let helpers = (threads > 1).then(|| build().ok()).flatten();
         Self { threads: if helpers.is_some() { threads } else { 1 }, helpers }
     }

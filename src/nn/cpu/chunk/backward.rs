@@ -31,6 +31,8 @@ impl Chunk {
             Op::BatchNorm { parameter, relu, .. } => {
                 let output = context.program.maps[step.output];
                 let len = self.samples.len() * output.len();
+                let width = weights.normal.mean.len();
+                self.scratch.reserve(2 * width);
                 let [scale, shift] = parameters.get_disjoint_mut([*parameter, *parameter + 1]).expect("two parameters");
                 context.level.run(batch_norm::ParameterGradient {
                     normal: &weights.normal,
@@ -39,6 +41,7 @@ impl Chunk {
                     gradient: &mut self.gradients[step.output][..len],
                     scale,
                     shift,
+                    sums: &mut self.scratch[..2 * width],
                 });
             }
             _ => self.plain_gradient(context, step),

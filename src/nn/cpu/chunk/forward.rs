@@ -57,7 +57,9 @@ impl Chunk {
                 }
             }
             Op::Pad { by } => {
-                samples().zip(out.chunks_exact_mut(to.len())).for_each(|((x, _), out)| pointwise::pad(x, from, *by, out));
+                samples()
+                    .zip(out.chunks_exact_mut(to.len()))
+                    .for_each(|((x, _), out)| pointwise::pad(x, from, *by, out));
             }
             Op::Repack => {
                 for ((x, _), out) in samples().zip(out.chunks_exact_mut(to.len())) {

@@ -23,7 +23,8 @@ impl CellHits {
         for (gradient, codes) in gradient.chunks_exact(width).zip(codes.chunks_exact(width)) {
             let mut quarters = [[Hit::default(); OUTPUTS]; 4];
             let mut counts = [0; 4];
-            for (at, (&gradient, &code)) in (outputs.start..).zip(gradient[outputs.clone()].iter().zip(&codes[outputs.clone()]))
+            for (at, (&gradient, &code)) in
+                (outputs.start..).zip(gradient[outputs.clone()].iter().zip(&codes[outputs.clone()]))
             {
                 let quarter = quarter(code) & 3;
                 // Always written and counted only if not zero: a branch here would often be mispredicted.
