@@ -21,7 +21,7 @@
 // Register tiles are small matrices, and the compiler needs their loops counted to keep them in registers.
 #![expect(clippy::needless_range_loop, reason = "see above")]
 #![expect(clippy::inline_always, reason = "kernels must be compiled inside a function with the level's instructions")]
-#![expect(missing_docs, reason = "fields of kernels and operations of vectors are named after what they are")]
+#![expect(clippy::struct_field_names, reason = "a gradient is named after what it is the gradient of")]
 
 mod affine;
 mod batch_norm;

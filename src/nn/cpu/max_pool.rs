@@ -38,7 +38,7 @@ impl MaxPool {
         for (cell, (maxima, gradient)) in output.chunks_exact(width).zip(gradient.chunks_exact(width)).enumerate() {
             for (channel, (&maximum, &gradient)) in maxima.iter().zip(gradient).enumerate() {
                 if gradient != 0.0 {
-                    let found = self.window(cell).map(|start| start + channel).find(|&at| input[at] == maximum);
+                    let found = self.window(cell).map(|start| start + channel).find(|&at| input[at] >= maximum);
                     if let Some(at) = found {
                         input_gradient[at] += gradient;
                     }

@@ -112,7 +112,9 @@ pub fn average(input: &[f32], out: &mut [f32]) {
         accumulate(position, out);
     }
     let share = stride as f32 / input.len() as f32;
-    out.iter_mut().for_each(|sum| *sum *= share);
+    for sum in out {
+        *sum *= share;
+    }
 }
 
 /// Gives each position its share of the gradient.
