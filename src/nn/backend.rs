@@ -110,7 +110,7 @@ where
 
     fn all_finite(&self, values: &Values<E, Self>) -> Result<bool, NetworkError> {
         // A number times 0 is 0 unless it is NaN or infinite.
-        Ok(values.iter().all(|&value| value * E::default() == E::default()))
+        Ok(values.iter().fold(true, |finite, &value| finite & (value * E::default() == E::default())))
     }
 }
 

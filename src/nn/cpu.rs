@@ -30,6 +30,7 @@ mod chunk;
 mod conv_pool;
 mod loss;
 mod max_pool;
+mod optim;
 mod pointwise;
 mod program;
 mod reduce;
@@ -44,9 +45,11 @@ use std::ops::Range;
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
 use crate::nn::Step;
+use crate::nn::optim::Rule;
 use crate::nn::plan::Outcome;
 use buffer::Buffer;
 use chunk::{Chunk, Context};
+pub use optim::Parameter;
 use program::{Op, Program};
 pub use simd::Level;
 use team::Team;
@@ -171,6 +174,11 @@ impl Engine {
         reduce::reduce(&self.team, self.level, &active, &self.program.parameters, gradients);
         let loss = self.active(batch.len()).iter().map(|worker| worker.loss).sum::<f64>() / batch.len() as f64;
         Outcome { loss, logits: self.collect_logits(batch.len()), statistics }
+    }
+
+    /// One update of the `parameters` by their gradients; they must be loaded anew before the next pass.
+    pub fn update(&self, rule: Rule, parameters: Vec<Parameter>) {
+        optim::update(&self.team, self.level, rule, parameters);
     }
 
     /// The workers that have chunks of a batch of this size.
