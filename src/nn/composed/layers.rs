@@ -137,11 +137,20 @@ fn pool_by_index<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
     x.copy_into(&mut values);
     let outputs = windows[0].len();
     let mut largest = Vec::with_capacity(outputs * samples);
+    let mut maxima = vec![E::default(); samples];
     for output in 0..outputs {
-        for sample in 0..samples {
-            let places = windows.iter().map(|rows| rows[output] * samples + sample);
-            let first = windows[0][output] * samples + sample;
-            largest.push(places.fold(first, |best, place| if values[place] > values[best] { place } else { best }));
+        let start = windows[0][output] * samples;
+        maxima.copy_from_slice(&values[start..start + samples]);
+        largest.extend(start..start + samples);
+        let places = &mut largest[output * samples..];
+        for rows in &windows[1..] {
+            let start = rows[output] * samples;
+            let candidates = values[start..start + samples].iter().zip(start..);
+            for ((maximum, place), (&value, at)) in maxima.iter_mut().zip(places.iter_mut()).zip(candidates) {
+                if value > *maximum {
+                    (*maximum, *place) = (value, at);
+                }
+            }
         }
     }
     let rows = device.rows(&largest)?;
@@ -223,4 +232,35 @@ fn dropout<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
         factors.extend((0..samples).map(|sample| number::<E>(f64::from(mask.factor(sample, value)))));
     }
     x.try_mul(context.device.tensor(&factors, (features, samples))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use dfdx::tensor::{Cpu, Gradients, Trace};
+    use dfdx::tensor_ops::{Backward, SumTo};
+
+    use super::*;
+    use crate::random::{Purpose, Stream};
+
+    /// Overlapping windows over values of which many tie: both ways to pool must choose the same ones.
+    #[test]
+    fn both_ways_to_pool_agree() {
+        let (device, features, samples) = (Cpu::default(), 30, 8);
+        let mut stream = Stream::new(1, Purpose::Augment, [1, 1]);
+        let values: Vec<f64> = (0..features * samples).map(|_| stream.below(3) as f64).collect();
+        let weights: Vec<f64> = (0..9 * samples).map(|_| f64::from(stream.unit())).collect();
+        let windows: Vec<Vec<usize>> = (0..4).map(|place| (0..9).map(|output| 3 * output + place).collect()).collect();
+        let rows = windows.iter().map(|rows| Backend::<f64>::rows(&device, rows).expect("the CPU")).collect();
+        let pool = |windows: &Windows<Cpu>| {
+            let x: Matrix<f64, Cpu> = device.tensor(&values, (features, samples)).expect("the CPU");
+            let weights: Matrix<f64, Cpu> = Backend::tensor(&device, &weights, (9, samples)).expect("the CPU");
+            let pooled = max_pool(x.trace(Gradients::leaky()), windows, &device).expect("the CPU");
+            let maxima = pooled.as_vec();
+            let gradients = (pooled * weights).sum::<(), _>().backward();
+            (maxima, gradients.get(&x).as_vec())
+        };
+        let (maxima, gradient) = pool(&Windows::Host(windows));
+        assert_eq!((maxima, gradient.clone()), pool(&Windows::Device(rows)));
+        assert!((gradient.iter().sum::<f64>() - weights.iter().sum::<f64>()).abs() < 1e-9);
+    }
 }
