@@ -50,14 +50,16 @@ use crate::nn::plan::Outcome;
 use buffer::Buffer;
 use chunk::{Chunk, Context};
 pub use optim::Parameter;
-use program::{Op, Program};
+use program::{Map, Op, Program};
 pub use simd::Level;
 use team::Team;
 pub use weights::Pass;
 use weights::{Features, Weights, inverse_deviation};
 
-/// Samples of a chunk.
+/// Samples of a chunk, unless they are so large that fewer fill [`CHUNK_VALUES`].
 const CHUNK: usize = 16;
+/// Values between the steps that a chunk may have: more would not stay in the cache, and would add up to much memory.
+const CHUNK_VALUES: usize = 1 << 20;
 /// Workers that chunks are dealt to: more could use more threads, fewer have fewer gradients to sum up.
 const WORKERS: usize = 8;
 
@@ -66,6 +68,8 @@ const WORKERS: usize = 8;
 pub struct Engine {
     program: Program,
     stages: Vec<Range<usize>>,
+    /// Samples of a chunk.
+    chunk: usize,
     /// One for each step.
     weights: Vec<Weights>,
     workers: Vec<Worker>,
@@ -92,8 +96,11 @@ impl Engine {
 
     /// The same with the instructions of `level`, which must be among [`Level::available`].
     pub fn with_level(arch: &Arch, threads: usize, level: Level) -> Self {
-        let program = Program::new(arch, CHUNK);
+        let sample: usize = Program::new(arch, 1).maps.iter().map(Map::len).sum();
+        let chunk = (CHUNK_VALUES / sample).clamp(1, CHUNK);
+        let program = Program::new(arch, chunk);
         Self {
+            chunk,
             stages: program.stages(),
             weights: vec![Weights::default(); program.steps.len()],
             workers: (0..WORKERS).map(|_| Worker::default()).collect(),
@@ -183,7 +190,7 @@ impl Engine {
 
     /// The workers that have chunks of a batch of this size.
     fn active(&self, samples: usize) -> &[Worker] {
-        &self.workers[..samples.div_ceil(CHUNK).min(WORKERS)]
+        &self.workers[..samples.div_ceil(self.chunk).min(WORKERS)]
     }
 
     /// Runs `work` for each worker that has chunks, with the samples of each of them.
@@ -194,10 +201,11 @@ impl Engine {
         work: impl Fn(&Context, &mut Worker, Chunks) + Sync,
     ) {
         let active = self.active(samples).len();
+        let size = self.chunk;
         let Self { program, weights, workers, team, level, .. } = self;
         let context = Context { program, weights, level: *level, training, batch: samples };
         team.run(workers[..active].iter_mut().enumerate(), |(number, worker)| {
-            work(&context, worker, Chunks { next: number * CHUNK, samples });
+            work(&context, worker, Chunks { next: number * size, samples, size });
         });
     }
 
@@ -209,7 +217,7 @@ impl Engine {
         let map = self.program.maps[*input];
         let features = Features::of(map, *flat);
         let mut sums = vec![0.0; 2 * features.width()];
-        for chunk in 0..samples.div_ceil(CHUNK) {
+        for chunk in 0..samples.div_ceil(self.chunk) {
             let part = &self.workers[chunk % WORKERS].chunks[chunk / WORKERS].sums;
             sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
@@ -255,8 +263,8 @@ impl Engine {
     /// The logits of all workers in the order of the batch.
     fn collect_logits(&self, samples: usize) -> Vec<[f32; CLASSES]> {
         let place = |sample: usize| {
-            let chunk = sample / CHUNK;
-            self.workers[chunk % WORKERS].logits[chunk / WORKERS * CHUNK + sample % CHUNK]
+            let chunk = sample / self.chunk;
+            self.workers[chunk % WORKERS].logits[chunk / WORKERS * self.chunk + sample % self.chunk]
         };
         (0..samples).map(place).collect()
     }
@@ -295,6 +303,7 @@ impl Worker {
 struct Chunks {
     next: usize,
     samples: usize,
+    size: usize,
 }
 
 impl Iterator for Chunks {
@@ -302,7 +311,7 @@ impl Iterator for Chunks {
 
     fn next(&mut self) -> Option<Range<usize>> {
         let start = self.next;
-        self.next += CHUNK * WORKERS;
-        (start < self.samples).then(|| start..self.samples.min(start + CHUNK))
+        self.next += self.size * WORKERS;
+        (start < self.samples).then(|| start..self.samples.min(start + self.size))
     }
 }
