@@ -7,7 +7,9 @@ use crate::nn::optim::{BETAS, EPSILON, OptimizerKind, RHO, Rule};
 /// One parameter's part in an update; all slices but unused moments are equally long.
 #[derive(Debug)]
 pub struct Parameter<'a> {
+    /// The parameter.
     pub values: &'a mut [f32],
+    /// Its gradient.
     pub gradient: &'a [f32],
     /// As many as the optimizer's kind has, the rest empty.
     pub moments: [&'a mut [f32]; 2],
