@@ -2,7 +2,9 @@
 
 pub mod backend;
 pub mod composed;
+pub mod cpu;
 pub mod device;
+pub mod fused;
 pub mod network;
 pub mod optim;
 pub mod param;

@@ -3,7 +3,8 @@
 use std::ops::DerefMut;
 
 use dfdx::dtypes::Dtype;
-use dfdx::tensor::{Cache, Cpu, Gradients, Storage, Tensor};
+use dfdx::shapes::Shape;
+use dfdx::tensor::{Cache, Cpu, Gradients, Storage, Tensor, ZerosTensor};
 use dfdx::tensor_ops::{Device, SumTo};
 
 use super::NetworkError;
@@ -13,6 +14,9 @@ pub type Values<E, D> = <D as Storage<E>>::Vec;
 
 /// A dfdx device whose storage can be written and read from the host.
 pub trait Backend<E: Dtype>: Device<E> + Cache {
+    /// Whether the storage lies in the host's memory, so that reading it costs a copy and no wait.
+    const ON_HOST: bool;
+
     /// Overwrites `to` by `values`, which must be as many.
     ///
     /// # Errors
@@ -32,6 +36,23 @@ pub trait Backend<E: Dtype>: Device<E> + Cache {
     fn all_finite(&self, values: &Values<E, Self>) -> Result<bool, NetworkError> {
         let sum = self.tensor_of(values)?.try_sum::<(), _>().map_err(NetworkError::device)?;
         Ok(sum.as_vec()[0].to_f64().is_some_and(f64::is_finite))
+    }
+
+    /// A tensor of row numbers.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn rows(&self, values: &[usize]) -> Result<Tensor<(usize,), usize, Self>, Self::Err>;
+
+    /// A tensor that holds `values`. Unlike dfdx's `tensor_from_vec` it takes its memory from dfdx's cache, where it goes when
+    /// it is dropped: the cache would else grow by each tensor that was made.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn tensor<S: Shape>(&self, values: &[E], shape: S) -> Result<Tensor<S, E, Self>, Self::Err> {
+        let mut tensor = self.try_zeros_like(&shape)?;
+        tensor.copy_from(values);
+        Ok(tensor)
     }
 
     /// New storage that holds `values`.
@@ -70,6 +91,8 @@ where
     Self: Device<E>,
     Values<E, Self>: DerefMut<Target = Vec<E>>,
 {
+    const ON_HOST: bool = true;
+
     fn upload(&self, values: &[E], to: &mut Values<E, Self>) -> Result<(), NetworkError> {
         to.copy_from_slice(values);
         Ok(())
@@ -79,14 +102,22 @@ where
         Ok(from.to_vec())
     }
 
+    fn rows(&self, values: &[usize]) -> Result<Tensor<(usize,), usize, Self>, Self::Err> {
+        let mut tensor = ZerosTensor::<usize>::try_zeros_like(self, &(values.len(),))?;
+        tensor.copy_from(values);
+        Ok(tensor)
+    }
+
     fn all_finite(&self, values: &Values<E, Self>) -> Result<bool, NetworkError> {
         // A number times 0 is 0 unless it is NaN or infinite.
-        Ok(values.iter().all(|&value| value * E::default() == E::default()))
+        Ok(values.iter().fold(true, |finite, &value| finite & (value * E::default() == E::default())))
     }
 }
 
 #[cfg(feature = "cuda")]
 impl Backend<f32> for dfdx::tensor::Cuda {
+    const ON_HOST: bool = false;
+
     fn upload(&self, values: &[f32], to: &mut Values<f32, Self>) -> Result<(), NetworkError> {
         let device = to.device();
         device.htod_sync_copy_into(values, to).map_err(NetworkError::device)
@@ -94,5 +125,10 @@ impl Backend<f32> for dfdx::tensor::Cuda {
 
     fn download(&self, from: &Values<f32, Self>) -> Result<Vec<f32>, NetworkError> {
         from.device().dtoh_sync_copy(from).map_err(NetworkError::device)
+    }
+    fn rows(&self, values: &[usize]) -> Result<Tensor<(usize,), usize, Self>, Self::Err> {
+        let mut tensor = ZerosTensor::<usize>::try_zeros_like(self, &(values.len(),))?;
+        tensor.copy_from(values);
+        Ok(tensor)
     }
 }

@@ -32,6 +32,7 @@ type Matrix<E, D, T = NoneTape> = Tensor<(usize, usize), E, D, T>;
 /// The layers of an architecture as dfdx operations.
 #[derive(Debug)]
 pub struct Composed<E: Dtype, D: Backend<E>> {
+    device: D,
     nodes: Vec<Node<E, D>>,
     sizes: Vec<usize>,
 }
@@ -43,19 +44,31 @@ impl<E: Dtype, D: Backend<E>> Composed<E, D> {
     /// If the device fails.
     pub fn new(arch: &Arch, device: &D) -> Result<Self, NetworkError> {
         device.try_enable_cache().map_err(NetworkError::device)?;
-        Ok(Self { nodes: compile::nodes(arch, device)?, sizes: Vec::new() })
+        Ok(Self {
+            device: device.clone(),
+            nodes: compile::nodes(arch, device).map_err(NetworkError::device)?,
+            sizes: Vec::new(),
+        })
     }
 
     /// dfdx keeps freed buffers by their size: forget them once they are of too many batch sizes.
-    fn bound_cache(&mut self, device: &D, size: usize) -> Result<(), NetworkError> {
+    fn bound_cache(&mut self, size: usize) -> Result<(), NetworkError> {
         if !self.sizes.contains(&size) {
             if self.sizes.len() == CACHED_SIZES {
-                device.try_empty_cache().map_err(NetworkError::device)?;
+                self.device.try_empty_cache().map_err(NetworkError::device)?;
                 self.sizes.clear();
             }
             self.sizes.push(size);
         }
         Ok(())
+    }
+}
+
+impl<E: Dtype, D: Backend<E>> Drop for Composed<E, D> {
+    /// dfdx's cache outlives its device: without this its buffers would stay until the program ends.
+    fn drop(&mut self) {
+        // A device that fails now has lost its memory anyway.
+        let _ = self.device.try_disable_cache();
     }
 }
 
@@ -68,14 +81,14 @@ impl<E: Dtype, D: Backend<E>> Plan<E, D> for Composed<E, D> {
         gradients: &mut [Values<E, D>],
     ) -> Result<Outcome, NetworkError> {
         let device = &parameters.device;
-        self.bound_cache(device, batch.len())?;
+        self.bound_cache(batch.len())?;
         let tensors = tensors(parameters)?;
         let mut context = Context { device, parameters: &tensors, mode: Mode::Train(step), statistics: Vec::new() };
-        let input = images(device, batch, 0..batch.len())?.traced(Gradients::leaky());
+        let input = images(device, batch, 0..batch.len()).map_err(NetworkError::device)?.traced(Gradients::leaky());
         let logits = layers::forward(&self.nodes, input, &mut context).map_err(NetworkError::device)?;
         let statistics = context.statistics;
         let on_host = by_sample(&to_f32(&logits.as_vec()));
-        let targets = targets(device, batch, step.label_smoothing)?;
+        let targets = targets(device, batch, step.label_smoothing).map_err(NetworkError::device)?;
         let (loss, mut traced) = backward(logits, targets).map_err(NetworkError::device)?;
         for ((spec, tensor), gradient) in parameters.specs.iter().zip(&tensors).zip(gradients) {
             if spec.kind.is_trained() {
@@ -92,8 +105,8 @@ impl<E: Dtype, D: Backend<E>> Plan<E, D> for Composed<E, D> {
         let mut all = Vec::with_capacity(batch.len());
         for start in (0..batch.len()).step_by(CHUNK) {
             let chunk = start..batch.len().min(start + CHUNK);
-            self.bound_cache(device, chunk.len())?;
-            let input = images(device, batch, chunk)?;
+            self.bound_cache(chunk.len())?;
+            let input = images(device, batch, chunk).map_err(NetworkError::device)?;
             let logits = layers::forward(&self.nodes, input, &mut context).map_err(NetworkError::device)?;
             all.extend(by_sample(&to_f32(&logits.as_vec())));
         }
@@ -124,7 +137,7 @@ fn images<E: Dtype, D: Backend<E>>(
     device: &D,
     batch: &Batch,
     range: std::ops::Range<usize>,
-) -> Result<Matrix<E, D>, NetworkError> {
+) -> Result<Matrix<E, D>, D::Err> {
     let samples = range.len();
     let mut pixels = vec![[0; PIXELS]; samples];
     pixels.par_iter_mut().enumerate().for_each(|(sample, image)| batch.write(range.start + sample, image));
@@ -134,15 +147,15 @@ fn images<E: Dtype, D: Backend<E>>(
             values[pixel * samples + sample] = number(f64::from(normalise(grey)));
         }
     }
-    device.try_tensor_from_vec(values, (PIXELS, samples)).map_err(NetworkError::device)
+    device.tensor(&values, (PIXELS, samples))
 }
 
 /// The smoothed targets as `[class, sample]`.
-fn targets<E: Dtype, D: Backend<E>>(device: &D, batch: &Batch, smoothing: f32) -> Result<Matrix<E, D>, NetworkError> {
+fn targets<E: Dtype, D: Backend<E>>(device: &D, batch: &Batch, smoothing: f32) -> Result<Matrix<E, D>, D::Err> {
     let samples = batch.len();
     let at = |index: usize| target(batch.label(index % samples), index / samples, smoothing);
     let values: Vec<f32> = (0..CLASSES * samples).map(at).collect();
-    device.try_tensor_from_vec(from_f32::<E>(&values), (CLASSES, samples)).map_err(NetworkError::device)
+    device.tensor(&from_f32::<E>(&values), (CLASSES, samples))
 }
 
 /// `[class, sample]` as one array for each sample.

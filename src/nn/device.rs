@@ -6,6 +6,7 @@ use std::str::FromStr;
 use dfdx::tensor::Cpu;
 
 use super::composed::Composed;
+use super::fused::Fused;
 use super::network::PlanNetwork;
 use super::{BatchResult, DeviceChoice, DeviceInfo, Kernels, Network, NetworkError, NetworkState, Setup, Step};
 use crate::arch::Arch;
@@ -50,7 +51,16 @@ pub(super) fn build(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, Dev
 }
 
 fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
-    composed_only(setup.kernels)?;
+    if setup.kernels != Kernels::Composed {
+        let plan = Fused::new(arch, setup.threads);
+        let info = DeviceInfo {
+            device: "cpu".into(),
+            name: plan.engine().level().to_string(),
+            threads: plan.engine().threads(),
+        };
+        let network = PlanNetwork::<f32, _, _>::new(arch, Cpu::seed_from_u64(setup.seed), plan, setup.seed)?;
+        return Ok((Box::new(network), info));
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(setup.threads)
         .thread_name(|index| format!("cpu-{index}"))
@@ -78,6 +88,7 @@ fn cuda(_: &Arch, _: &Setup, _: usize) -> Result<(Box<dyn Network>, DeviceInfo),
     Err(NetworkError::Unavailable(problem.into()))
 }
 
+#[cfg(feature = "cuda")]
 fn composed_only(kernels: Kernels) -> Result<(), NetworkError> {
     match kernels {
         Kernels::Auto | Kernels::Composed => Ok(()),

@@ -64,7 +64,7 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
             outcome.loss = f64::NAN;
         }
         if outcome.loss.is_finite() {
-            self.optimizer.update(step, &mut self.parameters, &self.gradients)?;
+            self.optimizer.update(step, &mut self.parameters, &self.gradients, &mut self.plan)?;
             self.follow(&outcome)?;
         }
         Ok(BatchResult { loss: outcome.loss as f32, predictions: outcome.logits.iter().map(predict).collect() })

@@ -9,6 +9,7 @@ use dfdx::optim::{AdamConfig, Momentum, RMSpropConfig, SgdConfig, WeightDecay};
 
 use super::backend::{Backend, Values};
 use super::param::{Parameters, from_f32, to_f32};
+use super::plan::Plan;
 use super::{NetworkError, Step};
 
 /// How gradients become updates.
@@ -46,9 +47,9 @@ pub struct OptimizerState {
 #[error("{0}")]
 pub struct OptimizerError(pub String);
 
-const EPSILON: f64 = 1e-7;
-const BETAS: [f64; 2] = [0.9, 0.999];
-const RHO: f64 = 0.9;
+pub(super) const EPSILON: f64 = 1e-7;
+pub(super) const BETAS: [f64; 2] = [0.9, 0.999];
+pub(super) const RHO: f64 = 0.9;
 
 impl OptimizerKind {
     /// How many numbers it remembers for each parameter.
@@ -145,20 +146,38 @@ impl<E: Dtype, D: Backend<E>> Default for Optimizer<E, D> {
 }
 
 impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
-    /// One update of the trained `parameters`; `gradients` has one entry for each parameter, trained or not.
+    /// One update of the trained `parameters`; `gradients` has one entry for each parameter, trained or not. Computed by `plan`
+    /// if it has kernels for it, else by dfdx's.
     pub fn update(
         &mut self,
         step: &Step,
         parameters: &mut Parameters<E, D>,
         gradients: &[Values<E, D>],
+        plan: &mut impl Plan<E, D>,
     ) -> Result<(), NetworkError> {
         self.prepare(step.optimizer, parameters)?;
         self.updates += 1;
         let Parameters { device, specs, values } = parameters;
+        let rule = Rule {
+            kind: self.kind,
+            learning_rate: step.learning_rate,
+            updates: i32::try_from(self.updates).unwrap_or(i32::MAX),
+        };
+        let mut moments: Vec<_> = self.moments.iter_mut().map(|slot| slot.iter_mut()).collect();
         let trained = specs.iter().zip(values).zip(gradients).filter(|((spec, _), _)| spec.kind.is_trained());
-        for (index, ((spec, values), gradient)) in trained.enumerate() {
-            let decay = (spec.kind.decays() && step.weight_decay != 0.0).then_some(step.weight_decay);
-            self.apply(index, device, step, decay, values, gradient).map_err(NetworkError::device)?;
+        let mut updates: Vec<Update<E, D>> = trained
+            .map(|((spec, values), gradient)| Update {
+                values,
+                gradient,
+                moments: moments.iter_mut().filter_map(Iterator::next).collect(),
+                decay: (spec.kind.decays() && step.weight_decay != 0.0).then_some(step.weight_decay),
+            })
+            .collect();
+        if plan.update(rule, &mut updates) {
+            return Ok(());
+        }
+        for (index, update) in updates.iter_mut().enumerate() {
+            apply(device, rule, update, self.unused.get_mut(index)).map_err(NetworkError::device)?;
         }
         Ok(())
     }
@@ -177,47 +196,6 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
             self.unused = room()?.into_iter().zip(room()?).map(|(momentum, average)| [momentum, average]).collect();
         }
         Ok(())
-    }
-
-    fn apply(
-        &mut self,
-        index: usize,
-        device: &D,
-        step: &Step,
-        decay: Option<f64>,
-        values: &mut Values<E, D>,
-        gradient: &Values<E, D>,
-    ) -> Result<(), D::Err> {
-        let lr = step.learning_rate;
-        let t = i32::try_from(self.updates).unwrap_or(i32::MAX);
-        let l2 = decay.map(WeightDecay::L2);
-        match (self.kind, self.moments.as_mut_slice()) {
-            (OptimizerKind::Adam, [first, second]) => {
-                let config = AdamConfig { lr, betas: BETAS, eps: EPSILON, weight_decay: l2 };
-                device.adam_kernel(t, &config, values, &mut first[index], &mut second[index], gradient)
-            }
-            (OptimizerKind::AdamW, [first, second]) => {
-                let weight_decay = decay.map(WeightDecay::Decoupled);
-                let config = AdamConfig { lr, betas: BETAS, eps: EPSILON, weight_decay };
-                device.adam_kernel(t, &config, values, &mut first[index], &mut second[index], gradient)
-            }
-            (OptimizerKind::Sgd { momentum, nesterov }, [velocity]) => {
-                let momentum = if nesterov {
-                    Some(Momentum::Nesterov(momentum))
-                } else {
-                    (momentum != 0.0).then_some(Momentum::Classic(momentum))
-                };
-                let config = SgdConfig { lr, momentum, weight_decay: l2 };
-                device.sgd_kernel(&config, values, &mut velocity[index], gradient)
-            }
-            (OptimizerKind::RmsProp, [square]) => {
-                let config =
-                    RMSpropConfig { lr, alpha: RHO, eps: EPSILON, momentum: None, centered: false, weight_decay: l2 };
-                let [momentum, average] = &mut self.unused[index];
-                device.rmsprop_kernel(&config, values, momentum, &mut square[index], average, gradient)
-            }
-            _ => unreachable!("prepare made as many slots as the kind has"),
-        }
     }
 
     /// A copy on the host.
@@ -239,6 +217,68 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
         let slot = |slot: &Vec<Vec<f32>>| slot.iter().map(upload).collect::<Result<_, _>>();
         let moments = state.moments.iter().map(slot).collect::<Result<_, _>>()?;
         Ok(Self { kind: state.kind, updates: state.updates, moments, unused: Vec::new() })
+    }
+}
+
+/// What all parameters have in common in one update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// Which optimizer.
+    pub kind: OptimizerKind,
+    /// After the schedule.
+    pub learning_rate: f64,
+    /// Updates made, this one included: Adam's `t`.
+    pub updates: i32,
+}
+
+/// One parameter's part in an update.
+#[derive(Debug)]
+pub struct Update<'a, E: Dtype, D: Backend<E>> {
+    /// The parameter.
+    pub values: &'a mut Values<E, D>,
+    /// Its gradient.
+    pub gradient: &'a Values<E, D>,
+    /// As many as the optimizer's kind has slots.
+    pub moments: Vec<&'a mut Values<E, D>>,
+    /// Weight decay, if it is for this parameter.
+    pub decay: Option<f64>,
+}
+
+/// Updates one parameter by dfdx's kernels.
+fn apply<E: Dtype, D: Backend<E>>(
+    device: &D,
+    rule: Rule,
+    update: &mut Update<E, D>,
+    unused: Option<&mut [Values<E, D>; 2]>,
+) -> Result<(), D::Err> {
+    let Rule { kind, learning_rate: lr, updates } = rule;
+    let Update { values, gradient, moments, decay } = update;
+    let l2 = decay.map(WeightDecay::L2);
+    match (kind, moments.as_mut_slice(), unused) {
+        (OptimizerKind::Adam, [first, second], _) => {
+            let config = AdamConfig { lr, betas: BETAS, eps: EPSILON, weight_decay: l2 };
+            device.adam_kernel(updates, &config, values, first, second, gradient)
+        }
+        (OptimizerKind::AdamW, [first, second], _) => {
+            let weight_decay = decay.map(WeightDecay::Decoupled);
+            let config = AdamConfig { lr, betas: BETAS, eps: EPSILON, weight_decay };
+            device.adam_kernel(updates, &config, values, first, second, gradient)
+        }
+        (OptimizerKind::Sgd { momentum, nesterov }, [velocity], _) => {
+            let momentum = if nesterov {
+                Some(Momentum::Nesterov(momentum))
+            } else {
+                (momentum != 0.0).then_some(Momentum::Classic(momentum))
+            };
+            let config = SgdConfig { lr, momentum, weight_decay: l2 };
+            device.sgd_kernel(&config, values, velocity, gradient)
+        }
+        (OptimizerKind::RmsProp, [square], Some([momentum, average])) => {
+            let config =
+                RMSpropConfig { lr, alpha: RHO, eps: EPSILON, momentum: None, centered: false, weight_decay: l2 };
+            device.rmsprop_kernel(&config, values, momentum, square, average, gradient)
+        }
+        _ => unreachable!("prepare made as many slots as the kind has"),
     }
 }
 

@@ -3,6 +3,7 @@
 use dfdx::dtypes::Dtype;
 
 use super::backend::{Backend, Values};
+use super::optim::{Rule, Update};
 use super::param::Parameters;
 use super::{NetworkError, Step};
 use crate::data::{Batch, CLASSES};
@@ -33,6 +34,11 @@ pub trait Plan<E: Dtype, D: Backend<E>> {
     /// # Errors
     /// If the device fails.
     fn logits(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError>;
+
+    /// Updates the parameters, if the plan has kernels of its own for that, and says whether it did.
+    fn update(&mut self, _rule: Rule, _updates: &mut [Update<E, D>]) -> bool {
+        false
+    }
 }
 
 /// What a plan computes beside the gradients.

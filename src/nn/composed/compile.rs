@@ -1,9 +1,8 @@
 //! The layers of an architecture with the indices that their gathers need, made once for each network.
 
-use dfdx::dtypes::{Dtype, Unit};
-use dfdx::tensor::Tensor;
+use dfdx::dtypes::Dtype;
+use dfdx::tensor::{Storage, Tensor};
 
-use super::super::NetworkError;
 use super::super::backend::Backend;
 use super::super::param::{from_f32, specs};
 use crate::arch::{Arch, DropoutRate, Layer, Place, Shape};
@@ -25,9 +24,8 @@ pub(super) enum Node<E: Dtype, D: Backend<E>> {
         /// Whether the images go in, which need no gradient.
         first: bool,
     },
-    /// For each place in the window, the rows that lie there.
     MaxPool {
-        windows: Vec<Rows<D>>,
+        windows: Windows<D>,
     },
     Relu,
     BatchNorm {
@@ -57,6 +55,13 @@ pub(super) enum Node<E: Dtype, D: Backend<E>> {
     },
 }
 
+/// For each place in a pool's window the rows that lie there, where the pool needs them.
+#[derive(Debug)]
+pub(super) enum Windows<D: Storage<usize>> {
+    Host(Vec<Vec<usize>>),
+    Device(Vec<Rows<D>>),
+}
+
 /// A border of zeros: the rows of the padded image, and 0 for those outside of the image, 1 for those inside.
 #[derive(Debug)]
 pub(super) struct Padding<E: Dtype, D: Backend<E>> {
@@ -65,7 +70,7 @@ pub(super) struct Padding<E: Dtype, D: Backend<E>> {
 }
 
 /// Compiles all layers of `arch`.
-pub(super) fn nodes<E: Dtype, D: Backend<E>>(arch: &Arch, device: &D) -> Result<Vec<Node<E, D>>, NetworkError> {
+pub(super) fn nodes<E: Dtype, D: Backend<E>>(arch: &Arch, device: &D) -> Result<Vec<Node<E, D>>, D::Err> {
     let places = arch.places();
     let names = specs(arch).into_iter().map(|spec| spec.name).collect();
     Compiler { device, places, names, next: 0 }.layers(arch.layers())
@@ -79,7 +84,7 @@ struct Compiler<'a, D> {
 }
 
 impl<D> Compiler<'_, D> {
-    fn layers<E: Dtype>(&mut self, layers: &[Layer]) -> Result<Vec<Node<E, D>>, NetworkError>
+    fn layers<E: Dtype>(&mut self, layers: &[Layer]) -> Result<Vec<Node<E, D>>, D::Err>
     where
         D: Backend<E>,
     {
@@ -87,7 +92,7 @@ impl<D> Compiler<'_, D> {
     }
 
     /// The next of the places, which is `layer`.
-    fn layer<E: Dtype>(&mut self, layer: &Layer) -> Result<Node<E, D>, NetworkError>
+    fn layer<E: Dtype>(&mut self, layer: &Layer) -> Result<Node<E, D>, D::Err>
     where
         D: Backend<E>,
     {
@@ -101,20 +106,26 @@ impl<D> Compiler<'_, D> {
                 let padded = grow(input, padding);
                 let patch = kernel[0] * kernel[1] * input.channels();
                 let padding = (padding > 0).then(|| self.padding(input, padding)).transpose()?;
-                let rows = self.store(patches(padded, kernel, stride, output))?;
+                let rows = self.device.rows(&patches(padded, kernel, stride, output))?;
                 Node::Conv { parameter, filters, patch, padding, rows, first: index == 0 }
             }
             Layer::MaxPool { size, stride } => {
-                let window = |place| self.store(window(input, place, stride, output));
                 let places = (0..size).flat_map(|y| (0..size).map(move |x| [y, x]));
-                Node::MaxPool { windows: places.map(window).collect::<Result<_, _>>()? }
+                let windows = places.map(|place| window(input, place, stride, output));
+                Node::MaxPool {
+                    windows: if D::ON_HOST {
+                        Windows::Host(windows.collect())
+                    } else {
+                        Windows::Device(windows.map(|rows| self.device.rows(&rows)).collect::<Result<_, _>>()?)
+                    },
+                }
             }
             Layer::Relu => Node::Relu,
             Layer::BatchNorm => Node::BatchNorm { parameter, channels: input.channels() },
             Layer::Dropout(rate) => Node::Dropout { place: index, rate, shape: input },
             Layer::Flatten => {
                 let map = matches!(input, Shape::Map { .. });
-                Node::Flatten { rows: map.then(|| self.store(channels_last(input))).transpose()? }
+                Node::Flatten { rows: map.then(|| self.device.rows(&channels_last(input))).transpose()? }
             }
             Layer::Dense { units } => Node::Dense { parameter, units },
             Layer::GlobalAveragePool => Node::GlobalAveragePool { channels: input.channels() },
@@ -124,24 +135,15 @@ impl<D> Compiler<'_, D> {
         })
     }
 
-    fn padding<E: Dtype>(&self, input: Shape, padding: usize) -> Result<Padding<E, D>, NetworkError>
+    fn padding<E: Dtype>(&self, input: Shape, padding: usize) -> Result<Padding<E, D>, D::Err>
     where
         D: Backend<E>,
     {
         let rows = bordered(input, padding);
         let inside: Vec<f32> = rows.iter().map(|row| f32::from(u8::from(row.is_some()))).collect();
-        Ok(Padding {
-            rows: self.store(rows.into_iter().map(Option::unwrap_or_default).collect())?,
-            inside: self.store(from_f32::<E>(&inside))?,
-        })
-    }
-
-    fn store<N: Unit>(&self, values: Vec<N>) -> Result<Tensor<(usize,), N, D>, NetworkError>
-    where
-        D: dfdx::tensor::TensorFromVec<N>,
-    {
-        let len = values.len();
-        self.device.try_tensor_from_vec(values, (len,)).map_err(NetworkError::device)
+        let rows: Vec<usize> = rows.into_iter().map(Option::unwrap_or_default).collect();
+        let inside = self.device.tensor(&from_f32::<E>(&inside), (inside.len(),))?;
+        Ok(Padding { rows: self.device.rows(&rows)?, inside })
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::backend::Backend;
 use super::super::param::{number, to_f32};
 use super::super::plan::{BATCH_NORM_EPSILON, DropoutMask};
 use super::Matrix;
-use super::compile::{Node, Padding, Rows};
+use super::compile::{Node, Padding, Rows, Windows};
 use crate::arch::{DropoutRate, Shape};
 
 /// What the layers need beside their input.
@@ -49,7 +49,7 @@ pub(super) fn forward<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
                 };
                 conv(patches, *filters, *patch, &context.parameters[*parameter..])?
             }
-            Node::MaxPool { windows } => max_pool(x, windows)?,
+            Node::MaxPool { windows } => max_pool(x, windows, context.device)?,
             Node::Relu => x.try_relu()?,
             Node::BatchNorm { parameter, channels } => batch_norm(x, *channels, *parameter, context)?,
             Node::Dropout { place, rate, shape } => dropout(x, *place, *rate, *shape, context)?,
@@ -116,6 +116,49 @@ fn affine<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
 
 /// The first maximum of each window, which alone gets the gradient: dfdx's own maximum gives it to every one of equals.
 fn max_pool<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
+    x: Matrix<E, D, T>,
+    windows: &Windows<D>,
+    device: &D,
+) -> Result<Matrix<E, D, T>, D::Err> {
+    match windows {
+        Windows::Host(windows) => pool_by_index(x, windows, device),
+        Windows::Device(windows) => pool_by_choice(x, windows),
+    }
+}
+
+/// Finds the maxima on the host and gathers them.
+fn pool_by_index<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
+    x: Matrix<E, D, T>,
+    windows: &[Vec<usize>],
+    device: &D,
+) -> Result<Matrix<E, D, T>, D::Err> {
+    let (features, samples) = *x.shape();
+    let mut values = vec![E::default(); features * samples];
+    x.copy_into(&mut values);
+    let outputs = windows[0].len();
+    let mut largest = Vec::with_capacity(outputs * samples);
+    let mut maxima = vec![E::default(); samples];
+    for output in 0..outputs {
+        let start = windows[0][output] * samples;
+        maxima.copy_from_slice(&values[start..start + samples]);
+        largest.extend(start..start + samples);
+        let places = &mut largest[output * samples..];
+        for rows in &windows[1..] {
+            let start = rows[output] * samples;
+            let candidates = values[start..start + samples].iter().zip(start..);
+            for ((maximum, place), (&value, at)) in maxima.iter_mut().zip(places.iter_mut()).zip(candidates) {
+                if value > *maximum {
+                    (*maximum, *place) = (value, at);
+                }
+            }
+        }
+    }
+    let rows = device.rows(&largest)?;
+    x.try_reshape_like(&(features * samples,))?.try_gather(rows)?.try_reshape_like(&(outputs, samples))
+}
+
+/// Walks through the windows on the device, and takes what is larger than all before.
+fn pool_by_choice<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
     x: Matrix<E, D, T>,
     windows: &[Rows<D>],
 ) -> Result<Matrix<E, D, T>, D::Err> {
@@ -188,5 +231,36 @@ fn dropout<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
         let value = feature % positions * channels + feature / positions;
         factors.extend((0..samples).map(|sample| number::<E>(f64::from(mask.factor(sample, value)))));
     }
-    x.try_mul(context.device.try_tensor_from_vec(factors, (features, samples))?)
+    x.try_mul(context.device.tensor(&factors, (features, samples))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use dfdx::tensor::{Cpu, Gradients, Trace};
+    use dfdx::tensor_ops::{Backward, SumTo};
+
+    use super::*;
+    use crate::random::{Purpose, Stream};
+
+    /// Overlapping windows over values of which many tie: both ways to pool must choose the same ones.
+    #[test]
+    fn both_ways_to_pool_agree() {
+        let (device, features, samples) = (Cpu::default(), 30, 8);
+        let mut stream = Stream::new(1, Purpose::Augment, [1, 1]);
+        let values: Vec<f64> = (0..features * samples).map(|_| stream.below(3) as f64).collect();
+        let weights: Vec<f64> = (0..9 * samples).map(|_| f64::from(stream.unit())).collect();
+        let windows: Vec<Vec<usize>> = (0..4).map(|place| (0..9).map(|output| 3 * output + place).collect()).collect();
+        let rows = windows.iter().map(|rows| Backend::<f64>::rows(&device, rows).expect("the CPU")).collect();
+        let pool = |windows: &Windows<Cpu>| {
+            let x: Matrix<f64, Cpu> = device.tensor(&values, (features, samples)).expect("the CPU");
+            let weights: Matrix<f64, Cpu> = Backend::tensor(&device, &weights, (9, samples)).expect("the CPU");
+            let pooled = max_pool(x.trace(Gradients::leaky()), windows, &device).expect("the CPU");
+            let maxima = pooled.as_vec();
+            let gradients = (pooled * weights).sum::<(), _>().backward();
+            (maxima, gradients.get(&x).as_vec())
+        };
+        let (maxima, gradient) = pool(&Windows::Host(windows));
+        assert_eq!((maxima, gradient.clone()), pool(&Windows::Device(rows)));
+        assert!((gradient.iter().sum::<f64>() - weights.iter().sum::<f64>()).abs() < 1e-9);
+    }
 }

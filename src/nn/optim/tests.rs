@@ -3,6 +3,7 @@
 use dfdx::tensor::Cpu;
 
 use super::super::Step;
+use super::super::composed::Composed;
 use super::super::param::{Kind, Parameters};
 use super::{Optimizer, OptimizerKind};
 use crate::random::{Purpose, Stream};
@@ -55,6 +56,7 @@ fn updates_equal_the_formulas() {
             .iter()
             .map(|values| values.iter().map(|&w| Value { w, m: 0.0, v: 0.0 }).collect())
             .collect();
+        let mut plan = Composed::new(&arch, &parameters.device).expect("the CPU");
         for number in 0..6 {
             let step = Step {
                 seed: 0,
@@ -69,7 +71,7 @@ fn updates_equal_the_formulas() {
             for gradient in gradients.iter_mut().flat_map(|values| values.iter_mut()) {
                 *gradient = f64::from(stream.normal());
             }
-            optimizer.update(&step, &mut parameters, &gradients).expect("the CPU");
+            optimizer.update(&step, &mut parameters, &gradients, &mut plan).expect("the CPU");
             for ((spec, values), gradient) in parameters.specs.iter().zip(&mut expected).zip(&gradients) {
                 let decay = if spec.kind == Kind::Weight { DECAY } else { 0.0 };
                 for (value, &gradient) in values.iter_mut().zip(gradient.iter()).filter(|_| spec.kind.is_trained()) {

@@ -1,0 +1,317 @@
+//! Fused kernels for the CPU: a network's forward and backward pass over plain slices, many times faster than tensor operations.
+//!
+//! - **Program** ([`program`]): the architecture becomes a list of steps between numbered maps. Convolution, bias, rectifier
+//!   and 2×2 pooling are one step, so what the pool drops is never stored. Maps lie in the order height, width, channel, with
+//!   the channels padded to whole vectors; the padding is always zero.
+//! - **Chunks** ([`chunk`]): a few samples go through all steps, loss and backward pass together, while what lies between
+//!   the steps is still in the cache. Their pixels are gathered, augmented and normalised there too. Only batch norm, which
+//!   needs statistics of the whole batch, divides a program in *stages* at whose ends the chunks meet.
+//! - **Workers**: chunk k belongs to worker k mod [`WORKERS`], which sums its own gradients. Threads take workers in turn
+//!   ([`team`]), and [`reduce`] adds the workers up in a fixed order: the result is the same to the bit for any number of threads.
+//! - **Kernels**: [`affine`] (matrix products in register tiles), [`conv_pool`] and [`winograd`] (fused forward passes), [`sparse`]
+//!   (their backward passes, over lists of the few gradients that pool and rectifier let through), [`batch_norm`],
+//!   [`max_pool`], [`pointwise`]. Each is written once over the trait [`simd::Simd`] and compiled for AVX-512, AVX2 and plain
+//!   arrays; the processor is asked at run time.
+//! - **Weights** ([`weights`]): rearranged for the kernels after each update.
+//!
+//! All `unsafe` code of the project is here: loads and stores that skip the bounds check, after each kernel has asserted that its
+//! slices are long enough (builds with debug assertions check each one), and the entry into code for found instructions.
+
+#![expect(unsafe_code, reason = "SIMD kernels; see the head of this file for why they are sound")]
+// Register tiles are small matrices, and the compiler needs their loops counted to keep them in registers.
+#![expect(clippy::needless_range_loop, reason = "see above")]
+#![expect(clippy::inline_always, reason = "kernels must be compiled inside a function with the level's instructions")]
+#![expect(clippy::struct_field_names, reason = "a gradient is named after what it is the gradient of")]
+
+mod affine;
+mod batch_norm;
+mod buffer;
+mod chunk;
+mod conv_pool;
+mod loss;
+mod max_pool;
+mod optim;
+mod pointwise;
+mod program;
+mod reduce;
+mod simd;
+mod sparse;
+mod team;
+mod weights;
+mod winograd;
+
+use std::ops::Range;
+
+use crate::arch::Arch;
+use crate::data::{Batch, CLASSES};
+use crate::nn::Step;
+use crate::nn::optim::Rule;
+use crate::nn::plan::Outcome;
+use buffer::Buffer;
+use chunk::{Chunk, Context};
+pub use optim::Parameter;
+use program::{Map, Op, Program};
+pub use simd::Level;
+use team::Team;
+pub use weights::Pass;
+use weights::{Features, Weights, inverse_deviation};
+
+/// Samples of a chunk, unless they are so large that fewer fill [`CHUNK_VALUES`].
+const CHUNK: usize = 16;
+/// Values between the steps that a chunk may have: more would not stay in the cache, and would add up to much memory.
+const CHUNK_VALUES: usize = 1 << 20;
+/// Workers that chunks are dealt to: more could use more threads, fewer have fewer gradients to sum up.
+const WORKERS: usize = 8;
+
+/// A network on the CPU. Parameters and gradients stay with the caller; what it keeps is memory to work in.
+#[derive(Debug)]
+pub struct Engine {
+    program: Program,
+    stages: Vec<Range<usize>>,
+    /// Samples of a chunk.
+    chunk: usize,
+    /// One for each step.
+    weights: Vec<Weights>,
+    workers: Vec<Worker>,
+    team: Team,
+    level: Level,
+}
+
+/// One share of a batch.
+#[derive(Debug, Default)]
+struct Worker {
+    chunks: Vec<Chunk>,
+    /// By parameter.
+    gradients: Vec<Buffer>,
+    loss: f64,
+    /// Of its chunks, one after the other.
+    logits: Vec<[f32; CLASSES]>,
+}
+
+impl Engine {
+    /// For `arch` on `threads` threads, the caller's included; 0 for as many as the machine has.
+    pub fn new(arch: &Arch, threads: usize) -> Self {
+        Self::with_level(arch, threads, Level::detect())
+    }
+
+    /// The same with the instructions of `level`, which must be among [`Level::available`].
+    pub fn with_level(arch: &Arch, threads: usize, level: Level) -> Self {
+        let sample: usize = Program::new(arch, 1).maps.iter().map(Map::len).sum();
+        let chunk = (CHUNK_VALUES / sample).clamp(1, CHUNK);
+        let program = Program::new(arch, chunk);
+        Self {
+            chunk,
+            stages: program.stages(),
+            weights: vec![Weights::default(); program.steps.len()],
+            workers: (0..WORKERS).map(|_| Worker::default()).collect(),
+            team: Team::new(threads),
+            level,
+            program,
+        }
+    }
+
+    /// How many threads work.
+    pub const fn threads(&self) -> usize {
+        self.team.threads()
+    }
+
+    /// The instructions in use.
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Takes over `parameters`, in the order of [`specs`](crate::nn::param::specs): wanted after each change of them.
+    pub fn load(&mut self, parameters: &[&[f32]], pass: Pass) {
+        let Self { program, weights, team, level, .. } = self;
+        team.run(weights.iter_mut().zip(&program.steps), |(weights, step)| {
+            weights.load(step, program.maps[step.input], parameters, pass, *level);
+        });
+    }
+
+    /// Logits of each sample of `batch`, with dropout off and the running statistics of batch norm.
+    pub fn logits(&mut self, batch: &Batch) -> Vec<[f32; CLASSES]> {
+        let all = 0..self.program.steps.len();
+        self.each_worker(batch.len(), None, |context, worker, chunks| {
+            worker.logits.clear();
+            for samples in chunks {
+                let chunk = worker.chunk(0);
+                chunk.load(context.program, batch, samples);
+                chunk.forward(context, all.clone());
+                let logits = worker.chunks[0].logits(context.program);
+                worker.logits.extend(logits);
+            }
+        });
+        self.collect_logits(batch.len())
+    }
+
+    /// Forward, loss and backward of a training step: overwrites `gradients`, in the order of the parameters, by those of the mean
+    /// loss. Those of running statistics are left alone; the parameters must have been loaded for [`Pass::Training`].
+    pub fn train(&mut self, batch: &Batch, step: &Step, gradients: &mut [&mut [f32]]) -> Outcome {
+        let stages = self.stages.clone();
+        let last = stages.len() - 1;
+        let mut statistics = Vec::new();
+        for (index, stage) in stages.iter().enumerate() {
+            self.each_worker(batch.len(), Some(step), |context, worker, chunks| {
+                if index == 0 {
+                    worker.start(context.program);
+                }
+                for (i, samples) in chunks.enumerate() {
+                    // With a single stage, one chunk's memory serves all.
+                    let at = if last == 0 { 0 } else { i };
+                    let chunk = worker.chunk(at);
+                    if index == 0 {
+                        chunk.load(context.program, batch, samples);
+                    }
+                    chunk.forward(context, stage.clone());
+                    if index < last {
+                        chunk.statistics(context, &context.program.steps[stage.end]);
+                    } else {
+                        worker.finish(context, at, batch, step.label_smoothing, stage.clone());
+                    }
+                }
+            });
+            if index < last {
+                self.normalise(stage.end, batch.len(), &mut statistics);
+            }
+        }
+        for index in (0..last).rev() {
+            self.backward_through_norm(batch.len(), step, stages[index].clone());
+        }
+        let active: Vec<&[Buffer]> = self.active(batch.len()).iter().map(|worker| &*worker.gradients).collect();
+        reduce::reduce(&self.team, self.level, &active, &self.program.parameters, gradients);
+        let loss = self.active(batch.len()).iter().map(|worker| worker.loss).sum::<f64>() / batch.len() as f64;
+        Outcome { loss, logits: self.collect_logits(batch.len()), statistics }
+    }
+
+    /// One update of the `parameters` by their gradients; they must be loaded anew before the next pass.
+    pub fn update(&self, rule: Rule, parameters: Vec<Parameter>) {
+        optim::update(&self.team, self.level, rule, parameters);
+    }
+
+    /// The workers that have chunks of a batch of this size.
+    fn active(&self, samples: usize) -> &[Worker] {
+        &self.workers[..samples.div_ceil(self.chunk).min(WORKERS)]
+    }
+
+    /// Runs `work` for each worker that has chunks, with the samples of each of them.
+    fn each_worker(
+        &mut self,
+        samples: usize,
+        training: Option<&Step>,
+        work: impl Fn(&Context, &mut Worker, Chunks) + Sync,
+    ) {
+        let active = self.active(samples).len();
+        let size = self.chunk;
+        let Self { program, weights, workers, team, level, .. } = self;
+        let context = Context { program, weights, level: *level, training, batch: samples };
+        team.run(workers[..active].iter_mut().enumerate(), |(number, worker)| {
+            work(&context, worker, Chunks { next: number * size, samples, size });
+        });
+    }
+
+    /// Gives the batch norm at `step` the mean and variance of the batch, from its chunks' sums in their order.
+    fn normalise(&mut self, step: usize, samples: usize, statistics: &mut Vec<(usize, Vec<f32>)>) {
+        let program::Step { input, op: Op::BatchNorm { parameter, flat, .. }, .. } = &self.program.steps[step] else {
+            return;
+        };
+        let map = self.program.maps[*input];
+        let features = Features::of(map, *flat);
+        let mut sums = vec![0.0; 2 * features.width()];
+        for chunk in 0..samples.div_ceil(self.chunk) {
+            let part = &self.workers[chunk % WORKERS].chunks[chunk / WORKERS].sums;
+            sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+        let rows = (samples * map.len() / features.width()) as f64;
+        let (sums, squares) = sums.split_at(features.width());
+        let means: Vec<f64> = sums.iter().map(|sum| sum / rows).collect();
+        let variances: Vec<f64> =
+            squares.iter().zip(&means).map(|(square, mean)| (square / rows - mean * mean).max(0.0)).collect();
+        let normal = &mut self.weights[step].normal;
+        for ((mean, factor), (&m, &v)) in
+            normal.mean.iter_mut().zip(normal.factor.iter_mut()).zip(means.iter().zip(&variances))
+        {
+            (*mean, *factor) = (m as f32, inverse_deviation(v));
+        }
+        for (offset, values) in [(2, means), (3, variances)] {
+            let row: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+            statistics.push((parameter + offset, features.collect(&row)));
+        }
+    }
+
+    /// Brings the gradient from behind the batch norm that follows `stage` back to the start of `stage`.
+    fn backward_through_norm(&mut self, samples: usize, step: &Step, stage: Range<usize>) {
+        let norm = stage.end;
+        let Op::BatchNorm { parameter, .. } = self.program.steps[norm].op else { return };
+        let total = |parameter: usize| {
+            let mut sum = vec![0.0; self.workers[0].gradients[parameter].len()];
+            self.active(samples)
+                .iter()
+                .for_each(|worker| pointwise::accumulate(&worker.gradients[parameter], &mut sum));
+            sum
+        };
+        let (scale, shift) = (total(parameter), total(parameter + 1));
+        self.each_worker(samples, Some(step), |context, worker, chunks| {
+            let (step, weights) = (&context.program.steps[norm], &context.weights[norm]);
+            for (i, _) in chunks.enumerate() {
+                let chunk = &mut worker.chunks[i];
+                chunk.batch_norm_input_gradient(context, step, weights, [&scale, &shift]);
+                chunk.backward(context, stage.clone(), &mut worker.gradients);
+            }
+        });
+    }
+
+    /// The logits of all workers in the order of the batch.
+    fn collect_logits(&self, samples: usize) -> Vec<[f32; CLASSES]> {
+        let place = |sample: usize| {
+            let chunk = sample / self.chunk;
+            self.workers[chunk % WORKERS].logits[chunk / WORKERS * self.chunk + sample % self.chunk]
+        };
+        (0..samples).map(place).collect()
+    }
+}
+
+impl Worker {
+    /// Chunk `index`, made if it is the first time.
+    fn chunk(&mut self, index: usize) -> &mut Chunk {
+        if self.chunks.len() <= index {
+            self.chunks.resize_with(index + 1, Chunk::default);
+        }
+        &mut self.chunks[index]
+    }
+
+    /// Forgets the batch before.
+    fn start(&mut self, program: &Program) {
+        self.loss = 0.0;
+        self.logits.clear();
+        self.gradients.resize_with(program.parameters.len(), Buffer::default);
+        for (gradient, packed) in self.gradients.iter_mut().zip(&program.parameters) {
+            gradient.reserve(packed.reserved());
+            gradient.fill(0.0);
+        }
+    }
+
+    /// Loss and backward pass of chunk `index`, whose forward pass is through.
+    fn finish(&mut self, context: &Context, index: usize, batch: &Batch, smoothing: f32, stage: Range<usize>) {
+        let chunk = &mut self.chunks[index];
+        self.loss += chunk.loss(context, batch, smoothing);
+        self.logits.extend(chunk.logits(context.program));
+        chunk.backward(context, stage, &mut self.gradients);
+    }
+}
+
+/// The samples of each chunk of one worker.
+struct Chunks {
+    next: usize,
+    samples: usize,
+    size: usize,
+}
+
+impl Iterator for Chunks {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.next;
+        self.next += self.size * WORKERS;
+        (start < self.samples).then(|| start..self.samples.min(start + self.size))
+    }
+}

@@ -1,0 +1,141 @@
+//! A few samples on their way through the network: few enough that what lies between the steps stays in the cache.
+
+mod backward;
+mod forward;
+
+use std::ops::Range;
+
+use super::buffer::Buffer;
+use super::loss::cross_entropy;
+use super::program::{Op, Program};
+use super::simd::Level;
+use super::sparse::{CellHits, Hits};
+use super::weights::Weights;
+use crate::arch::DropoutRate;
+use crate::data::{Batch, CLASSES, PIXELS};
+use crate::nn::Step;
+use crate::nn::plan::{DropoutMask, normalise};
+
+/// What the chunks of a batch share.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub program: &'a Program,
+    /// One for each step of the program.
+    pub weights: &'a [Weights],
+    pub level: Level,
+    /// The training step, or none while evaluating: dropout is then off.
+    pub training: Option<&'a Step>,
+    /// Samples of the whole batch.
+    pub batch: usize,
+}
+
+impl Context<'_> {
+    /// The mask of a dropout layer, if it drops anything.
+    fn mask(&self, rate: DropoutRate, layer: usize, values: usize) -> Option<DropoutMask> {
+        let step = self.training?;
+        let rate = match rate {
+            DropoutRate::Setting => step.dropout,
+            DropoutRate::Fixed(rate) => rate,
+        };
+        (rate > 0.0).then(|| DropoutMask::new(step, layer, rate, values))
+    }
+}
+
+/// The memory that a chunk needs, kept from batch to batch.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// Which samples of the batch are in it.
+    samples: Range<usize>,
+    /// What lies between the steps, `[sample, height, width, stride]` each, and the gradients of it.
+    maps: Vec<Buffer>,
+    gradients: Vec<Buffer>,
+    /// Where the maxima of a fused pool were, by map.
+    codes: Vec<Vec<u8>>,
+    /// Sums and sums of squares of the map that a batch norm reads.
+    pub sums: Vec<f64>,
+    scratch: Buffer,
+    hits: Hits,
+    cell_hits: CellHits,
+}
+
+impl Chunk {
+    /// Fills map 0 with the `samples` of `batch`.
+    pub fn load(&mut self, program: &Program, batch: &Batch, samples: Range<usize>) {
+        self.samples = samples;
+        self.maps.resize_with(program.maps.len(), Buffer::default);
+        self.codes.resize_with(program.maps.len(), Vec::new);
+        let count = self.samples.len();
+        for (buffer, map) in self.maps.iter_mut().zip(&program.maps) {
+            buffer.reserve(count * map.len());
+        }
+        for step in &program.steps {
+            if let Op::ConvPool { .. } = step.op {
+                let codes = &mut self.codes[step.output];
+                let len = count * program.maps[step.output].len();
+                codes.resize(len.max(codes.len()), 0);
+            }
+        }
+        let mut image = [0; PIXELS];
+        for (sample, out) in self.samples.clone().zip(self.maps[0].chunks_exact_mut(PIXELS)) {
+            batch.write(sample, &mut image);
+            for (out, &grey) in out.iter_mut().zip(&image) {
+                *out = GREY[usize::from(grey)];
+            }
+        }
+    }
+
+    /// The logits of each sample.
+    pub fn logits(&self, program: &Program) -> impl Iterator<Item = [f32; CLASSES]> {
+        let stride = program.maps[program.output].len();
+        let samples = self.maps[program.output].chunks_exact(stride).take(self.samples.len());
+        samples.map(|row| std::array::from_fn(|class| row[class]))
+    }
+
+    /// The sum of the samples' losses; makes ready for the backward pass from the gradient of the batch's mean loss.
+    pub fn loss(&mut self, context: &Context, batch: &Batch, smoothing: f32) -> f64 {
+        self.prepare_gradients(context.program);
+        let Program { output, ref maps, .. } = *context.program;
+        let stride = maps[output].len();
+        let logits = self.maps[output].chunks_exact(stride);
+        let gradients = self.gradients[output].chunks_exact_mut(stride);
+        let mut sum = 0.0;
+        for (sample, (row, gradient)) in self.samples.clone().zip(logits.zip(gradients)) {
+            let logits = std::array::from_fn(|class| row[class]);
+            let (loss, slopes) = cross_entropy(&logits, batch.label(sample), smoothing);
+            sum += loss;
+            for (gradient, slope) in gradient.iter_mut().zip(slopes) {
+                *gradient = slope / context.batch as f32;
+            }
+        }
+        sum
+    }
+
+    /// Zeros for the gradients of all maps that have some: the backward steps add to them.
+    fn prepare_gradients(&mut self, program: &Program) {
+        self.gradients.resize_with(program.maps.len(), Buffer::default);
+        for (buffer, map) in self.gradients.iter_mut().zip(&program.maps) {
+            if map.trained {
+                let len = self.samples.len() * map.len();
+                buffer.reserve(len);
+                buffer[..len].fill(0.0);
+            }
+        }
+    }
+}
+
+/// What goes into the network for each grey value.
+const GREY: [f32; 256] = {
+    let mut values = [0.0; 256];
+    let mut grey = 0;
+    while grey < 256 {
+        values[grey] = normalise(grey as u8);
+        grey += 1;
+    }
+    values
+};
+
+/// The buffer that a step reads and the one that it writes, which always has the larger number.
+fn pair(buffers: &mut [Buffer], input: usize, output: usize) -> (&mut Buffer, &mut Buffer) {
+    let (before, after) = buffers.split_at_mut(output);
+    (&mut before[input], &mut after[0])
+}

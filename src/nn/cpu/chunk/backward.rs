@@ -1,0 +1,256 @@
+//! The backward pass of a chunk. Each step adds to the gradient of the map that it read, because others may have read it too.
+
+use std::ops::Range;
+
+use super::super::affine::{self, Windows};
+use super::super::batch_norm;
+use super::super::buffer::Buffer;
+use super::super::max_pool::MaxPool;
+use super::super::pointwise::{self, BiasGradient};
+use super::super::program::{Affine, ConvPool, Op, Step};
+use super::super::sparse::{ImageWeightGradient, InputGradient, PatchGradient, WeightGradient, unpool};
+use super::super::weights::Weights;
+use super::{Chunk, Context, pair};
+
+impl Chunk {
+    /// Runs `steps` backward and adds to the gradients of the `parameters`. A batch norm only gets as far as those: see
+    /// [`Chunk::batch_norm_input_gradient`].
+    pub fn backward(&mut self, context: &Context, steps: Range<usize>, parameters: &mut [Buffer]) {
+        for index in steps.rev() {
+            let step = &context.program.steps[index];
+            if context.program.maps[step.output].trained {
+                self.backward_step(context, step, &context.weights[index], parameters);
+            }
+        }
+    }
+
+    fn backward_step(&mut self, context: &Context, step: &Step, weights: &Weights, parameters: &mut [Buffer]) {
+        match &step.op {
+            Op::Affine { affine, relu } => self.affine_gradient(context, step, affine, *relu, weights, parameters),
+            Op::ConvPool { affine, kind } => self.conv_pool_gradient(context, step, affine, *kind, weights, parameters),
+            Op::BatchNorm { parameter, relu, .. } => {
+                let output = context.program.maps[step.output];
+                let len = self.samples.len() * output.len();
+                let width = weights.normal.mean.len();
+                self.scratch.reserve(2 * width);
+                let [scale, shift] = parameters.get_disjoint_mut([*parameter, *parameter + 1]).expect("two parameters");
+                context.level.run(batch_norm::ParameterGradient {
+                    normal: &weights.normal,
+                    input: &self.maps[step.input][..len],
+                    output: relu.then_some(&self.maps[step.output][..len]),
+                    gradient: &mut self.gradients[step.output][..len],
+                    scale,
+                    shift,
+                    sums: &mut self.scratch[..2 * width],
+                });
+            }
+            _ => self.plain_gradient(context, step),
+        }
+    }
+
+    /// Steps without parameters.
+    fn plain_gradient(&mut self, context: &Context, step: &Step) {
+        let (from, to) = (context.program.maps[step.input], context.program.maps[step.output]);
+        let count = self.samples.len();
+        if let Op::Add { other, relu } = step.op {
+            let gradient = &mut self.gradients[step.output][..count * to.len()];
+            if relu {
+                pointwise::mask_rectified(&self.maps[step.output], gradient);
+            }
+            for input in [step.input, other].into_iter().filter(|&input| context.program.maps[input].trained) {
+                let (to, from) = pair(&mut self.gradients, input, step.output);
+                pointwise::accumulate(from, to);
+            }
+            return;
+        }
+        if !from.trained {
+            return;
+        }
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        let (input_gradient, gradient) = (&mut input_gradient[..count * from.len()], &mut gradient[..count * to.len()]);
+        let input_samples = self.maps[step.input].chunks_exact(from.len());
+        let output_samples = self.maps[step.output].chunks_exact(to.len());
+        let samples = gradient.chunks_exact_mut(to.len()).zip(input_gradient.chunks_exact_mut(from.len()));
+        for (((input, output), (gradient, input_gradient)), sample) in
+            input_samples.zip(output_samples).zip(samples).zip(self.samples.clone())
+        {
+            match step.op {
+                Op::Relu => {
+                    pointwise::mask_rectified(output, gradient);
+                    pointwise::accumulate(gradient, input_gradient);
+                }
+                Op::Dropout { rate, layer } => {
+                    if let Some(mask) = context.mask(rate, layer, to.positions() * to.channels) {
+                        pointwise::dropout(&mask, sample, to, |at, factor| gradient[at] *= factor);
+                    }
+                    pointwise::accumulate(gradient, input_gradient);
+                }
+                Op::Pad { by } => pointwise::pad_gradient(gradient, from, by, input_gradient),
+                Op::Repack => pointwise::repack(from, to, |from, to| input_gradient[from] += gradient[to]),
+                Op::MaxPool { size, stride } => {
+                    let pool = MaxPool { size, stride, input: from, output: to };
+                    pool.backward(input, output, gradient, input_gradient);
+                }
+                Op::Average => pointwise::average_gradient(gradient, input_gradient),
+                Op::Affine { .. } | Op::ConvPool { .. } | Op::BatchNorm { .. } | Op::Add { .. } => {
+                    unreachable!("handled before")
+                }
+            }
+        }
+    }
+
+    fn affine_gradient(
+        &mut self,
+        context: &Context,
+        step: &Step,
+        affine: &Affine,
+        relu: bool,
+        weights: &Weights,
+        parameters: &mut [Buffer],
+    ) {
+        let count = self.samples.len();
+        let windows = Windows::of(affine, count);
+        let width = affine.outputs_padded;
+        let len = count * affine.rows * width;
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        let output = relu.then_some(&self.maps[step.output][..len]);
+        let gradient = &mut gradient[..len];
+        context.level.run(BiasGradient { output, gradient, bias: &mut parameters[affine.parameter + 1] });
+        context.level.run(affine::WeightGradient {
+            windows,
+            input: &self.maps[step.input],
+            gradient,
+            width,
+            weight_gradient: &mut parameters[affine.parameter],
+        });
+        if context.program.maps[step.input].trained {
+            context.level.run(affine::InputGradient {
+                windows,
+                gradient,
+                width,
+                outputs: affine.outputs,
+                weights: &weights.backward,
+                input_gradient,
+            });
+        }
+    }
+
+    fn conv_pool_gradient(
+        &mut self,
+        context: &Context,
+        step: &Step,
+        affine: &Affine,
+        kind: ConvPool,
+        weights: &Weights,
+        parameters: &mut [Buffer],
+    ) {
+        let len = self.samples.len() * context.program.maps[step.output].len();
+        context.level.run(BiasGradient {
+            output: Some(&self.maps[step.output][..len]),
+            gradient: &mut self.gradients[step.output][..len],
+            bias: &mut parameters[affine.parameter + 1],
+        });
+        let weight_gradient = &mut parameters[affine.parameter];
+        if affine.vectorised() {
+            self.sparse_gradient(context, step, affine, kind, weights, weight_gradient);
+        } else {
+            self.image_gradient(context, step, affine, weight_gradient);
+        }
+    }
+
+    /// A fused convolution and pooling after other layers: sample by sample, over what came through.
+    fn sparse_gradient(
+        &mut self,
+        context: &Context,
+        step: &Step,
+        affine: &Affine,
+        kind: ConvPool,
+        weights: &Weights,
+        weight_gradient: &mut [f32],
+    ) {
+        let (from, to) = (context.program.maps[step.input], context.program.maps[step.output]);
+        let (width, outputs) = (affine.outputs_padded, affine.outputs);
+        let windows = Windows::of(affine, 1);
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        for sample in 0..self.samples.len() {
+            let gradient = &gradient[sample * to.len()..][..to.len()];
+            let codes = &self.codes[step.output][sample * to.len()..][..to.len()];
+            let input = &self.maps[step.input][sample * from.len()..][..from.len()];
+            let hits = &mut self.hits;
+            hits.collect(gradient, codes, windows.starts, width);
+            context.level.run(WeightGradient { windows, input, hits, outputs, weight_gradient });
+            if !from.trained {
+                continue;
+            }
+            let input_gradient = &mut input_gradient[sample * from.len()..][..from.len()];
+            match kind {
+                ConvPool::Winograd => context.level.run(PatchGradient {
+                    starts: windows.starts,
+                    row: affine.step,
+                    channels: affine.stride,
+                    gradient,
+                    codes,
+                    width,
+                    weights: &weights.patches,
+                    input_gradient,
+                    hits: &mut self.cell_hits,
+                }),
+                ConvPool::Direct => {
+                    let weights = &weights.backward;
+                    context.level.run(InputGradient { windows, hits, outputs, weights, input_gradient });
+                }
+            }
+        }
+    }
+
+    /// A fused convolution and pooling of the image itself, which needs no gradient.
+    fn image_gradient(&mut self, context: &Context, step: &Step, affine: &Affine, weight_gradient: &mut [f32]) {
+        let count = self.samples.len();
+        let windows = Windows::of(affine, count);
+        let width = affine.outputs_padded;
+        let len = count * context.program.maps[step.output].len();
+        let input = &*self.maps[step.input];
+        let gradient = &self.gradients[step.output][..len];
+        let codes = &self.codes[step.output][..len];
+        if affine.fits_patch() {
+            return context.level.run(ImageWeightGradient {
+                starts: windows.starts,
+                row: affine.step,
+                input,
+                gradient,
+                codes,
+                width,
+                weight_gradient,
+            });
+        }
+        self.scratch.reserve(4 * len);
+        let rows = &mut self.scratch[..4 * len];
+        unpool(gradient, codes, width, rows);
+        context.level.run(affine::WeightGradient { windows, input, gradient: rows, width, weight_gradient });
+    }
+
+    /// The second half of a batch norm's backward step, once the `parameters` hold the whole batch's gradients.
+    pub fn batch_norm_input_gradient(
+        &mut self,
+        context: &Context,
+        step: &Step,
+        weights: &Weights,
+        [scale, shift]: [&[f32]; 2],
+    ) {
+        let from = context.program.maps[step.input];
+        if !from.trained {
+            return;
+        }
+        let len = self.samples.len() * from.len();
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        context.level.run(batch_norm::InputGradient {
+            normal: &weights.normal,
+            rows: context.batch * from.len() / weights.normal.mean.len(),
+            input: &self.maps[step.input][..len],
+            gradient: &gradient[..len],
+            scale,
+            shift,
+            input_gradient: &mut input_gradient[..len],
+        });
+    }
+}

@@ -1,0 +1,116 @@
+//! The forward pass of a chunk, step by step.
+
+use std::ops::Range;
+
+use super::super::affine::{self, Windows};
+use super::super::batch_norm;
+use super::super::conv_pool::Direct;
+use super::super::max_pool::MaxPool;
+use super::super::pointwise;
+use super::super::program::{Affine, ConvPool, Op, Step};
+use super::super::weights::{Features, Weights};
+use super::super::winograd::{Winograd, scratch_len};
+use super::{Chunk, Context, pair};
+
+impl Chunk {
+    /// Runs `steps`.
+    pub fn forward(&mut self, context: &Context, steps: Range<usize>) {
+        for index in steps {
+            self.forward_step(context, &context.program.steps[index], &context.weights[index]);
+        }
+    }
+
+    fn forward_step(&mut self, context: &Context, step: &Step, weights: &Weights) {
+        let (from, to) = (context.program.maps[step.input], context.program.maps[step.output]);
+        let count = self.samples.len();
+        if let Op::ConvPool { affine, kind } = &step.op {
+            return self.conv_pool(context, step, affine, *kind, weights);
+        }
+        if let Op::Add { other, relu } = step.op {
+            let (before, after) = self.maps.split_at_mut(step.output);
+            let len = count * to.len();
+            return pointwise::add(&before[step.input][..len], &before[other][..len], relu, &mut after[0][..len]);
+        }
+        let (input, out) = pair(&mut self.maps, step.input, step.output);
+        let (input, out) = (&input[..count * from.len()], &mut out[..count * to.len()]);
+        let samples = || input.chunks_exact(from.len()).zip(0..);
+        match &step.op {
+            Op::Affine { affine, relu } => context.level.run(affine::Forward {
+                windows: Windows::of(affine, count),
+                input,
+                weights: &weights.forward,
+                bias: &weights.bias,
+                width: affine.outputs_padded,
+                relu: *relu,
+                out,
+            }),
+            Op::BatchNorm { relu, .. } => {
+                context.level.run(batch_norm::Forward { normal: &weights.normal, relu: *relu, input, out });
+            }
+            Op::Relu => pointwise::relu(input, out),
+            Op::Dropout { rate, layer } => {
+                out.copy_from_slice(input);
+                if let Some(mask) = context.mask(*rate, *layer, to.positions() * to.channels) {
+                    for (sample, out) in self.samples.clone().zip(out.chunks_exact_mut(to.len())) {
+                        pointwise::dropout(&mask, sample, to, |at, factor| out[at] *= factor);
+                    }
+                }
+            }
+            Op::Pad { by } => {
+                samples()
+                    .zip(out.chunks_exact_mut(to.len()))
+                    .for_each(|((x, _), out)| pointwise::pad(x, from, *by, out));
+            }
+            Op::Repack => {
+                for ((x, _), out) in samples().zip(out.chunks_exact_mut(to.len())) {
+                    pointwise::repack(from, to, |from, to| out[to] = x[from]);
+                }
+            }
+            Op::MaxPool { size, stride } => {
+                let pool = MaxPool { size: *size, stride: *stride, input: from, output: to };
+                samples().zip(out.chunks_exact_mut(to.len())).for_each(|((x, _), out)| pool.forward(x, out));
+            }
+            Op::Average => {
+                samples().zip(out.chunks_exact_mut(to.len())).for_each(|((x, _), out)| pointwise::average(x, out));
+            }
+            Op::ConvPool { .. } | Op::Add { .. } => unreachable!("handled above"),
+        }
+    }
+
+    fn conv_pool(&mut self, context: &Context, step: &Step, affine: &Affine, kind: ConvPool, weights: &Weights) {
+        let windows = Windows::of(affine, self.samples.len());
+        let (input, out) = pair(&mut self.maps, step.input, step.output);
+        let codes = &mut self.codes[step.output];
+        let (width, bias) = (affine.outputs_padded, &weights.bias);
+        match kind {
+            ConvPool::Direct => {
+                context.level.run(Direct { windows, input, weights: &weights.forward, bias, width, out, codes });
+            }
+            ConvPool::Winograd => {
+                self.scratch.reserve(scratch_len(affine.stride));
+                context.level.run(Winograd {
+                    starts: windows.starts,
+                    row: affine.step,
+                    channels: affine.stride,
+                    input,
+                    weights: &weights.winograd,
+                    bias,
+                    width,
+                    out,
+                    codes,
+                    scratch: &mut self.scratch,
+                });
+            }
+        }
+    }
+
+    /// Sums up the map that `step`, a batch norm, reads.
+    pub fn statistics(&mut self, context: &Context, step: &Step) {
+        let Op::BatchNorm { flat, .. } = step.op else { return };
+        let map = context.program.maps[step.input];
+        self.sums.clear();
+        self.sums.resize(2 * Features::of(map, flat).width(), 0.0);
+        let input = &self.maps[step.input][..self.samples.len() * map.len()];
+        context.level.run(batch_norm::Statistics { input, sums: &mut self.sums });
+    }
+}

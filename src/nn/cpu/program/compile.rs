@@ -1,0 +1,234 @@
+//! From layers to steps.
+
+use super::super::simd::padded;
+use super::{Affine, ConvPool, Map, Op, Packed, Program, Step};
+use crate::arch::Layer;
+
+/// Appends the steps of `layers` to `program`, which has the image alone, for chunks of up to `samples` samples.
+pub(super) fn all(program: Program, layers: &[Layer], samples: usize) -> Program {
+    let mut compiler = Compiler { program, layers: 0, samples };
+    let output = compiler.all(layers, Value { map: 0, flat: false });
+    compiler.program.output = compiler.vector(output.map);
+    compiler.program
+}
+
+/// A program in the making.
+struct Compiler {
+    program: Program,
+    /// Layers seen, those of residual blocks and the blocks themselves included, in the order in which they are written.
+    layers: usize,
+    /// The largest chunk.
+    samples: usize,
+}
+
+/// What a layer hands on: a map, or the vector that `flatten` made of it without moving anything in memory.
+#[derive(Clone, Copy)]
+struct Value {
+    map: usize,
+    flat: bool,
+}
+
+impl Compiler {
+    /// Appends `layers` after `value` and returns what they end in.
+    fn all(&mut self, layers: &[Layer], mut value: Value) -> Value {
+        let mut rest = layers;
+        while let [first, after @ ..] = rest {
+            let fused = Fused::of(first, after);
+            value = self.layer(first, value, fused);
+            self.layers += fused.layers();
+            rest = &after[fused.layers()..];
+        }
+        value
+    }
+
+    fn layer(&mut self, layer: &Layer, value: Value, fused: Fused) -> Value {
+        let index = self.layers;
+        self.layers += 1;
+        let relu = fused == Fused::Relu;
+        let Value { map, flat } = value;
+        match layer {
+            Layer::Conv { filters, kernel, stride, padding } => {
+                let source = self.pad(map, *padding);
+                Value { map: self.conv(source, *filters, *kernel, *stride, fused), flat }
+            }
+            Layer::Dense { units } => Value { map: self.dense(map, *units, relu), flat: true },
+            Layer::MaxPool { size, stride } => Value { map: self.max_pool(map, *size, *stride), flat },
+            Layer::Relu => Value { map: self.pointwise(Op::Relu, map), flat },
+            Layer::BatchNorm => Value { map: self.batch_norm(value, relu), flat },
+            Layer::Dropout(rate) => Value { map: self.pointwise(Op::Dropout { rate: *rate, layer: index }, map), flat },
+            Layer::Flatten => Value { map, flat: true },
+            Layer::GlobalAveragePool => Value { map: self.average(map), flat: true },
+            Layer::Residual { body, shortcut } => {
+                let main = self.all(body, value);
+                let other = self.all(shortcut, value);
+                Value { map: self.add(main.map, other.map, relu), flat: main.flat }
+            }
+        }
+    }
+
+    fn map(&self, index: usize) -> Map {
+        self.program.maps[index]
+    }
+
+    fn push(&mut self, op: Op, input: usize, map: Map) -> usize {
+        let output = self.program.maps.len();
+        self.program.maps.push(map);
+        self.program.steps.push(Step { op, input, output });
+        output
+    }
+
+    fn pointwise(&mut self, op: Op, input: usize) -> usize {
+        let input = self.widen(input);
+        self.push(op, input, self.map(input))
+    }
+
+    /// The same map with whole lanes at each position: all but convolutions and dense layers want them.
+    fn widen(&mut self, input: usize) -> usize {
+        let map = self.map(input);
+        if map.stride == padded(map.channels) {
+            return input;
+        }
+        self.push(Op::Repack, input, Map { stride: padded(map.channels), ..map })
+    }
+
+    /// The values as one position of as many channels.
+    fn vector(&mut self, input: usize) -> usize {
+        let map = self.map(input);
+        let whole = Map { trained: map.trained, ..Map::of(1, 1, map.positions() * map.channels) };
+        if whole == map { input } else { self.push(Op::Repack, input, whole) }
+    }
+
+    fn pad(&mut self, input: usize, by: usize) -> usize {
+        let map = self.map(input);
+        if by == 0 {
+            return input;
+        }
+        self.push(Op::Pad { by }, input, Map { height: map.height + 2 * by, width: map.width + 2 * by, ..map })
+    }
+
+    fn conv(&mut self, input: usize, filters: usize, [kh, kw]: [usize; 2], stride: usize, fused: Fused) -> usize {
+        let map = self.map(input);
+        let (height, width) = ((map.height - kh) / stride + 1, (map.width - kw) / stride + 1);
+        let start = |y: usize, x: usize| (y * map.width + x) * stride * map.stride;
+        let pooled = fused == Fused::ReluPool;
+        let starts: Vec<usize> = if pooled {
+            let cells = (0..height / 2).flat_map(|y| (0..width / 2).map(move |x| (2 * y, 2 * x)));
+            cells.flat_map(|(y, x)| [start(y, x), start(y, x + 1), start(y + 1, x), start(y + 1, x + 1)]).collect()
+        } else {
+            (0..height).flat_map(|y| (0..width).map(move |x| start(y, x))).collect()
+        };
+        let mut affine = Affine {
+            parameter: 0,
+            outputs: filters,
+            outputs_padded: padded(filters),
+            rows: starts.len(),
+            starts: in_chunk(&starts, self.samples, map.len()),
+            runs: kh,
+            run: kw * map.stride,
+            step: map.width * map.stride,
+            taps: kh * kw,
+            channels: map.channels,
+            stride: map.stride,
+        };
+        affine.parameter = self.parameters(affine.packed());
+        if pooled {
+            let winograd = [kh, kw, stride] == [3, 3, 1] && affine.vectorised();
+            let kind = if winograd { ConvPool::Winograd } else { ConvPool::Direct };
+            return self.push(Op::ConvPool { affine, kind }, input, Map::of(height / 2, width / 2, filters));
+        }
+        self.push(Op::Affine { affine, relu: fused == Fused::Relu }, input, Map::of(height, width, filters))
+    }
+
+    fn dense(&mut self, input: usize, units: usize, relu: bool) -> usize {
+        let map = self.map(input);
+        let mut affine = Affine {
+            parameter: 0,
+            outputs: units,
+            outputs_padded: padded(units),
+            rows: 1,
+            starts: in_chunk(&[0], self.samples, map.len()),
+            runs: 1,
+            run: map.len(),
+            step: map.len(),
+            taps: map.positions(),
+            channels: map.channels,
+            stride: map.stride,
+        };
+        affine.parameter = self.parameters(affine.packed());
+        self.push(Op::Affine { affine, relu }, input, Map::of(1, 1, units))
+    }
+
+    fn max_pool(&mut self, input: usize, size: usize, stride: usize) -> usize {
+        let input = self.widen(input);
+        let map = self.map(input);
+        let (height, width) = ((map.height - size) / stride + 1, (map.width - size) / stride + 1);
+        self.push(Op::MaxPool { size, stride }, input, Map { height, width, ..map })
+    }
+
+    fn batch_norm(&mut self, value: Value, relu: bool) -> usize {
+        let input = self.widen(value.map);
+        let map = self.map(input);
+        let count = if value.flat { map.positions() } else { 1 };
+        let packed = Packed::Runs { count, spare: 0, len: map.channels, stride: map.stride };
+        let parameter = self.parameters([packed; 4]);
+        self.push(Op::BatchNorm { parameter, flat: value.flat, relu }, input, Map { trained: true, ..map })
+    }
+
+    fn average(&mut self, input: usize) -> usize {
+        let input = self.widen(input);
+        let map = self.map(input);
+        self.push(Op::Average, input, Map { height: 1, width: 1, ..map })
+    }
+
+    fn add(&mut self, input: usize, other: usize, relu: bool) -> usize {
+        let (mut input, mut other) = (self.widen(input), self.widen(other));
+        // Vectors of the same length can lie in memory in different ways.
+        if self.map(input).len() != self.map(other).len() || self.map(input).channels != self.map(other).channels {
+            (input, other) = (self.vector(input), self.vector(other));
+        }
+        let trained = self.map(input).trained || self.map(other).trained;
+        self.push(Op::Add { other, relu }, input, Map { trained, ..self.map(input) })
+    }
+
+    /// Counts in the parameters of a layer and returns the number of the first.
+    fn parameters<const N: usize>(&mut self, packed: [Packed; N]) -> usize {
+        let parameters = &mut self.program.parameters;
+        parameters.extend(packed);
+        parameters.len() - N
+    }
+}
+
+/// What a step does beside its own layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fused {
+    Nothing,
+    Relu,
+    ReluPool,
+}
+
+impl Fused {
+    /// How many of the layers `after` the step of `first` can take over.
+    const fn of(first: &Layer, after: &[Layer]) -> Self {
+        match (first, after) {
+            (Layer::Conv { .. }, [Layer::Relu, Layer::MaxPool { size: 2, stride: 2 }, ..]) => Self::ReluPool,
+            (
+                Layer::Conv { .. } | Layer::Dense { .. } | Layer::BatchNorm | Layer::Residual { .. },
+                [Layer::Relu, ..],
+            ) => Self::Relu,
+            _ => Self::Nothing,
+        }
+    }
+
+    const fn layers(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Relu => 1,
+            Self::ReluPool => 2,
+        }
+    }
+}
+
+/// `starts` of one sample repeated for `samples` of `len` values each.
+fn in_chunk(starts: &[usize], samples: usize, len: usize) -> Vec<u32> {
+    (0..samples).flat_map(|sample| starts.iter().map(move |start| (sample * len + start) as u32)).collect()
+}

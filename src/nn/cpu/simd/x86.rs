@@ -1,0 +1,219 @@
+//! The levels of x86-64 processors.
+//!
+//! Every block here is sound for one of two reasons: an [`Avx512`] or [`Avx2`] is only made inside the function that is
+//! entered after the processor was asked for these instructions; and loads and stores have the caller's promise that the
+//! slice reaches far enough, which debug assertions check.
+
+use std::arch::x86_64::{
+    __m256, __m256i, __m512, __m512i, _CMP_GT_OQ, _mm_loadl_epi64, _mm_loadu_ps, _mm_loadu_si128, _mm_packs_epi32,
+    _mm_packus_epi16, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps,
+    _mm256_castps128_ps256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpgt_epi32,
+    _mm256_cvtepu8_epi32, _mm256_cvttps_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_insertf128_ps,
+    _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps128_ps512, _mm512_cmp_ps_mask,
+    _mm512_cvtepi32_epi8, _mm512_cvtepu8_epi32, _mm512_cvttps_epi32, _mm512_fmadd_ps, _mm512_insertf32x4,
+    _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps,
+};
+
+use super::{Kernel, Simd};
+
+/// Whether the processor has the AVX-512 subset `name`.
+pub fn has(name: &str) -> bool {
+    match name {
+        "avx512f" => is_x86_feature_detected!("avx512f"),
+        "avx512bw" => is_x86_feature_detected!("avx512bw"),
+        "avx512vl" => is_x86_feature_detected!("avx512vl"),
+        "avx512dq" => is_x86_feature_detected!("avx512dq"),
+        _ => false,
+    }
+}
+
+pub fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+    fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx512(()))
+    }
+    assert!(has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq"), "a level that is available");
+    // SAFETY: the processor was just asked (the answer is cached); AVX-512 implies AVX2 and FMA.
+    unsafe { enter(kernel) }
+}
+
+pub fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma")]
+    fn enter<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run(Avx2(()))
+    }
+    assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"), "a level that is available");
+    // SAFETY: the processor was just asked.
+    unsafe { enter(kernel) }
+}
+
+/// 16 lanes.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+impl Simd for Avx512 {
+    type V = __m512;
+    type Index = __m512i;
+    type Table = __m512;
+    const LANES: usize = 16;
+    const ROWS: usize = 12;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn select_gt(self, a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), y, x) }
+    }
+    #[inline(always)]
+    fn shift(self, index: __m512i, by: u8) -> __m512i {
+        unsafe { _mm512_add_epi32(index, _mm512_set1_epi32(i32::from(by))) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: __m512, index: __m512i) -> __m512 {
+        unsafe { _mm512_permutexvar_ps(index, table) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: &[f32], at: usize) -> __m512 {
+        debug_assert!(at + 16 <= from.len());
+        unsafe { _mm512_loadu_ps(from.as_ptr().add(at)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: &mut [f32], at: usize, v: __m512) {
+        debug_assert!(at + 16 <= to.len());
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr().add(at), v) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: &mut [u8], at: usize, v: __m512) {
+        debug_assert!(at + 16 <= to.len());
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().add(at).cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v))) }
+    }
+    #[inline(always)]
+    unsafe fn load_index(self, from: &[u8], at: usize) -> __m512i {
+        debug_assert!(at + 16 <= from.len());
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().add(at).cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_patch(self, from: &[f32], at: usize, step: usize) -> __m512 {
+        debug_assert!(at + 3 * step + 4 <= from.len());
+        unsafe {
+            let row = |i: usize| _mm_loadu_ps(from.as_ptr().add(at + i * step));
+            let table = _mm512_castps128_ps512(row(0));
+            let table = _mm512_insertf32x4::<1>(table, row(1));
+            let table = _mm512_insertf32x4::<2>(table, row(2));
+            _mm512_insertf32x4::<3>(table, row(3))
+        }
+    }
+}
+
+/// 8 lanes.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+impl Simd for Avx2 {
+    type V = __m256;
+    type Index = __m256i;
+    type Table = [__m256; 2];
+    const LANES: usize = 8;
+    const ROWS: usize = 6;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn select_gt(self, a: __m256, b: __m256, x: __m256, y: __m256) -> __m256 {
+        unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }
+    }
+    #[inline(always)]
+    fn shift(self, index: __m256i, by: u8) -> __m256i {
+        unsafe { _mm256_add_epi32(index, _mm256_set1_epi32(i32::from(by))) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: [__m256; 2], index: __m256i) -> __m256 {
+        // The permutation takes the lowest three bits of the index; the fourth chooses between the halves.
+        unsafe {
+            let upper = _mm256_castsi256_ps(_mm256_cmpgt_epi32(index, _mm256_set1_epi32(7)));
+            let [low, high] = table.map(|half| _mm256_permutevar8x32_ps(half, index));
+            _mm256_blendv_ps(low, high, upper)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: &[f32], at: usize) -> __m256 {
+        debug_assert!(at + 8 <= from.len());
+        unsafe { _mm256_loadu_ps(from.as_ptr().add(at)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: &mut [f32], at: usize, v: __m256) {
+        debug_assert!(at + 8 <= to.len());
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(at), v) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: &mut [u8], at: usize, v: __m256) {
+        debug_assert!(at + 8 <= to.len());
+        unsafe {
+            let whole = _mm256_cvttps_epi32(v);
+            let halves = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole));
+            _mm_storel_epi64(to.as_mut_ptr().add(at).cast(), _mm_packus_epi16(halves, halves));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_index(self, from: &[u8], at: usize) -> __m256i {
+        debug_assert!(at + 8 <= from.len());
+        unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().add(at).cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_patch(self, from: &[f32], at: usize, step: usize) -> [__m256; 2] {
+        debug_assert!(at + 3 * step + 4 <= from.len());
+        unsafe {
+            let row = |i: usize| _mm_loadu_ps(from.as_ptr().add(at + i * step));
+            let pair = |i| _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(row(i)), row(i + 1));
+            [pair(0), pair(2)]
+        }
+    }
+}

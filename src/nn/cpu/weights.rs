@@ -1,0 +1,160 @@
+//! The parameters of a step in the layouts that the kernels want, rebuilt after every update.
+
+use super::buffer::Buffer;
+use super::program::{Affine, ConvPool, Map, Op, Step};
+use super::simd::{LANES, Level};
+use super::winograd;
+use crate::nn::plan::BATCH_NORM_EPSILON;
+
+/// What the parameters are needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The forward pass alone.
+    Inference,
+    /// Forward and backward.
+    Training,
+}
+
+/// The parameters of one step, whatever it is; what it does not have stays empty.
+#[derive(Clone, Debug, Default)]
+pub struct Weights {
+    /// `[depth, width]`
+    pub forward: Buffer,
+    /// `[width, depth]`
+    pub backward: Buffer,
+    /// `[16, channel, width]`
+    pub winograd: Buffer,
+    /// `[block of LANES channels, width, 9, LANES]`
+    pub patches: Buffer,
+    /// `[width]`
+    pub bias: Buffer,
+    pub normal: Normal,
+}
+
+/// Batch norm as `(x − mean) · factor · scale + shift`, each `[width]`.
+#[derive(Clone, Debug, Default)]
+pub struct Normal {
+    pub mean: Buffer,
+    /// 1 / √(variance + ε)
+    pub factor: Buffer,
+    pub scale: Buffer,
+    pub shift: Buffer,
+}
+
+impl Weights {
+    /// Takes over the parameters of `step`, which reads `map`.
+    pub fn load(&mut self, step: &Step, map: Map, parameters: &[&[f32]], pass: Pass, level: Level) {
+        match &step.op {
+            Op::Affine { affine, .. } => {
+                self.load_forward(affine, parameters);
+                if pass == Pass::Training && map.trained {
+                    self.load_backward(affine, parameters[affine.parameter]);
+                }
+            }
+            Op::ConvPool { affine, kind } => {
+                self.load_forward(affine, parameters);
+                if *kind == ConvPool::Winograd {
+                    self.winograd.reserve(16 * affine.stride * affine.outputs_padded);
+                    level.run(winograd::Weights { weights: &self.forward, transformed: &mut self.winograd });
+                }
+                if pass == Pass::Training && map.trained {
+                    match kind {
+                        ConvPool::Winograd => self.load_patches(affine, parameters[affine.parameter]),
+                        ConvPool::Direct => self.load_backward(affine, parameters[affine.parameter]),
+                    }
+                }
+            }
+            Op::BatchNorm { parameter, flat, .. } => {
+                let features = Features::of(map, *flat);
+                let Normal { mean, factor, scale, shift } = &mut self.normal;
+                for (buffer, values) in [scale, shift, mean, factor].into_iter().zip(&parameters[*parameter..]) {
+                    buffer.reserve(features.width());
+                    features.spread(values, buffer);
+                }
+                self.normal.factor.iter_mut().for_each(|variance| *variance = inverse_deviation(f64::from(*variance)));
+            }
+            _ => {}
+        }
+    }
+
+    fn load_forward(&mut self, affine: &Affine, parameters: &[&[f32]]) {
+        let &Affine { outputs, outputs_padded: width, channels, stride, .. } = affine;
+        self.bias.reserve(width);
+        self.bias[..outputs].copy_from_slice(parameters[affine.parameter + 1]);
+        self.forward.reserve(affine.depth() * width);
+        let weights = parameters[affine.parameter];
+        let len = affine.taps * channels;
+        // By tiles of LANES × LANES: a transposition that goes row by row misses the cache at every value.
+        for first in (0..outputs).step_by(LANES) {
+            let outputs = first..(first + LANES).min(outputs);
+            for tap in 0..affine.taps {
+                for begin in (0..channels).step_by(LANES) {
+                    for channel in begin..(begin + LANES).min(channels) {
+                        let row = &mut self.forward[(tap * stride + channel) * width..];
+                        for output in outputs.clone() {
+                            row[output] = weights[output * len + tap * channels + channel];
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn load_backward(&mut self, affine: &Affine, weights: &[f32]) {
+        let &Affine { channels, stride, .. } = affine;
+        self.backward.reserve(affine.depth() * affine.outputs_padded);
+        for (from, to) in weights.chunks_exact(channels).zip(self.backward.chunks_exact_mut(stride)) {
+            to[..channels].copy_from_slice(from);
+        }
+    }
+
+    fn load_patches(&mut self, affine: &Affine, weights: &[f32]) {
+        let &Affine { outputs, outputs_padded: width, channels, .. } = affine;
+        self.patches.reserve(9 * affine.stride * width);
+        for first in (0..channels).step_by(LANES) {
+            let count = LANES.min(channels - first);
+            let block = &mut self.patches[first * 9 * width..][..9 * width * LANES];
+            let rows = weights.chunks_exact(channels).take(9 * outputs);
+            for (to, from) in block.chunks_exact_mut(LANES).zip(rows) {
+                to[..count].copy_from_slice(&from[first..first + count]);
+            }
+        }
+    }
+}
+
+/// 1 / √(variance + ε)
+pub fn inverse_deviation(variance: f64) -> f32 {
+    (1.0 / (variance + BATCH_NORM_EPSILON).sqrt()) as f32
+}
+
+/// How the features of batch norm lie in a map: one for each channel, or one for each value of a vector.
+#[derive(Clone, Copy, Debug)]
+pub struct Features {
+    channels: usize,
+    stride: usize,
+    /// Runs of `channels` features, `stride` apart.
+    runs: usize,
+}
+
+impl Features {
+    pub const fn of(map: Map, flat: bool) -> Self {
+        Self { channels: map.channels, stride: map.stride, runs: if flat { map.positions() } else { 1 } }
+    }
+
+    /// Features with the padding between them; a sample is a whole number of rows of this length.
+    pub const fn width(self) -> usize {
+        self.runs * self.stride
+    }
+
+    /// Features to their places in a row.
+    pub fn spread(self, features: &[f32], row: &mut [f32]) {
+        for (from, to) in features.chunks_exact(self.channels).zip(row.chunks_exact_mut(self.stride)) {
+            to[..self.channels].copy_from_slice(from);
+        }
+    }
+
+    /// Features from their places in a row.
+    pub fn collect(self, row: &[f32]) -> Vec<f32> {
+        row.chunks_exact(self.stride).flat_map(|run| &run[..self.channels]).copied().collect()
+    }
+}
