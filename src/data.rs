@@ -113,6 +113,7 @@ pub struct Dataset {
     pub train: Arc<Images>,
     /// The test images.
     pub test: Arc<Images>,
+    test_labels: u32,
     fingerprint: u64,
 }
 
@@ -120,9 +121,9 @@ impl Dataset {
     /// The data set called `name` with these images; its classes are known by the test labels.
     pub fn new(name: String, train: Images, test: Images) -> Self {
         let fingerprint = u64::from(train.checksum()) << 32 | u64::from(test.checksum());
-        let classes =
-            if crc32fast::hash(test.labels()) == FASHION_MNIST_TEST_LABELS { FASHION_CLASSES } else { DIGIT_CLASSES };
-        Self { name, classes, train: Arc::new(train), test: Arc::new(test), fingerprint }
+        let test_labels = crc32fast::hash(test.labels());
+        let classes = if test_labels == FASHION_MNIST_TEST_LABELS { FASHION_CLASSES } else { DIGIT_CLASSES };
+        Self { name, classes, train: Arc::new(train), test: Arc::new(test), test_labels, fingerprint }
     }
 
     /// The data set in `folder`, or the MNIST inside the binary.
@@ -145,7 +146,7 @@ impl Dataset {
 
     /// Whether the test digits are MNIST's own, in their order, wherever they were read from.
     pub fn is_mnist(&self) -> bool {
-        crc32fast::hash(self.test.labels()) == MNIST_TEST_LABELS
+        self.test_labels == MNIST_TEST_LABELS
     }
 
     /// Whether the given label of test sample `index` is one that most reviewers reject: see [`DOUBTFUL_TEST_LABELS`].

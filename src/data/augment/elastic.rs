@@ -25,9 +25,17 @@ impl Field {
     /// Uniformly random control points, smoothed by cubic B-splines; over the image, the displacement's length has exactly
     /// the root mean square `rms` in pixels.
     pub fn draw(rms: f32, stream: &mut Stream) -> Self {
-        let smooth = [(); 2].map(|()| smooth(&control_points(stream)));
-        let scale = rms / mean_square(&smooth).sqrt().max(f32::MIN_POSITIVE) * (1 << FRACTION) as f32;
-        Self { displacement: smooth.map(|axis| axis.map(|row| row.map(|value| round(value * scale)))) }
+        let mut smoothed = [[[0.0; SIDE]; SIDE]; 2];
+        for plane in &mut smoothed {
+            smooth(&control_points(stream), plane);
+        }
+        let scale = rms / mean_square(&smoothed).sqrt().max(f32::MIN_POSITIVE) * (1 << FRACTION) as f32;
+        let mut field = Self { displacement: [[[0; SIDE]; SIDE]; 2] };
+        let displacements = field.displacement.as_flattened_mut().as_flattened_mut();
+        for (displacement, value) in displacements.iter_mut().zip(smoothed.as_flattened().as_flattened()) {
+            *displacement = round(value * scale);
+        }
+        field
     }
 }
 
@@ -60,20 +68,23 @@ fn control_points(stream: &mut Stream) -> [[f32; POINTS]; POINTS] {
     points
 }
 
-fn smooth(points: &[[f32; POINTS]; POINTS]) -> Plane<f32> {
-    let wide = points.map(|points| {
-        let mut line = [0.0; SIDE];
-        for (cell, values) in line.as_chunks_mut::<STEP>().0.iter_mut().enumerate() {
+/// Adds the spline through `points` to `plane`: along the rows first, then down the columns.
+fn smooth(points: &[[f32; POINTS]; POINTS], plane: &mut Plane<f32>) {
+    let mut wide = [[0.0; SIDE]; POINTS];
+    for (line, points) in wide.iter_mut().zip(points) {
+        for (values, points) in line.as_chunks_mut::<STEP>().0.iter_mut().zip(points.windows(4)) {
             for (value, weights) in values.iter_mut().zip(&WEIGHTS) {
-                *value = (0..4).map(|k| weights[k] * points[cell + k]).sum();
+                *value = weights.iter().zip(points).map(|(weight, point)| weight * point).sum();
             }
         }
-        line
-    });
-    std::array::from_fn(|y| {
-        let (lines, weights) = (&wide[y / STEP..][..4], &WEIGHTS[y % STEP]);
-        std::array::from_fn(|x| (0..4).map(|k| weights[k] * lines[k][x]).sum())
-    })
+    }
+    for (y, row) in plane.iter_mut().enumerate() {
+        for (weight, line) in WEIGHTS[y % STEP].iter().zip(&wide[y / STEP..]) {
+            for (value, point) in row.iter_mut().zip(line) {
+                *value += weight * point;
+            }
+        }
+    }
 }
 
 const fn weights() -> [[f32; 4]; STEP] {

@@ -46,41 +46,35 @@ impl Map {
         });
         Self { start, column, row }
     }
-
-    #[inline]
-    fn at(&self, axis: usize, row: i32, column: i32) -> i32 {
-        self.start[axis]
-            .wrapping_add(self.row[axis].wrapping_mul(row))
-            .wrapping_add(self.column[axis].wrapping_mul(column))
-    }
 }
 
 /// Writes `image`, moved by `map`, to `out`.
 pub fn warp(image: &Image, map: &Map, out: &mut Image) {
-    sample(image, out, |axis, row, column| map.at(axis, row as i32, column as i32));
+    sample(image, map, |_, _, _| 0, out);
 }
 
 /// Writes `image`, moved by `map` and by the displacements of `field`, to `out`.
 pub fn warp_by_field(image: &Image, map: &Map, field: &Field, out: &mut Image) {
-    sample(image, out, |axis, row, column| {
-        map.at(axis, row as i32, column as i32).wrapping_add(field.displacement[axis][row][column])
-    });
+    sample(image, map, |axis, row, column| field.displacement[axis][row][column], out);
 }
 
-/// Bilinear sampling at `place(axis, row, column)`, with zeros outside the image. Each step goes over a whole row, so that the
-/// compiler makes vector code of all but the loads.
+/// Bilinear sampling where `map` and `displacement(axis, row, column)` lead to, with zeros outside the image. Each step goes
+/// over a whole row, so that the compiler makes vector code of all but the loads.
 #[inline]
-fn sample(image: &Image, out: &mut Image, place: impl Fn(usize, usize, usize) -> i32) {
+fn sample(image: &Image, map: &Map, displacement: impl Fn(usize, usize, usize) -> i32, out: &mut Image) {
     let padded = with_border(image);
+    // Half of the weights' last bit rounds them, so that a whole pixel stays whole.
+    let mut row_start = map.start.map(|start| start.wrapping_add(128));
+    let steps = map.column.map(|step| std::array::from_fn::<i32, SIDE, _>(|column| step.wrapping_mul(column as i32)));
     let (rows, _) = out.as_chunks_mut::<SIDE>();
     for (row, pixels) in rows.iter_mut().enumerate() {
         let [mut right, mut down, mut at] = [[0_u16; SIDE]; 3];
         for column in 0..SIDE {
-            // Half of the weights' last bit rounds them, so that a whole pixel stays whole.
-            let [x, y] = [0, 1].map(|axis| place(axis, row, column).wrapping_add(128).clamp(0, LAST));
+            let place = |axis: usize| row_start[axis].wrapping_add(steps[axis][column]);
+            let [x, y] = [0, 1].map(|axis| place(axis).wrapping_add(displacement(axis, row, column)).clamp(0, LAST));
             right[column] = (x >> 8) as u16 & 255;
             down[column] = (y >> 8) as u16 & 255;
-            at[column] = ((y >> 16) * STRIDE as i32 + (x >> 16)) as u16;
+            at[column] = ((y >> FRACTION) * STRIDE as i32 + (x >> FRACTION)) as u16;
         }
         let mut corners = [[0_u16; SIDE]; 4];
         for column in 0..SIDE {
@@ -94,6 +88,7 @@ fn sample(image: &Image, out: &mut Image, place: impl Fn(usize, usize, usize) ->
             let [upper, lower] = [0, 2].map(|k| between(corners[k][column], corners[k + 1][column], right[column]));
             pixels[column] = between(upper, lower, down[column]) as u8;
         }
+        row_start = [0, 1].map(|axis| row_start[axis].wrapping_add(map.row[axis]));
     }
 }
 
