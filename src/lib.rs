@@ -13,3 +13,4 @@ pub mod reply;
 pub mod session;
 pub mod state;
 pub mod train;
+pub mod tui;
