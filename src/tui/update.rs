@@ -290,10 +290,10 @@ fn scroll(model: &mut Model, position: Position, lines: i32) -> Vec<Effect> {
 }
 
 fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
-    if let Phase::Failed(sentence) = &lab.phase
+    if let Phase::Failed(failure) = &lab.phase
         && lab.phase != model.lab.phase
     {
-        model.overlay = Some(Overlay::Failed(sentence.clone()));
+        model.overlay = Some(Overlay::Failed(failure.sentence.clone()));
     }
     model.lab = lab.clone();
     for id in PaneId::ALL {
