@@ -27,7 +27,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::error::Error;
 use crate::lab::Lab;
-use crate::state::LabState;
+use crate::state::{LabState, Phase};
 use graphics::Graphics;
 use message::{Effect, Message};
 use model::{Leaving, Model};
@@ -93,6 +93,8 @@ struct Dashboard {
     states: watch::Receiver<Arc<LabState>>,
     answers: JoinSet<Message>,
     ticks: Interval,
+    /// The terminal is gone: nobody sees or types anything any more.
+    lost: bool,
     /// The lab published a state that the model has not seen.
     published: bool,
     /// When the next frame is to be drawn.
@@ -127,6 +129,7 @@ impl Dashboard {
             signals: Signals::new().map_err(|error| terminal_error(&error))?,
             answers: JoinSet::new(),
             ticks,
+            lost: false,
             published: false,
             frame: None,
             drawn: (Instant::now(), Duration::ZERO),
@@ -135,15 +138,16 @@ impl Dashboard {
 
     async fn run(&mut self, terminal: &mut Terminal) -> Result<(), Error> {
         // The first frame comes before anything is loaded.
-        let mut lost = self.draw(terminal).is_err();
+        self.lost = self.draw(terminal).is_err();
         loop {
             let message = match self.wake().await {
+                // A lost line says so in several ways at once; only a person who waits can be impatient.
+                Wake::Message(Message::Terminate) if self.lost && self.is_leaving() => continue,
                 Wake::Message(message) => message,
-                Wake::Lost if lost => return Err(Error::Interrupted),
-                Wake::Lost => {
-                    lost = true;
-                    Message::Terminate
-                }
+                Wake::Lost => match self.lose() {
+                    Some(message) => message,
+                    None => continue,
+                },
                 Wake::Published => {
                     self.published = true;
                     self.plan(Draw::Soon);
@@ -151,7 +155,7 @@ impl Dashboard {
                 }
                 Wake::Frame => {
                     self.frame = None;
-                    if let Some(leave) = self.next_frame(terminal, &mut lost) {
+                    if let Some(leave) = self.next_frame(terminal) {
                         return leave;
                     }
                     continue;
@@ -170,7 +174,7 @@ impl Dashboard {
         tokio::select! {
             biased;
             message = self.signals.next() => Wake::Message(message),
-            event = self.events.next() => match event {
+            event = self.events.next(), if !self.lost => match event {
                 Some(Ok(event)) => message_of(event).map_or(Wake::Message(Message::Encoded), Wake::Message),
                 Some(Err(_)) | None => Wake::Lost,
             },
@@ -195,10 +199,14 @@ impl Dashboard {
                 }
                 Effect::Leave => return Some(self.left()),
                 Effect::Redraw => terminal.forget(),
+                Effect::Suspend | Effect::Retake if self.lost => {}
                 Effect::Suspend | Effect::Retake => {
                     let outcome = if effect == Effect::Suspend { terminal.suspend() } else { terminal.retake() };
-                    if let Err(error) = outcome {
-                        return Some(Err(terminal_error(&error)));
+                    // With SIGHUP comes a SIGCONT: the terminal that can't be taken back is one that is lost.
+                    if outcome.is_err()
+                        && let Some(message) = self.lose()
+                    {
+                        return self.take(message, terminal);
                     }
                     self.plan(Draw::Now);
                 }
@@ -210,7 +218,7 @@ impl Dashboard {
     }
 
     /// Shows the newest state.
-    fn next_frame(&mut self, terminal: &mut Terminal, lost: &mut bool) -> Option<Result<(), Error>> {
+    fn next_frame(&mut self, terminal: &mut Terminal) -> Option<Result<(), Error>> {
         if std::mem::take(&mut self.published) {
             let lab = self.states.borrow_and_update().clone();
             if let Some(leave) = self.take(Message::State(lab), terminal) {
@@ -218,11 +226,20 @@ impl Dashboard {
             }
             self.frame = None;
         }
-        if !*lost && self.draw(terminal).is_err() {
-            *lost = true;
-            return self.take(Message::Terminate, terminal);
+        if !self.lost && self.draw(terminal).is_err() {
+            return self.lose().and_then(|message| self.take(message, terminal));
         }
         None
+    }
+
+    /// Goes on without a terminal until the run is saved; what the model is to be told.
+    fn lose(&mut self) -> Option<Message> {
+        self.lost = true;
+        (!self.is_leaving()).then_some(Message::Terminate)
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(self.model.leaving, Leaving::Terminated(_))
     }
 
     fn draw(&mut self, terminal: &mut Terminal) -> std::io::Result<()> {
@@ -244,7 +261,12 @@ impl Dashboard {
     }
 
     fn left(&self) -> Result<(), Error> {
-        if matches!(self.model.leaving, Leaving::Terminated(_)) { Err(Error::Interrupted) } else { Ok(()) }
+        match &self.model.lab.phase {
+            // What was shown on the screen is gone with it: the shell is told too.
+            Phase::Failed(failure) => Err(Error::Lab(failure.clone())),
+            _ if self.is_leaving() => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
     }
 
     fn ended(&self) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The terminal: taken over on entry and given back on every way out.
 
 use std::io::{self, BufWriter, Stdout, Write};
+use std::mem::ManuallyDrop;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
-use ratatui::layout::Size;
+use ratatui::layout::{Position, Rect, Size};
 use rustix::process::{Signal, kill_current_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +32,8 @@ type Hook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync>;
 
 /// The terminal in raw mode on its alternate screen.
 pub struct Terminal {
-    inner: ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Never dropped: its own `Drop` complains on standard error that the terminal is gone, and panics where that is too.
+    inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
     taken: Arc<AtomicBool>,
     elsewhere: Arc<Mutex<Option<String>>>,
     earlier_hook: Arc<Hook>,
@@ -48,7 +50,8 @@ impl Terminal {
         let elsewhere = Arc::new(Mutex::new(None));
         let earlier_hook = Arc::new(panic::take_hook());
         panic::set_hook(hook(taken.clone(), elsewhere.clone(), earlier_hook.clone()));
-        let mut terminal = Self { inner: ratatui::Terminal::new(backend)?, taken, elsewhere, earlier_hook };
+        let mut terminal =
+            Self { inner: ManuallyDrop::new(ratatui::Terminal::new(backend)?), taken, elsewhere, earlier_hook };
         terminal.take()?;
         Ok(terminal)
     }
@@ -103,8 +106,9 @@ impl Terminal {
 
     /// Draws every cell anew the next time.
     pub fn forget(&mut self) {
-        // Should the terminal be gone, the next frame finds out.
-        let _ = self.inner.clear();
+        // `clear` would ask the terminal where its cursor is, and wait two seconds for one that does not answer. Should the
+        // terminal be gone, the next frame finds out.
+        let _ = self.inner.size().and_then(|size| self.inner.resize(Rect::from((Position::ORIGIN, size))));
     }
 
     /// Draws the cells that changed, in one go where the terminal can.
