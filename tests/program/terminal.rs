@@ -22,6 +22,9 @@ pub const TAB: &str = "\t";
 pub const CTRL_C: &str = "\x03";
 pub const CTRL_Z: &str = "\x1a";
 
+/// What the footer says while a command can be typed.
+const TYPING: &str = "Enter run";
+
 /// What to start in a terminal, and in what kind of one.
 pub struct Launch {
     command: CommandBuilder,
@@ -57,6 +60,12 @@ impl Launch {
     /// With this variable in the environment.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Without this variable.
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 
@@ -113,10 +122,21 @@ impl Terminal {
     }
 
     /// Types a command into the dashboard's command line.
+    #[track_caller]
     pub fn command(&mut self, line: &str) {
-        self.keys(":");
+        if !self.text().contains(TYPING) {
+            self.keys(":");
+            self.wait_for(TYPING);
+        }
         self.keys(line);
         self.keys(ENTER);
+    }
+
+    /// Leaves the command line; a key that came in one breath with Escape would mean something else.
+    #[track_caller]
+    pub fn leave_command_line(&mut self) {
+        self.keys(ESCAPE);
+        self.wait_until("the panes' keys in the footer", |screen| !screen.contains(TYPING));
     }
 
     /// The screen as lines of text.
