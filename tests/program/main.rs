@@ -5,5 +5,7 @@ mod dashboard;
 mod digits;
 mod home;
 mod picture;
+mod readme;
+mod screens;
 mod shell;
 mod terminal;

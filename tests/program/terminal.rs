@@ -14,6 +14,8 @@ use crate::home::Home;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a run on the real digits may take.
+const GREAT_PATIENCE: Duration = Duration::from_secs(1200);
 const POLL: Duration = Duration::from_millis(5);
 
 pub const ENTER: &str = "\r";
@@ -94,7 +96,16 @@ impl Launch {
             }
         });
         let input = pty.master.take_writer().unwrap();
-        Terminal { child, master: Some(pty.master), input: Some(input), _slave: pty.slave, screen, hung_up, started }
+        Terminal {
+            child,
+            master: Some(pty.master),
+            input: Some(input),
+            _slave: pty.slave,
+            screen,
+            hung_up,
+            started,
+            patience: PATIENCE,
+        }
     }
 }
 
@@ -108,6 +119,7 @@ pub struct Terminal {
     screen: Arc<Mutex<Parser>>,
     hung_up: Arc<AtomicBool>,
     pub started: Instant,
+    patience: Duration,
 }
 
 impl Terminal {
@@ -150,6 +162,12 @@ impl Terminal {
         look(self.screen.lock().unwrap().screen())
     }
 
+    /// The same terminal, but with much more time for what is waited for from now on.
+    pub fn patiently(&mut self) -> &mut Self {
+        self.patience = GREAT_PATIENCE;
+        self
+    }
+
     /// Waits until `text` is on the screen.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
@@ -159,7 +177,7 @@ impl Terminal {
     /// Waits until the screen's text is as `shown` wants it.
     #[track_caller]
     pub fn wait_until(&self, what: &str, shown: impl Fn(&str) -> bool) {
-        if !eventually(|| shown(&self.text())) {
+        if !within(self.patience, || shown(&self.text())) {
             panic!("waited in vain for {what}; the screen:\n{}", self.text());
         }
     }
@@ -231,9 +249,13 @@ impl Drop for Terminal {
 }
 
 /// Whether something becomes true before patience ends.
-pub fn eventually(mut is_true: impl FnMut() -> bool) -> bool {
+pub fn eventually(is_true: impl FnMut() -> bool) -> bool {
+    within(PATIENCE, is_true)
+}
+
+fn within(patience: Duration, mut is_true: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
-    while started.elapsed() < PATIENCE {
+    while started.elapsed() < patience {
         if is_true() {
             return true;
         }
