@@ -11,11 +11,12 @@
 //! res(A)  res(A | B)              residual block: input + A, or B of the input + A
 //! ```
 
+mod check;
 mod text;
 
 use std::fmt;
 
-use crate::data::{CLASSES, SIDE};
+use crate::data::SIDE;
 
 /// Names of the architectures that come with the program, each with its text and a sentence about it.
 pub const PRESETS: [Preset; 5] = [
@@ -134,10 +135,19 @@ impl Shape {
     /// What goes into every network: `[28, 28, 1]`.
     pub const INPUT: Self = Self::Map { height: SIDE, width: SIDE, channels: 1 };
 
-    /// How many values a sample has.
+    /// How many values a sample has, never 0.
+    #[expect(clippy::len_without_is_empty, reason = "no shape is empty")]
     pub const fn len(self) -> usize {
         match self {
             Self::Map { height, width, channels } => height * width * channels,
+            Self::Vector(len) => len,
+        }
+    }
+
+    /// The channels of an image; each value of a vector is a channel of its own.
+    pub const fn channels(self) -> usize {
+        match self {
+            Self::Map { channels, .. } => channels,
             Self::Vector(len) => len,
         }
     }
@@ -157,18 +167,26 @@ impl fmt::Display for Shape {
 #[error("{0}")]
 pub struct ArchError(pub String);
 
+/// A layer in its place, as [`Arch::places`] lists them.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// `4` for the fourth layer, `4.body.2` for the second layer in its body, `4.shortcut.1`.
+    pub name: String,
+    /// The layer.
+    pub layer: &'a Layer,
+    /// What goes in.
+    pub input: Shape,
+    /// What comes out.
+    pub output: Shape,
+}
+
 impl Arch {
     /// The network of these layers.
     ///
     /// # Errors
     /// If a layer does not fit what comes before it, or not 10 logits come out.
     pub fn new(layers: Vec<Layer>) -> Result<Self, ArchError> {
-        let end = check(&layers, Shape::INPUT)?;
-        if end != Shape::Vector(CLASSES) {
-            return Err(ArchError(format!(
-                "the last layer must give {CLASSES} values, one for each class, but gives {end}: end with dense{CLASSES}"
-            )));
-        }
+        check::network(&layers)?;
         Ok(Self { layers })
     }
 
@@ -176,8 +194,84 @@ impl Arch {
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
+
+    /// The shape that each of [`Arch::layers`] gives.
+    pub fn shapes(&self) -> Vec<Shape> {
+        let mut shape = Shape::INPUT;
+        let next = |layer: &Layer| {
+            shape = output(layer, shape);
+            shape
+        };
+        self.layers.iter().map(next).collect()
+    }
+
+    /// Every layer with its name and shapes: a residual block before its body, its body before its shortcut.
+    pub fn places(&self) -> Vec<Place<'_>> {
+        let mut places = Vec::new();
+        collect_places(&self.layers, Shape::INPUT, "", &mut places);
+        places
+    }
+
+    /// How many numbers training changes: weights, biases, and batch norm's scales and shifts.
+    pub fn parameters(&self) -> usize {
+        self.places().iter().map(|place| place.layer.parameters(place.input)).sum()
+    }
+
+    /// The preset that this is, if it is one.
+    pub fn preset(&self) -> Option<&'static str> {
+        PRESETS
+            .iter()
+            .find(|preset| preset.text.parse().is_ok_and(|arch: Self| arch == *self))
+            .map(|preset| preset.name)
+    }
+
+    /// Whether the run's `dropout` setting changes anything: a dropout layer has no rate of its own.
+    pub fn has_live_dropout(&self) -> bool {
+        self.places().iter().any(|place| matches!(place.layer, Layer::Dropout(DropoutRate::Setting)))
+    }
 }
 
-fn check(_layers: &[Layer], _input: Shape) -> Result<Shape, ArchError> {
-    unimplemented!()
+impl Default for Arch {
+    /// The preset `tutorial`.
+    fn default() -> Self {
+        "tutorial".parse().expect("a test parses every preset")
+    }
 }
+
+impl Layer {
+    /// How many numbers training changes in this layer alone, without the layers inside it.
+    pub fn parameters(&self, input: Shape) -> usize {
+        match *self {
+            Self::Conv { filters, kernel: [height, width], .. } => filters * (height * width * input.channels() + 1),
+            Self::Dense { units } => units * (input.len() + 1),
+            Self::BatchNorm => 2 * input.channels(),
+            Self::MaxPool { .. }
+            | Self::Relu
+            | Self::Dropout(_)
+            | Self::Flatten
+            | Self::GlobalAveragePool
+            | Self::Residual { .. } => 0,
+        }
+    }
+}
+
+/// What a layer of a checked network gives.
+fn output(layer: &Layer, input: Shape) -> Shape {
+    check::output(layer, input, 0).expect("the layers of an Arch are checked when it is made")
+}
+
+fn collect_places<'a>(layers: &'a [Layer], mut input: Shape, prefix: &str, places: &mut Vec<Place<'a>>) {
+    for (index, layer) in layers.iter().enumerate() {
+        let name = format!("{prefix}{}", index + 1);
+        let output = output(layer, input);
+        places.push(Place { name: name.clone(), layer, input, output });
+        if let Layer::Residual { body, shortcut } = layer {
+            collect_places(body, input, &format!("{name}.body."), places);
+            collect_places(shortcut, input, &format!("{name}.shortcut."), places);
+        }
+        input = output;
+    }
+}
+
+#[cfg(test)]
+mod tests;

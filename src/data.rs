@@ -3,7 +3,9 @@
 pub mod augment;
 #[cfg(feature = "embed-mnist")]
 mod embedded;
+mod folder;
 pub mod idx;
+mod load;
 pub mod picture;
 
 use std::ops::Range;
@@ -27,6 +29,15 @@ pub type Image = [u8; PIXELS];
 /// Test digits of MNIST whose given label most human reviewers reject, or could not agree on (cleanlab's label-errors study).
 pub const DOUBTFUL_TEST_LABELS: [u32; 15] =
     [947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729];
+
+/// CRC-32 of the 10,000 test labels of MNIST.
+const MNIST_TEST_LABELS: u32 = 0xee86_04d9;
+/// CRC-32 of the 10,000 test labels of Fashion-MNIST (Xiao et al. 2017).
+const FASHION_MNIST_TEST_LABELS: u32 = 0x242b_c73f;
+
+const DIGIT_CLASSES: [&str; CLASSES] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+const FASHION_CLASSES: [&str; CLASSES] =
+    ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 /// Why a data set could not be read. The sentence names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -81,27 +92,46 @@ impl Images {
     pub fn labels(&self) -> &[u8] {
         &self.labels
     }
+
+    /// CRC-32 of all pixels and labels.
+    fn checksum(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.pixels);
+        hasher.update(&self.labels);
+        hasher.finalize()
+    }
 }
 
 /// A training set and a test set of the same kind.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// What the data set is called on the screen: `MNIST`, or the folder it was read from.
+    /// What the data set is called on the screen: `MNIST`, or the name of the folder it was read from.
     pub name: String,
+    /// What the classes are called, `[class]`: digits, or the clothes of Fashion-MNIST.
+    pub classes: [&'static str; CLASSES],
     /// The training images; the validation split is taken from their end.
     pub train: Arc<Images>,
     /// The test images.
     pub test: Arc<Images>,
+    fingerprint: u64,
 }
 
 impl Dataset {
+    /// The data set called `name` with these images; its classes are known by the test labels.
+    pub fn new(name: String, train: Images, test: Images) -> Self {
+        let fingerprint = u64::from(train.checksum()) << 32 | u64::from(test.checksum());
+        let classes =
+            if crc32fast::hash(test.labels()) == FASHION_MNIST_TEST_LABELS { FASHION_CLASSES } else { DIGIT_CLASSES };
+        Self { name, classes, train: Arc::new(train), test: Arc::new(test), fingerprint }
+    }
+
     /// The data set in `folder`, or the MNIST inside the binary.
     ///
     /// # Errors
     /// If a file is missing or is not a whole IDX file of the right kind.
     pub fn open(folder: Option<&Path>) -> Result<Self, DataError> {
         match folder {
-            Some(folder) => idx::read_folder(folder),
+            Some(folder) => folder::read_folder(folder),
             #[cfg(feature = "embed-mnist")]
             None => embedded::mnist(),
             #[cfg(not(feature = "embed-mnist"))]
@@ -113,9 +143,19 @@ impl Dataset {
         }
     }
 
-    /// Whether this is the MNIST that [`DOUBTFUL_TEST_LABELS`] speaks of.
+    /// Whether the test digits are MNIST's own, in their order, wherever they were read from.
     pub fn is_mnist(&self) -> bool {
-        self.name == "MNIST"
+        crc32fast::hash(self.test.labels()) == MNIST_TEST_LABELS
+    }
+
+    /// Whether the given label of test sample `index` is one that most reviewers reject: see [`DOUBTFUL_TEST_LABELS`].
+    pub fn doubtful(&self, index: usize) -> bool {
+        self.is_mnist() && u32::try_from(index).is_ok_and(|index| DOUBTFUL_TEST_LABELS.binary_search(&index).is_ok())
+    }
+
+    /// A number that tells this data set from another one, by all of its pixels and labels.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 }
 
@@ -129,9 +169,11 @@ pub struct Split {
 }
 
 impl Split {
-    /// Splits `len` samples so that the last `fraction` of them validates: `floor(len · (1 − fraction))` are trained on.
+    /// Splits `len` samples so that the last `fraction` of them validates: `floor(len · (1 − fraction))` are trained on,
+    /// at least one. A fraction outside 0..1 is taken as the nearest that makes sense.
     pub fn new(len: usize, fraction: f64) -> Self {
-        let trained = ((len as f64 * (1.0 - fraction)).floor() as usize).clamp(1.min(len), len);
+        // The small addition keeps a product that is whole in decimals, such as 10 · (1 − 0.9), from falling below it.
+        let trained = ((len as f64 * (1.0 - fraction) + 1e-6).floor() as usize).clamp(1.min(len), len);
         Self { train: 0..trained, validation: trained..len }
     }
 }

@@ -1,14 +1,21 @@
 //! Everything that can go wrong, as one type with an exit code; its sentence is written once, at the edge.
 
-use std::process::ExitCode;
-
 use crate::arch::ArchError;
 use crate::command::CommandError;
 use crate::data::DataError;
-use crate::data::picture::PictureError;
 use crate::nn::NetworkError;
 use crate::session::SessionError;
 use crate::train::settings::SettingError;
+
+/// Why the lab can't go on: an error that many may be told of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Failure {
+    /// What, where and what to do.
+    pub sentence: String,
+    /// The exit code that stands for it.
+    pub exit_code: u8,
+}
 
 /// Why something that was asked for was not done.
 #[derive(Debug, thiserror::Error)]
@@ -19,18 +26,18 @@ pub enum Error {
     /// Something failed while running.
     #[error("{0}")]
     Failed(String),
-    /// A data set can't be read.
+    /// A data set or an image file can't be read.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A session can't be saved or loaded.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// An image file can't be read.
-    #[error(transparent)]
-    Picture(#[from] PictureError),
     /// The network's device failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The lab could not be opened, or broke.
+    #[error(transparent)]
+    Lab(Failure),
     /// The lab was asked to end.
     #[error("interrupted")]
     Interrupted,
@@ -38,13 +45,19 @@ pub enum Error {
 
 impl Error {
     /// The exit code that stands for it: 1 failed, 2 usage, 3 bad data, snapshot or file, 130 interrupted.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Usage(_) | Self::Session(SessionError::Name(_)) => 2,
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Network(NetworkError::Unavailable(_)) | Self::Session(SessionError::Name(_)) => 2,
             Self::Failed(_) | Self::Network(NetworkError::Device(_)) | Self::Session(SessionError::Io { .. }) => 1,
-            Self::Data(_) | Self::Session(_) | Self::Picture(_) | Self::Network(NetworkError::Mismatch(_)) => 3,
+            Self::Data(_) | Self::Session(_) | Self::Network(NetworkError::Mismatch(_)) => 3,
+            Self::Lab(failure) => failure.exit_code,
             Self::Interrupted => 130,
-        })
+        }
+    }
+
+    /// The same as a value that can be told to many.
+    pub fn failure(&self) -> Failure {
+        Failure { sentence: self.to_string(), exit_code: self.exit_code() }
     }
 }
 

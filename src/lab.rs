@@ -1,25 +1,90 @@
 //! The lab: the thread that owns the network, answers commands and publishes the state.
+//!
+//! ```text
+//! Lab (handle, any thread) ── Request ──▶ Engine (its own thread) ── LabEvent ──▶ Publisher ── watch<Arc<LabState>> ──▶ screens
+//!                                           │ owns the Trainer                              
+//!                                           └─ Session ──▶ Saver (its own thread) ──▶ file
+//! ```
+//!
+//! Between two batches the engine looks for requests; at rest it sleeps until one comes. Nothing that reads the state can
+//! make it wait.
 
+mod engine;
+mod publisher;
+mod questions;
+mod saver;
+
+pub(crate) use engine::session_rows;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
 use tokio::sync::{oneshot, watch};
 
 use crate::command::Command;
 use crate::error::Error;
+use crate::nn::{DeviceChoice, Kernels};
 use crate::reply::Reply;
+use crate::session::Store;
 use crate::state::LabState;
+use crate::train::settings::Settings;
+use crate::train::{RunConfig, Target};
 
-/// A handle to the lab: commands go in, the state comes out. Clones speak to the same lab.
+/// A handle to the lab: commands go in, the state comes out. Clones speak to the same lab; when the last one is gone, the
+/// lab saves and ends.
 #[derive(Clone, Debug)]
 pub struct Lab {
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<Arc<LabState>>,
 }
 
+/// What a lab is started with.
+#[derive(Clone, Debug)]
+pub struct LabOptions {
+    /// Folder of four IDX files; the MNIST inside the binary if there is none.
+    pub data: Option<PathBuf>,
+    /// Where sessions are kept.
+    pub store: Store,
+    /// Where to train.
+    pub device: DeviceChoice,
+    /// Which implementation computes.
+    pub kernels: Kernels,
+    /// Threads that compute; as many as there are cores if not given.
+    pub threads: Option<usize>,
+    /// What to begin with.
+    pub start: Start,
+    /// The name to save under; a free one, or the loaded session's, if not given.
+    pub name: Option<String>,
+    /// Whether epochs' ends and the lab's own are saved.
+    pub autosave: Autosave,
+    /// An accuracy that ends the run.
+    pub target: Option<Target>,
+}
+
+/// What a lab begins with.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// A run with fresh weights.
+    Fresh(Box<RunConfig>, Box<Settings>),
+    /// A saved run.
+    Session(String),
+}
+
+/// Whether the lab saves by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Autosave {
+    /// At each epoch's end and at the lab's own.
+    On,
+    /// Only on demand.
+    Off,
+}
+
 /// The answer to a command, once it is there.
 pub type Answer = oneshot::Receiver<Result<Reply, Error>>;
 
+/// A command on its way to the engine.
 #[derive(Debug)]
 struct Request {
     command: Command,
@@ -27,6 +92,20 @@ struct Request {
 }
 
 impl Lab {
+    /// Starts the lab on a thread of its own, which ends after [`Command::Quit`] or when the last handle is gone.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(options: LabOptions) -> Result<(Self, JoinHandle<()>), Error> {
+        let (requests, inbox) = mpsc::channel();
+        let (publisher, state) = publisher::Publisher::new();
+        let thread = thread::Builder::new()
+            .name("trainer".into())
+            .spawn(move || engine::run(options, &inbox, publisher))
+            .map_err(|error| Error::Failed(format!("can't start the training thread: {error}")))?;
+        Ok((Self { requests, state }, thread))
+    }
+
     /// The state as it was last published; wait for changes on the receiver.
     pub fn state(&self) -> watch::Receiver<Arc<LabState>> {
         self.state.clone()

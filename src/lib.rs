@@ -1,13 +1,25 @@
 //! mnist-lab: a terminal lab for image classification.
+//!
+//! The layers, each using only those above it (`tests/tidy.rs` holds them to it):
+//!
+//! | layer | modules | knows nothing of |
+//! |---|---|---|
+//! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`train`], [`session`] | threads, channels, terminals, arguments |
+//! | lab | [`command`], [`reply`], [`error`], [`state`], [`lab`] | terminals |
+//! | adapters | [`export`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
+//!
+//! One road in, one road out: whatever a person asks for is a [`command::Command`]; whatever happens is a
+//! [`state::LabEvent`], applied to the one [`state::LabState`] that all screens and printers read.
 
 pub mod arch;
+pub mod cli;
 pub mod command;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod lab;
 pub mod metrics;
 pub mod nn;
-mod pending;
 pub mod random;
 pub mod reply;
 pub mod session;

@@ -1,1 +1,7 @@
-fn main() {}
+//! mnist-lab: the program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mnist_lab::cli::main()
+}

@@ -1,8 +1,15 @@
 //! Networks: built from an [`Arch`](crate::arch::Arch) on a device, trained and asked through one object-safe boundary.
 
+pub mod backend;
+pub mod composed;
+pub mod device;
+pub mod network;
 pub mod optim;
+pub mod param;
+pub mod plan;
 pub mod schedule;
 
+use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
 use optim::{OptimizerKind, OptimizerState};
 
@@ -47,7 +54,7 @@ pub trait Network {
     ///
     /// # Errors
     /// If the device fails. A loss that is not finite is no error: the caller looks at it; the weights are then left as
-    /// they were before the step.
+    /// they were before the step. It is NaN also when a gradient is not finite.
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError>;
 
     /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm.
@@ -69,6 +76,27 @@ pub trait Network {
     fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError>;
 }
 
+/// Where and how a network is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Setup {
+    /// The device to compute on.
+    pub device: DeviceChoice,
+    /// The way to compute.
+    pub kernels: Kernels,
+    /// Threads on the CPU, 0 for as many as it has.
+    pub threads: usize,
+    /// Names the initial weights.
+    pub seed: u64,
+}
+
+/// Builds the network of `arch` before training, and says where.
+///
+/// # Errors
+/// If the device or the kernels that were asked for are not there, or fail.
+pub fn build(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
+    device::build(arch, setup)
+}
+
 /// The hyperparameters of one training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
@@ -80,7 +108,7 @@ pub struct Step {
     pub learning_rate: f64,
     /// Changing it drops the optimizer's state.
     pub optimizer: OptimizerKind,
-    /// L2 in the gradient, decoupled for AdamW; weights alone, no biases, no batch norm.
+    /// L2 in the gradient, decoupled for `AdamW`; weights alone, no biases, no batch norm.
     pub weight_decay: f64,
     /// Rate of the dropout layers that have none of their own.
     pub dropout: f32,
@@ -106,12 +134,12 @@ pub struct NetworkState {
     pub optimizer: OptimizerState,
 }
 
-/// A tensor with its name, `3.weight` for the weight of layer 3.
+/// A tensor with its name, `4.weight` for the weight of the fourth layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
-    /// Layer index and kind: `weight`, `bias`, `scale`, `shift`, `mean`, `variance`.
+    /// The layer's name in [`Arch::places`] and the kind: `weight`, `bias`, `scale`, `shift`, `mean`, `variance`.
     pub name: String,
-    /// Dimensions; see [`Layer`](crate::arch::Layer) for their order.
+    /// Dimensions; see [`param`] for their order.
     pub shape: Vec<usize>,
     /// Values, the last dimension running fastest.
     pub values: Vec<f32>,
@@ -126,4 +154,14 @@ pub enum NetworkError {
     /// A state of another architecture.
     #[error("the saved weights don't fit this architecture: {0}")]
     Mismatch(String),
+    /// The build or the machine lacks what was asked for.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl NetworkError {
+    /// From a device's own error.
+    pub(crate) fn device(error: impl std::fmt::Display) -> Self {
+        Self::Device(error.to_string())
+    }
 }

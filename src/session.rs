@@ -180,11 +180,20 @@ impl Store {
             .unwrap_or_default()
     }
 
-    fn path(&self, name: &str) -> Result<PathBuf, SessionError> {
+    /// Whether `name` can be a session's.
+    ///
+    /// # Errors
+    /// If it can't.
+    pub fn check_name(name: &str) -> Result<(), SessionError> {
         let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
             return Err(SessionError::Name(name.into()));
         }
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf, SessionError> {
+        Self::check_name(name)?;
         Ok(self.folder.join(format!("{name}.{ENDING}")))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::arch::Arch;
 use crate::data::{CLASSES, Dataset, Image, Split};
+use crate::error::Failure;
 use crate::metrics::{Confusion, Evaluation};
 use crate::nn::DeviceInfo;
 use crate::train::event::{Reason, TrainEvent};
@@ -65,7 +66,7 @@ pub enum Phase {
     /// The run came to an end.
     Finished(Reason),
     /// It can't go on; the sentence says why.
-    Failed(String),
+    Failed(Failure),
     /// All is saved: the program may end.
     Closed,
 }
@@ -220,6 +221,8 @@ pub enum LabEvent {
     List(DigitList),
     /// A digit was predicted.
     Digit(Arc<DigitView>),
+    /// The run is to be saved under this name.
+    Named(String),
     /// The run was saved.
     Saved(Saved),
     /// A line for the log.
@@ -258,6 +261,11 @@ impl LabState {
                     list.position = Some(place - 1);
                 }
                 self.digit = Some(digit);
+            }
+            LabEvent::Named(name) => {
+                if let Some(run) = &mut self.run {
+                    Arc::make_mut(run).name = name;
+                }
             }
             LabEvent::Saved(saved) => self.saved = Some(saved),
             LabEvent::Log(line) => self.log(line),
@@ -304,7 +312,10 @@ impl LabState {
                     self.validation = Some(confusion);
                 }
             }
-            TrainEvent::Edited(edit) => Arc::make_mut(&mut self.history).edits.push(edit),
+            TrainEvent::Edited(edit) => {
+                Arc::make_mut(&mut self.history).edits.push(edit);
+                self.saved = None;
+            }
             TrainEvent::Tested { step, evaluation } => self.test = Some(Tested { step, evaluation }),
             TrainEvent::Finished(reason) => self.phase = Phase::Finished(reason),
         }

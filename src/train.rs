@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod history;
+pub mod recipe;
 pub mod settings;
 
 use std::ops::Range;

@@ -1,20 +1,32 @@
 //! Optimizers with their state in our hands, so that it can be saved and resumed.
 
+use std::fmt;
+use std::mem::discriminant;
+use std::str::FromStr;
+
+use dfdx::dtypes::Dtype;
+use dfdx::optim::{AdamConfig, Momentum, RMSpropConfig, SgdConfig, WeightDecay};
+
+use super::backend::{Backend, Values};
+use super::param::{Parameters, from_f32, to_f32};
+use super::{NetworkError, Step};
+
 /// How gradients become updates.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum OptimizerKind {
     /// Adam (Kingma and Ba 2015), β 0.9 and 0.999, ε 10⁻⁷ as in Keras.
+    #[default]
     Adam,
     /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
     AdamW,
-    /// Stochastic gradient descent with momentum.
+    /// Stochastic gradient descent with momentum: `v ← g + momentum·v`, `w ← w − lr·v`.
     Sgd {
         /// Share of the last update that is kept, 0 for none.
         momentum: f64,
         /// Looks ahead along the momentum (Nesterov 1983).
         nesterov: bool,
     },
-    /// RMSprop (Tieleman and Hinton 2012), ρ 0.9, ε 10⁻⁷ inside the root as in Keras.
+    /// Root mean square propagation (Tieleman and Hinton 2012), ρ 0.9, ε 10⁻⁷ inside the root as in Keras.
     RmsProp,
 }
 
@@ -28,3 +40,212 @@ pub struct OptimizerState {
     /// Moments `[slot][parameter][value]`, parameters in the order of the trained tensors; empty before the first step.
     pub moments: Vec<Vec<Vec<f32>>>,
 }
+
+/// Why a text names no optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OptimizerError(pub String);
+
+const EPSILON: f64 = 1e-7;
+const BETAS: [f64; 2] = [0.9, 0.999];
+const RHO: f64 = 0.9;
+
+impl OptimizerKind {
+    /// How many numbers it remembers for each parameter.
+    const fn slots(self) -> usize {
+        match self {
+            Self::Adam | Self::AdamW => 2,
+            Self::Sgd { .. } | Self::RmsProp => 1,
+        }
+    }
+}
+
+impl fmt::Display for OptimizerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adam => f.write_str("adam"),
+            Self::AdamW => f.write_str("adamw"),
+            Self::Sgd { momentum, nesterov } => {
+                f.write_str("sgd")?;
+                if *momentum != 0.0 {
+                    write!(f, ":momentum={momentum}")?;
+                }
+                f.write_str(if *nesterov { ":nesterov" } else { "" })
+            }
+            Self::RmsProp => f.write_str("rmsprop"),
+        }
+    }
+}
+
+impl FromStr for OptimizerKind {
+    type Err = OptimizerError;
+
+    fn from_str(text: &str) -> Result<Self, OptimizerError> {
+        let mut parts = text.trim().split(':');
+        let name = parts.next().unwrap_or_default();
+        let kind = match name {
+            "adam" => Self::Adam,
+            "adamw" => Self::AdamW,
+            "rmsprop" => Self::RmsProp,
+            "sgd" => return sgd(parts),
+            _ => return Err(unknown(name)),
+        };
+        match parts.next() {
+            None => Ok(kind),
+            Some(option) => Err(OptimizerError(format!("{name} has no options, but got `{option}`"))),
+        }
+    }
+}
+
+fn unknown(name: &str) -> OptimizerError {
+    let near =
+        ["adam", "adamw", "sgd", "rmsprop"].into_iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2);
+    OptimizerError(match near {
+        Some(near) => format!("`{name}` is no optimizer: did you mean `{near}`?"),
+        None => format!(
+            "`{name}` is no optimizer: there are adam, adamw, sgd, sgd:momentum=0.9, sgd:momentum=0.9:nesterov and rmsprop"
+        ),
+    })
+}
+
+fn sgd<'a>(options: impl Iterator<Item = &'a str>) -> Result<OptimizerKind, OptimizerError> {
+    let (mut momentum, mut nesterov) = (0.0, false);
+    for option in options {
+        if option == "nesterov" {
+            nesterov = true;
+        } else if let Some(value) = option.strip_prefix("momentum=") {
+            momentum = value.parse().ok().filter(|share| (0.0..1.0).contains(share)).ok_or_else(|| {
+                OptimizerError(format!("momentum must be a number from 0 to below 1, but is `{value}`"))
+            })?;
+        } else {
+            return Err(OptimizerError(format!("`{option}` is no option of sgd: there are momentum=0.9 and nesterov")));
+        }
+    }
+    if nesterov && momentum == 0.0 {
+        return Err(OptimizerError("nesterov needs a momentum: sgd:momentum=0.9:nesterov".into()));
+    }
+    Ok(OptimizerKind::Sgd { momentum, nesterov })
+}
+
+/// An optimizer at work on a device.
+#[derive(Debug)]
+pub(super) struct Optimizer<E: Dtype, D: Backend<E>> {
+    kind: OptimizerKind,
+    updates: u64,
+    /// `[slot][trained parameter]`.
+    moments: Vec<Vec<Values<E, D>>>,
+    /// What dfdx's `RMSprop` wants for its momentum and centring, which are off: it neither reads nor writes them.
+    unused: Vec<[Values<E, D>; 2]>,
+}
+
+impl<E: Dtype, D: Backend<E>> Default for Optimizer<E, D> {
+    fn default() -> Self {
+        Self { kind: OptimizerKind::default(), updates: 0, moments: Vec::new(), unused: Vec::new() }
+    }
+}
+
+impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
+    /// One update of the trained `parameters`; `gradients` has one entry for each parameter, trained or not.
+    pub fn update(
+        &mut self,
+        step: &Step,
+        parameters: &mut Parameters<E, D>,
+        gradients: &[Values<E, D>],
+    ) -> Result<(), NetworkError> {
+        self.prepare(step.optimizer, parameters)?;
+        self.updates += 1;
+        let Parameters { device, specs, values } = parameters;
+        let trained = specs.iter().zip(values).zip(gradients).filter(|((spec, _), _)| spec.kind.is_trained());
+        for (index, ((spec, values), gradient)) in trained.enumerate() {
+            let decay = (spec.kind.decays() && step.weight_decay != 0.0).then_some(step.weight_decay);
+            self.apply(index, device, step, decay, values, gradient).map_err(NetworkError::device)?;
+        }
+        Ok(())
+    }
+
+    /// Starts anew if the kind changed, and makes room before the first update.
+    fn prepare(&mut self, kind: OptimizerKind, parameters: &Parameters<E, D>) -> Result<(), NetworkError> {
+        if discriminant(&kind) != discriminant(&self.kind) {
+            *self = Self::default();
+        }
+        self.kind = kind;
+        let room = || trained(parameters).map(|len| parameters.device.zeros_of(len)).collect::<Result<Vec<_>, _>>();
+        while self.moments.len() < kind.slots() {
+            self.moments.push(room()?);
+        }
+        if kind == OptimizerKind::RmsProp && self.unused.is_empty() {
+            self.unused = room()?.into_iter().zip(room()?).map(|(momentum, average)| [momentum, average]).collect();
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        index: usize,
+        device: &D,
+        step: &Step,
+        decay: Option<f64>,
+        values: &mut Values<E, D>,
+        gradient: &Values<E, D>,
+    ) -> Result<(), D::Err> {
+        let lr = step.learning_rate;
+        let t = i32::try_from(self.updates).unwrap_or(i32::MAX);
+        let l2 = decay.map(WeightDecay::L2);
+        match (self.kind, self.moments.as_mut_slice()) {
+            (OptimizerKind::Adam, [first, second]) => {
+                let config = AdamConfig { lr, betas: BETAS, eps: EPSILON, weight_decay: l2 };
+                device.adam_kernel(t, &config, values, &mut first[index], &mut second[index], gradient)
+            }
+            (OptimizerKind::AdamW, [first, second]) => {
+                let weight_decay = decay.map(WeightDecay::Decoupled);
+                let config = AdamConfig { lr, betas: BETAS, eps: EPSILON, weight_decay };
+                device.adam_kernel(t, &config, values, &mut first[index], &mut second[index], gradient)
+            }
+            (OptimizerKind::Sgd { momentum, nesterov }, [velocity]) => {
+                let momentum = if nesterov {
+                    Some(Momentum::Nesterov(momentum))
+                } else {
+                    (momentum != 0.0).then_some(Momentum::Classic(momentum))
+                };
+                let config = SgdConfig { lr, momentum, weight_decay: l2 };
+                device.sgd_kernel(&config, values, &mut velocity[index], gradient)
+            }
+            (OptimizerKind::RmsProp, [square]) => {
+                let config =
+                    RMSpropConfig { lr, alpha: RHO, eps: EPSILON, momentum: None, centered: false, weight_decay: l2 };
+                let [momentum, average] = &mut self.unused[index];
+                device.rmsprop_kernel(&config, values, momentum, &mut square[index], average, gradient)
+            }
+            _ => unreachable!("prepare made as many slots as the kind has"),
+        }
+    }
+
+    /// A copy on the host.
+    pub fn save(&self, parameters: &Parameters<E, D>) -> Result<OptimizerState, NetworkError> {
+        let download = |values: &Values<E, D>| Ok(to_f32(&parameters.device.download(values)?));
+        let slot = |slot: &Vec<Values<E, D>>| slot.iter().map(download).collect::<Result<_, _>>();
+        let moments = self.moments.iter().map(slot).collect::<Result<_, NetworkError>>()?;
+        Ok(OptimizerState { kind: self.kind, updates: self.updates, moments })
+    }
+
+    /// From a copy on the host, if it has the right shape for `parameters`.
+    pub fn load(state: &OptimizerState, parameters: &Parameters<E, D>) -> Result<Self, NetworkError> {
+        let right_length = |slot: &Vec<Vec<f32>>| slot.iter().map(Vec::len).eq(trained(parameters));
+        let right_slots = state.moments.is_empty() || state.moments.len() == state.kind.slots();
+        if !right_slots || !state.moments.iter().all(right_length) {
+            return Err(NetworkError::Mismatch(format!("the state of {} has another shape", state.kind)));
+        }
+        let upload = |values: &Vec<f32>| parameters.device.store(&from_f32(values));
+        let slot = |slot: &Vec<Vec<f32>>| slot.iter().map(upload).collect::<Result<_, _>>();
+        let moments = state.moments.iter().map(slot).collect::<Result<_, _>>()?;
+        Ok(Self { kind: state.kind, updates: state.updates, moments, unused: Vec::new() })
+    }
+}
+
+/// Lengths of the trained parameters.
+fn trained<E: Dtype, D: Backend<E>>(parameters: &Parameters<E, D>) -> impl Iterator<Item = usize> {
+    parameters.specs.iter().filter(|spec| spec.kind.is_trained()).map(super::param::Spec::len)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::history::{Edit, EpochRecord, StepRecord};
+use super::settings::Settings;
 use crate::metrics::{Confusion, Evaluation};
 
 /// One thing that happened.
@@ -74,6 +75,23 @@ impl Reason {
             Self::Target => "target",
             Self::Diverged { .. } => "diverged",
             Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What happened and, where something went wrong, what to try.
+    pub fn sentence(&self, settings: &Settings) -> String {
+        match self {
+            Self::Completed => format!("all {} epochs are done", settings.epochs),
+            Self::EarlyStop { best_epoch } => {
+                format!("the validation loss stopped getting better: the weights of epoch {best_epoch} are back")
+            }
+            Self::Target => "the accuracy asked for is reached".into(),
+            Self::Diverged { step, kept_epoch } => format!(
+                "the loss of step {step} is not a number: the run diverged, and the state after epoch {kept_epoch} is back; \
+                 try a tenth of the learning rate (`set lr {:e}`), then `train`",
+                settings.learning_rate / 10.0
+            ),
+            Self::Interrupted => "stopped".into(),
         }
     }
 }

@@ -50,6 +50,16 @@ impl EpochRecord {
     pub fn samples_per_second(&self) -> f64 {
         self.samples as f64 / self.seconds.max(1e-9)
     }
+
+    /// `epoch 3: loss 0.0431, accuracy 98.65 %, val loss 0.0412, val accuracy 98.80 %, 27.9 k samples/s`
+    pub fn sentence(&self) -> String {
+        let mut sentence =
+            format!("epoch {}: loss {:.4}, accuracy {:.2} %", self.epoch, self.train_loss, self.train_accuracy * 100.0);
+        if let Some(Measured { loss, accuracy }) = self.validation {
+            sentence += &format!(", val loss {loss:.4}, val accuracy {:.2} %", accuracy * 100.0);
+        }
+        sentence + &format!(", {:.1} k samples/s", self.samples_per_second() / 1000.0)
+    }
 }
 
 /// Loss and accuracy of a split.

@@ -134,7 +134,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Everywhere, &["t"], Action::Train, "train until the run's epochs are done"),
     bind(Everywhere, &["S"], Action::Save, "save the run"),
     bind(Everywhere, &["/"], Action::Find, "find test digits: true=4 pred=9"),
-    bind(Everywhere, &["z"], Action::Zoom, "this pane over the whole screen, and back"),
+    bind(Everywhere, &["z", "F2"], Action::Zoom, "this pane over the whole screen, and back"),
     bind(Everywhere, &["Tab"], Action::NextPane, "the next pane"),
     bind(Everywhere, &["S-Tab"], Action::PreviousPane, "the pane before"),
     bind(Everywhere, &["1"], Action::Pane(PaneId::Charts), "the curves"),

@@ -9,6 +9,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::state::LabState;
+use crate::train::settings::Setting;
 
 /// Everything that can happen to the screen.
 #[derive(Debug)]
@@ -25,14 +26,14 @@ pub enum Message {
     State(Arc<LabState>),
     /// A command was answered.
     Answer {
-        /// Which one, as [`Effect::Ask`] numbered it.
-        ticket: Ticket,
+        /// Who asked.
+        origin: Origin,
         /// What came of it.
         result: Result<Reply, Error>,
     },
     /// An image was encoded for the terminal: draw again.
     Encoded,
-    /// Time passed: something that is only shown for a while may go.
+    /// A second passed: something that is only shown for a while may go.
     Tick,
     /// The system wants the program to end.
     Terminate,
@@ -40,19 +41,21 @@ pub enum Message {
     Continued,
 }
 
-/// Names a command that was asked, so that its answer finds the pane that waits for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ticket(pub u64);
-
-/// Where the answer to a command is shown.
+/// Who asked a command: that is where its answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In the command line's transcript.
-    CommandLine,
-    /// Below the setting that was changed; errors alone.
-    Settings,
-    /// On the footer, if it is an error: a key asked.
+    /// A key: the answer stands on the last line for a while.
     Key,
+    /// This entry of the command line's transcript.
+    CommandLine(usize),
+    /// This line of the settings; errors alone are shown.
+    Setting(Setting),
+    /// The command line wants the names of the sessions.
+    Sessions,
+    /// The offer to resume.
+    Offer,
+    /// The wish to leave.
+    Quit,
 }
 
 /// What the model wants done.
@@ -64,12 +67,16 @@ pub enum Effect {
     Prompt(String),
     /// Give the focus to this pane.
     Focus(super::panes::PaneId),
+    /// Explain the pane, the keys and the commands.
+    Help,
     /// Save and leave.
     Quit,
-    /// Leave at once.
+    /// Leave: the screen is closed.
     Leave,
     /// Give the terminal back and stop until `fg`.
     Suspend,
+    /// Take the terminal over again and draw every cell anew.
+    Retake,
     /// Draw every cell anew.
     Redraw,
 }

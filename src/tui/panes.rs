@@ -1,8 +1,11 @@
 //! What the panes have in common: the numbers to name them, what they are given to draw, what they answer.
 
 pub mod charts;
+pub mod command_line;
 pub mod confusion;
 pub mod digits;
+pub mod log;
+pub mod settings;
 
 use crossterm::event::KeyEvent;
 use ratatui::buffer::Buffer;
@@ -80,6 +83,16 @@ pub trait Pane {
 
     /// A key before the table is asked, for panes in which text is typed; `None` if it means nothing here.
     fn key(&mut self, _key: KeyEvent, _lab: &LabState) -> Option<Vec<Effect>> {
+        None
+    }
+
+    /// Text was pasted; whether it was taken.
+    fn paste(&mut self, _text: &str) -> bool {
+        false
+    }
+
+    /// Where the terminal's cursor stands, if text is typed; `area` is where the pane is drawn.
+    fn cursor(&self, _area: Rect) -> Option<Position> {
         None
     }
 

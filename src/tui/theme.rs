@@ -149,6 +149,8 @@ pub struct Symbols {
     pub border: border::Set<'static>,
     /// Of the pane that has the focus.
     pub focused_border: border::Set<'static>,
+    /// A bar over part of a line: what is done and what is left.
+    pub bar: [&'static str; 2],
     /// Bars: a full cell.
     pub full: &'static str,
     /// Bars: an empty cell.
@@ -180,6 +182,7 @@ pub struct Symbols {
 const UNICODE: Symbols = Symbols {
     border: border::ROUNDED,
     focused_border: border::ROUNDED,
+    bar: ["━", "─"],
     full: "█",
     empty: "░",
     levels: &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
@@ -209,6 +212,7 @@ const ASCII_BORDER: border::Set<'static> = border::Set {
 const ASCII: Symbols = Symbols {
     border: ASCII_BORDER,
     focused_border: border::Set { horizontal_top: "=", horizontal_bottom: "=", ..ASCII_BORDER },
+    bar: ["#", "."],
     full: "#",
     empty: ".",
     levels: &["_", ".", ":", "-", "=", "+", "*", "#"],
@@ -245,6 +249,10 @@ pub struct Theme {
     pub focus: Style,
     /// The line or cell that keys act on.
     pub selection: Style,
+    /// A line of a list over other things.
+    pub popup: Style,
+    /// The one of it that is chosen.
+    pub popup_selection: Style,
     /// Right, saved, better.
     pub good: Style,
     /// Wrong, failed, diverged.
@@ -296,6 +304,10 @@ impl Theme {
             (_, Background::Dark) => plain.bg(depth.nearest([44, 58, 74])),
             (_, Background::Light) => plain.bg(depth.nearest([214, 230, 244])),
         };
+        let popup_selection = match depth {
+            ColorDepth::None | ColorDepth::Sixteen => plain.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            _ => selection.add_modifier(Modifier::BOLD | Modifier::REVERSED),
+        };
         Self {
             depth,
             background,
@@ -306,6 +318,8 @@ impl Theme {
             border,
             focus: sky.add_modifier(Modifier::BOLD),
             selection,
+            popup: selection,
+            popup_selection,
             good: green,
             bad: marked(vermillion, Modifier::BOLD),
             warning: marked(yellow, Modifier::BOLD),

@@ -1,0 +1,101 @@
+//! The shell's side: arguments in, text or JSON out, an exit code at the end. It starts the other front ends.
+
+mod args;
+mod ask;
+mod config;
+mod doctor;
+mod follow;
+mod options;
+mod output;
+mod repl;
+mod sessions;
+mod train;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::error::Error;
+use args::{Arguments, Verb};
+use options::Options;
+use output::Output;
+
+pub use args::Arguments as Grammar;
+
+/// Runs the program with the arguments it was started with.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap prints help and version to stdout with code 0, errors to stderr with code 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let output = Output::new(arguments.global.json, arguments.global.quiet);
+    match start(arguments, &output) {
+        Ok(code) => code,
+        Err(error) => {
+            output.error(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start(arguments: Arguments, output: &Output) -> Result<ExitCode, Error> {
+    let options = Options::gather(arguments.global)?;
+    let _log = options.start_log()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Failed(format!("can't start the runtime: {error}")))?;
+    let code = runtime.block_on(dispatch(arguments.command, &options, output));
+    // A thread that still reads standard input must not keep the program alive.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Result<ExitCode, Error> {
+    match verb {
+        None => lab(args::LabArgs::default(), options).await?,
+        Some(Verb::Lab(args)) => lab(args, options).await?,
+        Some(Verb::Train(args)) => return train::run(*args, options, output).await,
+        Some(Verb::Eval(args)) => ask::evaluate(args, options, output).await?,
+        Some(Verb::Predict(args)) => ask::predict(args, options, output).await?,
+        Some(Verb::Repl(args)) => return repl::run(args, options, output).await,
+        Some(Verb::Sessions(args)) => return sessions::run(args, options, output),
+        Some(Verb::Doctor) => doctor::run(options, output)?,
+        Some(Verb::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Arguments::command(), "mnist-lab", &mut output.writer());
+        }
+        Some(Verb::Man { command }) => man(command.as_deref(), output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the dashboard.
+async fn lab(args: args::LabArgs, options: &Options) -> Result<(), Error> {
+    if !std::io::stdout().is_terminal() {
+        return Err(Error::Usage(
+            "the lab needs a terminal on standard output: `mnist-lab train` trains without one".into(),
+        ));
+    }
+    let _ = (args, options);
+    Ok(())
+}
+
+fn man(command: Option<&str>, output: &Output) -> Result<(), Error> {
+    let mut grammar = Arguments::command();
+    grammar.build();
+    let page = match command {
+        None => grammar,
+        Some(name) => grammar
+            .find_subcommand(name)
+            .cloned()
+            .ok_or_else(|| Error::Usage(format!("there is no command `{name}`: `mnist-lab help` lists them")))?,
+    };
+    clap_mangen::Man::new(page)
+        .render(&mut output.writer())
+        .map_err(|error| Error::Failed(format!("can't write the page: {error}")))
+}

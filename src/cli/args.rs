@@ -1,0 +1,294 @@
+//! The grammar of the shell command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command::SplitName;
+use crate::nn::{DeviceChoice, Kernels};
+use crate::train::settings::Setting;
+
+/// A terminal lab for image classification: train, watch and question a CNN over SSH
+///
+/// Without a command the lab opens: a dashboard on which a network trains while you watch, ask and change settings.
+#[derive(Parser)]
+#[command(name = "mnist-lab", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Option<Verb>,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Folder with four IDX files, raw or .gz; the MNIST inside the binary if not given
+    #[arg(long, global = true, value_name = "DIR", env = "MNIST_LAB_DATA")]
+    pub data: Option<PathBuf>,
+    /// Where sessions are kept; `./sessions` if it exists, else the XDG data folder
+    #[arg(long, global = true, value_name = "DIR", env = "MNIST_LAB_SESSIONS")]
+    pub sessions: Option<PathBuf>,
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    #[arg(long, global = true, value_parser = device)]
+    pub device: Option<DeviceChoice>,
+    /// Which implementation computes: auto, composed (dfdx's operations) or fused (the project's own)
+    #[arg(long, global = true, value_parser = kernels, hide_short_help = true)]
+    pub kernels: Option<Kernels>,
+    /// Threads that compute; as many as there are cores if not given
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Names every random draw: initial weights, order, dropout, augmentation; 0 if not given
+    #[arg(long, global = true, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Data as one JSON object a line on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Configuration file; `$XDG_CONFIG_HOME/mnist-lab/config.toml` if not given
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// No progress bar and no notes
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// More in the log; twice for all
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Writes a log to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Open the lab: the dashboard (what happens without a command)
+    Lab(LabArgs),
+    /// Train without the dashboard
+    Train(Box<TrainArgs>),
+    /// Measure a saved network on a whole split
+    Eval(EvalArgs),
+    /// Ask a saved network about test digits or image files
+    Predict(PredictArgs),
+    /// The lab's command line without the dashboard; reads a script from --script or standard input
+    Repl(ReplArgs),
+    /// List, show, compare, delete or check saved sessions
+    Sessions(SessionsArgs),
+    /// What this machine and terminal can do, and what to do about what is missing
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, of the program or of one command
+    Man {
+        /// Which command
+        command: Option<String>,
+    },
+}
+
+#[derive(Args, Default)]
+pub struct LabArgs {
+    /// Begin with this session
+    #[arg(long, value_name = "SESSION")]
+    pub load: Option<String>,
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// How images are drawn: auto, halfblocks, kitty, sixel, iterm2 or ascii
+    #[arg(long, value_name = "HOW")]
+    pub graphics: Option<String>,
+    /// Colours for a dark or a light terminal
+    #[arg(long, value_name = "THEME")]
+    pub theme: Option<String>,
+}
+
+/// What a fresh run is made of.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// Layers, or a preset: mlp, lenet5, tutorial, wide, resnet
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// Share of the training set, taken from its end, that only measures: 0 to 0.9
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub validation_split: Option<f64>,
+    /// A named set of architecture and settings: tutorial, augmented; single flags override it
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+/// The hyperparameters, each by the name it has in `set`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SettingArgs {
+    /// Epochs of the whole run
+    #[arg(long)]
+    epochs: Option<String>,
+    /// Samples of a step
+    #[arg(long)]
+    batch_size: Option<String>,
+    /// Learning rate before the schedule
+    #[arg(long, allow_hyphen_values = true)]
+    lr: Option<String>,
+    /// adam, adamw, sgd[:momentum=0.9[:nesterov]] or rmsprop
+    #[arg(long)]
+    optimizer: Option<String>,
+    /// constant, step:EPOCHS:FACTOR, cosine, onecycle or warmup:EPOCHS
+    #[arg(long)]
+    schedule: Option<String>,
+    /// L2 of the weights (decoupled for adamw)
+    #[arg(long)]
+    weight_decay: Option<String>,
+    /// Rate of the architecture's dropout layers
+    #[arg(long)]
+    dropout: Option<String>,
+    /// Share of the target spread over all classes
+    #[arg(long)]
+    label_smoothing: Option<String>,
+    /// none, tutorial, or e.g. rotate=10,shift=0.1,zoom=0.1
+    #[arg(long)]
+    augment: Option<String>,
+    /// Stop after so many epochs without a better validation loss, with the best weights
+    #[arg(long, value_name = "PATIENCE")]
+    early_stop: Option<String>,
+}
+
+impl SettingArgs {
+    /// The settings that were given, with their values.
+    pub fn given(&self) -> Vec<(Setting, &str)> {
+        let all = [
+            (Setting::Epochs, &self.epochs),
+            (Setting::BatchSize, &self.batch_size),
+            (Setting::LearningRate, &self.lr),
+            (Setting::Optimizer, &self.optimizer),
+            (Setting::Schedule, &self.schedule),
+            (Setting::WeightDecay, &self.weight_decay),
+            (Setting::Dropout, &self.dropout),
+            (Setting::LabelSmoothing, &self.label_smoothing),
+            (Setting::Augment, &self.augment),
+            (Setting::EarlyStop, &self.early_stop),
+        ];
+        all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).collect()
+    }
+}
+
+#[derive(Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Stop once the validation accuracy after an epoch reaches this, 0 to 1
+    #[arg(long, value_name = "A", value_parser = accuracy, conflicts_with = "target_test_accuracy")]
+    pub target_accuracy: Option<f64>,
+    /// The same on the test set; for time-to-accuracy benchmarks alone
+    #[arg(long, value_name = "A", value_parser = accuracy)]
+    pub target_test_accuracy: Option<f64>,
+    /// Save under this name, also at each epoch's end; the first free run-N if not given
+    #[arg(long, value_name = "NAME")]
+    pub save: Option<String>,
+    /// Save nothing
+    #[arg(long, conflicts_with = "save")]
+    pub no_save: bool,
+    /// Go on with this session until --epochs, the run's total; other settings given here change it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "validation_split"])]
+    pub resume: Option<String>,
+    /// Draw the curves to this file, .svg or .png
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct EvalArgs {
+    /// Which session
+    pub session: String,
+    /// Which split
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    pub split: SplitName,
+}
+
+#[derive(Args)]
+pub struct PredictArgs {
+    /// Which session
+    pub session: String,
+    /// Indices into the test set, or PNG, JPEG or PGM files
+    #[arg(required = true)]
+    pub inputs: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct ReplArgs {
+    /// Which session; a fresh run of the tutorial's network if not given
+    pub session: Option<String>,
+    /// Reads the commands from this file; the first that fails ends it
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct SessionsArgs {
+    #[command(subcommand)]
+    pub verb: SessionsVerb,
+}
+
+#[derive(Subcommand)]
+pub enum SessionsVerb {
+    /// All sessions, the last written first
+    List,
+    /// Settings, epochs and edits of one
+    Show {
+        /// Which session
+        name: String,
+    },
+    /// Settings and figures of two side by side
+    Diff {
+        /// One session
+        a: String,
+        /// The other
+        b: String,
+    },
+    /// Delete one
+    Rm {
+        /// Which session
+        name: String,
+    },
+    /// Check that one is whole; exit code 3 if not
+    Verify {
+        /// Which session
+        name: String,
+    },
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    within(text, 0.0, 0.9)
+}
+
+fn accuracy(text: &str) -> Result<f64, String> {
+    within(text, 0.0, 1.0)
+}
+
+fn within(text: &str, low: f64, high: f64) -> Result<f64, String> {
+    let number = f64::from_str(text).ok().filter(|number| (low..=high).contains(number));
+    number.ok_or_else(|| format!("use a number from {low} to {high}"))
+}
+
+/// `auto`, `cpu`, `cuda`, `cuda:1`
+pub fn device(text: &str) -> Result<DeviceChoice, String> {
+    match text {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "cuda" => Ok(DeviceChoice::Cuda(0)),
+        _ => text
+            .strip_prefix("cuda:")
+            .and_then(|number| number.parse().ok())
+            .map(DeviceChoice::Cuda)
+            .ok_or_else(|| "use auto, cpu, cuda or cuda:N".into()),
+    }
+}
+
+fn kernels(text: &str) -> Result<Kernels, String> {
+    match text {
+        "auto" => Ok(Kernels::Auto),
+        "composed" => Ok(Kernels::Composed),
+        "fused" => Ok(Kernels::Fused),
+        _ => Err("use auto, composed or fused".into()),
+    }
+}

@@ -1,0 +1,32 @@
+//! `eval` and `predict`: one question to a saved network.
+
+use super::args::{EvalArgs, PredictArgs};
+use super::follow::Follower;
+use super::options::Options;
+use super::output::Output;
+use crate::command::Command;
+use crate::error::Error;
+use crate::lab::{Autosave, Lab, Start};
+
+/// Measures a split.
+///
+/// # Errors
+/// If the session or the data can't be read.
+pub async fn evaluate(args: EvalArgs, options: &Options, output: &Output) -> Result<(), Error> {
+    ask(args.session, Command::Eval { split: args.split }, options, *output).await
+}
+
+/// Predicts digits.
+///
+/// # Errors
+/// If the session, the data or an image can't be read.
+pub async fn predict(args: PredictArgs, options: &Options, output: &Output) -> Result<(), Error> {
+    ask(args.session, Command::Predict { inputs: args.inputs }, options, *output).await
+}
+
+async fn ask(session: String, command: Command, options: &Options, output: Output) -> Result<(), Error> {
+    let (lab, _thread) = Lab::start(options.lab(Start::Session(session), Autosave::Off))?;
+    Follower::new(lab.clone(), output).await?;
+    output.reply(&lab.ask(command).await?);
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! `doctor`: what this machine and terminal can do, and what to do about what is missing.
+
+use std::env;
+use std::io::IsTerminal;
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use super::options::Options;
+use super::output::Output;
+use crate::arch::PRESETS;
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::nn::{self, Kernels, Setup};
+
+/// One thing that was looked at.
+struct Finding {
+    name: &'static str,
+    found: String,
+    /// What to do, where something is missing.
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn good(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, found: found.into(), advice: None }
+    }
+
+    fn poor(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { name, found: found.into(), advice: Some(advice.into()) }
+    }
+}
+
+/// Looks at everything and tells.
+///
+/// # Errors
+/// If the data can't be read or no device computes: the lab would not work.
+pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
+    let (data, data_error) = data(options);
+    let (device, device_error) = device(options);
+    let findings = [terminal(), size(), colours(), connection(), data, sessions(options), device];
+    let object: Map<String, Value> =
+        std::iter::once(("event".to_owned(), json!("doctor")))
+            .chain(findings.iter().map(|finding| {
+                (finding.name.replace(' ', "_"), json!({"found": finding.found, "advice": finding.advice}))
+            }))
+            .collect();
+    let line = |finding: &Finding| {
+        let mark = if finding.advice.is_some() { '!' } else { '✓' };
+        let advice = finding.advice.as_ref().map(|advice| format!("\n               → {advice}")).unwrap_or_default();
+        format!("{mark} {:<12} {}{advice}", finding.name, finding.found)
+    };
+    output.data(&Value::Object(object), &findings.iter().map(line).collect::<Vec<_>>().join("\n"));
+    data_error.or(device_error).map_or(Ok(()), Err)
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn terminal() -> Finding {
+    let kind = variable("TERM").unwrap_or_else(|| "unknown".into());
+    if std::io::stdout().is_terminal() {
+        Finding::good("terminal", kind)
+    } else {
+        Finding::poor("terminal", "standard output is no terminal", "the lab needs one; `mnist-lab train` does not")
+    }
+}
+
+fn size() -> Finding {
+    match crossterm::terminal::size() {
+        Ok((columns, rows)) if columns < 80 || rows < 24 => Finding::poor(
+            "size",
+            format!("{columns}×{rows}"),
+            "the lab is made for 80×24 and more; 120×40 shows all at once",
+        ),
+        Ok((columns, rows)) => Finding::good("size", format!("{columns}×{rows}")),
+        Err(_) => Finding::poor("size", "unknown", "no terminal tells its size here"),
+    }
+}
+
+fn colours() -> Finding {
+    if variable("NO_COLOR").is_some() {
+        return Finding::good("colours", "none, since NO_COLOR is set");
+    }
+    match variable("COLORTERM").as_deref() {
+        Some("truecolor" | "24bit") => Finding::good("colours", "16 million"),
+        _ if variable("TERM").is_some_and(|term| term.contains("256color")) => Finding::poor(
+            "colours",
+            "256",
+            "if your terminal can do more, `export COLORTERM=truecolor` (ssh does not carry it over by itself)",
+        ),
+        _ => Finding::poor("colours", "16", "`export TERM=xterm-256color` if your terminal is one"),
+    }
+}
+
+fn connection() -> Finding {
+    let over = |name, what| variable(name).map(|_| what);
+    let path = [over("SSH_CONNECTION", "ssh"), over("TMUX", "tmux"), over("STY", "screen")];
+    let path: Vec<&str> = path.into_iter().flatten().collect();
+    Finding::good("connection", if path.is_empty() { "local".into() } else { path.join(", ") })
+}
+
+fn data(options: &Options) -> (Finding, Option<Error>) {
+    let started = Instant::now();
+    match Dataset::open(options.data().as_deref()) {
+        Ok(dataset) => {
+            let found = format!(
+                "{}: {} training and {} test images, read in {:.2} s",
+                dataset.name,
+                dataset.train.len(),
+                dataset.test.len(),
+                started.elapsed().as_secs_f64()
+            );
+            (Finding::good("data", found), None)
+        }
+        Err(error) => (Finding::poor("data", "can't be read", error.to_string()), Some(error.into())),
+    }
+}
+
+fn sessions(options: &Options) -> Finding {
+    let folder = options.store.folder().display().to_string();
+    match options.store.list() {
+        Ok(entries) => Finding::good("sessions", format!("{} in {folder}", entries.len())),
+        Err(error) => Finding::poor("sessions", folder, error.to_string()),
+    }
+}
+
+fn device(options: &Options) -> (Finding, Option<Error>) {
+    let setup =
+        Setup { device: options.device(), kernels: Kernels::Auto, threads: options.threads().unwrap_or(0), seed: 0 };
+    let network = PRESETS[0].text.parse().map_err(Error::from).and_then(|arch| Ok(nn::build(&arch, &setup)?));
+    match network {
+        Ok((_, info)) => {
+            let found = format!("{}: {}, {} threads", info.device, info.name, info.threads);
+            (Finding::good("device", found), None)
+        }
+        Err(error) => (Finding::poor("device", "none computes", error.to_string()), Some(error)),
+    }
+}

@@ -1,0 +1,194 @@
+//! Waiting for the lab while it trains: epochs are written as they end, a bar shows the way between them.
+
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::output::Output;
+use crate::command::Command;
+use crate::error::Error;
+use crate::lab::Lab;
+use crate::state::{LabState, Phase};
+use crate::train::Goal;
+use crate::train::history::EpochRecord;
+
+/// Follows one lab.
+pub struct Follower {
+    lab: Lab,
+    state: watch::Receiver<Arc<LabState>>,
+    output: Output,
+    signals: Signals,
+    /// Epochs that were written or were there before.
+    told: usize,
+}
+
+/// How a wait ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Waited {
+    /// The lab is at rest, in this phase.
+    Rested(Phase),
+    /// A signal came; the run was stopped and saved.
+    Interrupted,
+}
+
+impl Follower {
+    /// Waits until the lab has loaded what it begins with.
+    ///
+    /// # Errors
+    /// If the lab can't be opened.
+    pub async fn new(lab: Lab, output: Output) -> Result<Self, Error> {
+        let mut follower = Self { state: lab.state(), lab, output, signals: Signals::new()?, told: 0 };
+        loop {
+            let state = follower.state();
+            match &state.phase {
+                Phase::Loading => follower.changed().await?,
+                Phase::Failed(failure) => return Err(Error::Lab(failure.clone())),
+                _ => {
+                    follower.told = state.history.epochs.len();
+                    return Ok(follower);
+                }
+            }
+        }
+    }
+
+    /// The state as it was last published.
+    pub fn state(&mut self) -> Arc<LabState> {
+        self.state.borrow_and_update().clone()
+    }
+
+    /// The next change; `Err` if the lab has ended.
+    async fn changed(&mut self) -> Result<(), Error> {
+        self.state.changed().await.map_err(|_| Error::Failed("the lab has ended".into()))
+    }
+
+    /// Waits until the lab is at rest, and writes the epochs that end meanwhile.
+    ///
+    /// # Errors
+    /// If the lab breaks.
+    pub async fn rest(&mut self) -> Result<Waited, Error> {
+        let bar = self.output.shows_progress().then(new_bar);
+        let waited = self.watch(bar.as_ref()).await;
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        waited
+    }
+
+    async fn watch(&mut self, bar: Option<&ProgressBar>) -> Result<Waited, Error> {
+        loop {
+            let state = self.state();
+            self.tell(&state, bar);
+            match &state.phase {
+                Phase::Training => {}
+                Phase::Failed(failure) => return Err(Error::Lab(failure.clone())),
+                phase => return Ok(Waited::Rested(phase.clone())),
+            }
+            if let Some(bar) = bar {
+                advance_bar(bar, &state);
+            }
+            tokio::select! {
+                changed = self.state.changed() => {
+                    changed.map_err(|_| Error::Failed("the lab has ended".into()))?;
+                }
+                () = self.signals.next() => {
+                    self.interrupt().await?;
+                    self.told = self.told.max(self.state().history.epochs.len());
+                    return Ok(Waited::Interrupted);
+                }
+            }
+        }
+    }
+
+    /// Stops the run, which saves it; a second signal does not wait for that.
+    async fn interrupt(&mut self) -> Result<(), Error> {
+        self.output.note("stopping and saving; once more to leave at once");
+        tokio::select! {
+            answer = self.lab.ask(Command::Stop) => answer.map(drop),
+            () = self.signals.next() => std::process::exit(130),
+        }
+    }
+
+    fn tell(&mut self, state: &LabState, bar: Option<&ProgressBar>) {
+        let epochs = &state.history.epochs;
+        // A run that diverged went back: what was told stays told.
+        for record in epochs.iter().skip(self.told) {
+            let write = || self.output.data(&epoch_json(record), &record.sentence());
+            bar.map_or_else(write, |bar| bar.suspend(write));
+        }
+        self.told = self.told.max(epochs.len());
+    }
+}
+
+/// The `epoch` object.
+pub fn epoch_json(record: &EpochRecord) -> serde_json::Value {
+    json!({
+        "event": "epoch",
+        "epoch": record.epoch,
+        "train_loss": record.train_loss,
+        "train_accuracy": record.train_accuracy,
+        "val_loss": record.validation.map(|validation| validation.loss),
+        "val_accuracy": record.validation.map(|validation| validation.accuracy),
+        "learning_rate": record.learning_rate,
+        "seconds": record.seconds,
+        "samples_per_second": record.samples_per_second(),
+    })
+}
+
+fn new_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3} %  {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn advance_bar(bar: &ProgressBar, state: &LabState) {
+    let done = state.epochs_done();
+    let total = match state.goal {
+        Some(Goal::Epoch(epoch)) => format!("/{epoch}"),
+        _ => String::new(),
+    };
+    bar.set_prefix(format!("epoch {}{total}", done.floor() as u32 + 1));
+    bar.set_position((done.fract() * 1000.0) as u64);
+    let mut message = match (state.validating, state.history.steps.last()) {
+        (Some((done, total)), _) => format!("validating {done}/{total}"),
+        (None, Some(step)) => format!("loss {:.4}", step.loss),
+        (None, None) => String::new(),
+    };
+    if let Some(rate) = state.samples_per_second() {
+        message += &format!(", {:.1} k samples/s", rate / 1000.0);
+    }
+    if let Some(seconds) = state.eta() {
+        message += &format!(", {seconds:.0} s left");
+    }
+    bar.set_message(message);
+}
+
+/// The signals that ask a program to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(|error| Error::Failed(format!("can't listen for signals: {error}")));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}

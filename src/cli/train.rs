@@ -1,0 +1,158 @@
+//! `train`: a run from start to end without the dashboard.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::TrainArgs;
+use super::follow::{Follower, Waited};
+use super::options::Options;
+use super::output::Output;
+use crate::command::{Command, SplitName};
+use crate::error::Error;
+use crate::export::plot::{self, Format};
+use crate::lab::{Autosave, Lab, LabOptions, Start};
+use crate::reply::{EvaluationReport, Reply};
+use crate::state::{LabState, Phase};
+use crate::train::Target;
+use crate::train::event::Reason;
+
+/// Trains and says how it went.
+///
+/// # Errors
+/// If something that was asked for is not there or can't be.
+pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<ExitCode, Error> {
+    if let Some(path) = &args.plot {
+        check_plot(path)?;
+    }
+    let started = Instant::now();
+    let (lab, thread) = Lab::start(lab_options(&args, options)?)?;
+    let mut follower = Follower::new(lab.clone(), *output).await?;
+    if args.resume.is_some() {
+        for (setting, value) in args.run.settings.given() {
+            lab.ask(set(setting.name(), value)).await?;
+        }
+    }
+    tell_start(&follower.state(), *output);
+
+    let reason = train(&lab, &mut follower).await?;
+    let test = match reason {
+        Reason::Interrupted => None,
+        _ => Some(test(&lab).await?),
+    };
+    lab.ask(Command::Quit).await?;
+    let _ = thread.join();
+    let state = follower.state();
+    if let Some(path) = &args.plot {
+        draw(path, &state)?;
+    }
+    tell_end(&reason, test.as_ref(), &state, started.elapsed().as_secs_f64(), *output);
+    Ok(ExitCode::from(match reason {
+        Reason::Interrupted => 130,
+        Reason::Diverged { .. } => 1,
+        Reason::Completed | Reason::EarlyStop { .. } | Reason::Target => 0,
+    }))
+}
+
+fn lab_options(args: &TrainArgs, options: &Options) -> Result<LabOptions, Error> {
+    let start = match &args.resume {
+        Some(session) => Start::Session(session.clone()),
+        None => options.fresh(&args.run)?,
+    };
+    let autosave = if args.no_save { Autosave::Off } else { Autosave::On };
+    let validation = args.target_accuracy.map(Target::Validation);
+    Ok(LabOptions {
+        name: args.save.clone(),
+        target: validation.or(args.target_test_accuracy.map(Target::Test)),
+        ..options.lab(start, autosave)
+    })
+}
+
+fn set(name: &str, value: &str) -> Command {
+    Command::Set { name: Some(name.into()), value: Some(value.into()) }
+}
+
+async fn train(lab: &Lab, follower: &mut Follower) -> Result<Reason, Error> {
+    let state = follower.state();
+    if state.progress.epoch >= state.settings.epochs {
+        return Ok(Reason::Completed);
+    }
+    lab.ask(Command::Train { epochs: None }).await?;
+    match follower.rest().await? {
+        Waited::Interrupted => Ok(Reason::Interrupted),
+        Waited::Rested(Phase::Finished(reason)) => Ok(reason),
+        Waited::Rested(phase) => Err(Error::Failed(format!("training came to rest without an end: {phase:?}"))),
+    }
+}
+
+async fn test(lab: &Lab) -> Result<EvaluationReport, Error> {
+    match lab.ask(Command::Eval { split: SplitName::Test }).await? {
+        Reply::Evaluated(report) => Ok(*report),
+        other => Err(Error::Failed(format!("the test set was not measured: {other}"))),
+    }
+}
+
+fn tell_start(state: &LabState, output: Output) {
+    let Some(run) = &state.run else { return };
+    let object = json!({
+        "event": "started",
+        "device": run.device.device,
+        "device_name": run.device.name,
+        "threads": run.device.threads,
+        "parameters": run.parameters,
+        "train_samples": run.split.train.len(),
+        "validation_samples": run.split.validation.len(),
+        "arch": run.arch().to_string(),
+        "seed": run.config.seed,
+        "epochs_done": state.progress.epoch,
+    });
+    let text = format!(
+        "{}, {} parameters, on {} ({}, {} threads): {} samples to train on, {} to validate",
+        run.arch(),
+        run.parameters,
+        run.device.device,
+        run.device.name,
+        run.device.threads,
+        run.split.train.len(),
+        run.split.validation.len(),
+    );
+    output.data(&object, &text);
+}
+
+fn tell_end(reason: &Reason, test: Option<&EvaluationReport>, state: &LabState, seconds: f64, output: Output) {
+    let session = state.saved.as_ref().map(|saved| saved.name.as_str());
+    let object = json!({
+        "event": "finished",
+        "reason": reason.word(),
+        "epochs": state.progress.epoch,
+        "test_loss": test.map(|report| report.loss),
+        "test_accuracy": test.map(|report| report.confusion.accuracy()),
+        "test_accuracy_without_label_errors": test.and_then(|report| report.accuracy_without_label_errors),
+        "seconds": state.progress.seconds,
+        "process_seconds": seconds,
+        "session": session,
+    });
+    let mut text = reason.sentence(&state.settings);
+    if let Some(report) = test {
+        text += &format!("\n{report}");
+    }
+    if let Some(session) = session {
+        text += &format!("\nsaved as `{session}`: `mnist-lab lab --load {session}` opens it");
+    }
+    output.data(&object, &text);
+    if let (true, Reason::Diverged { .. }) = (output.is_json(), reason) {
+        output.error(&reason.sentence(&state.settings));
+    }
+}
+
+/// Refuses an ending before hours of training rather than after.
+fn check_plot(path: &Path) -> Result<(), Error> {
+    Format::of(path).map(drop).map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn draw(path: &Path, state: &LabState) -> Result<(), Error> {
+    let title = state.run.as_ref().map(|run| run.name.clone()).unwrap_or_default();
+    plot::write(&state.history, &title, path).map(drop).map_err(|error| Error::Failed(error.to_string()))
+}

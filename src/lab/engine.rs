@@ -1,0 +1,454 @@
+//! The engine: owns the trainer, answers one request at a time, trains between them.
+
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::UNIX_EPOCH;
+
+use super::publisher::Publisher;
+use super::saver::{Outcome, Saver};
+use super::{Autosave, LabOptions, Request, Start};
+use crate::command::Command;
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::nn::{self, DeviceInfo, Network, Setup};
+use crate::reply::{Reply, SessionContent, SessionRow};
+use crate::session::{DataMark, Entry, Session, Store};
+use crate::state::{LabEvent, Level, Phase, RunBegun, RunInfo, Saved};
+use crate::train::event::{Reason, TrainEvent};
+use crate::train::settings::{Setting, Settings};
+use crate::train::{Advance, Goal, RunConfig, RunState, Trainer};
+
+/// Runs the lab until it is asked to quit or nobody can ask any more.
+pub fn run(options: LabOptions, inbox: &Receiver<Request>, mut publisher: Publisher) {
+    let mut engine = match Engine::open(options, &mut publisher) {
+        Ok(engine) => engine,
+        Err(error) => return refuse_all(&error, inbox, &mut publisher),
+    };
+    engine.publisher.show();
+    while let Some(work) = engine.next_work(inbox) {
+        match work {
+            Work::Answer(request) => {
+                let quits = request.command == Command::Quit;
+                let result = engine.execute(request.command);
+                let closes = quits && result.is_ok();
+                engine.publisher.show();
+                // Whoever asked may be gone; the deed is done all the same.
+                let _ = request.answer.send(result);
+                if closes {
+                    return;
+                }
+            }
+            Work::Train(goal) => engine.advance(goal),
+        }
+    }
+    // Nobody is left to be told of an error: the log is all there is.
+    let _ = engine.execute(Command::Quit);
+}
+
+/// The lab could not be opened: says so to everyone who asks, until they leave.
+fn refuse_all(error: &Error, inbox: &Receiver<Request>, publisher: &mut Publisher) {
+    let failure = error.failure();
+    publisher.log(Level::Error, failure.sentence.clone());
+    publisher.emit(LabEvent::Phase(Phase::Failed(failure.clone())));
+    publisher.show();
+    for request in inbox {
+        let quits = request.command == Command::Quit;
+        let _ = request.answer.send(if quits { Ok(Reply::Closing) } else { Err(Error::Lab(failure.clone())) });
+        if quits {
+            return;
+        }
+    }
+}
+
+enum Work {
+    Answer(Request),
+    Train(Goal),
+}
+
+/// Whether the engine trains between requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Resting,
+    Training(Goal),
+}
+
+/// The name a run is saved under.
+#[derive(Clone)]
+enum Name {
+    /// Somebody chose it: what was there is replaced.
+    Chosen(String),
+    /// The first free one; chosen when the run is first saved.
+    Free(String),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Chosen(name) | Self::Free(name) => name,
+        }
+    }
+}
+
+/// The state of the lab's own thread.
+pub(super) struct Engine<'p> {
+    options: LabOptions,
+    pub(super) publisher: &'p mut Publisher,
+    saver: Saver,
+    pub(super) trainer: Trainer,
+    mode: Mode,
+    name: Name,
+}
+
+impl<'p> Engine<'p> {
+    fn open(options: LabOptions, publisher: &'p mut Publisher) -> Result<Self, Error> {
+        let saver = Saver::start(options.store.clone())
+            .map_err(|error| Error::Failed(format!("can't start the saving thread: {error}")))?;
+        let dataset = Dataset::open(options.data.as_deref())?;
+        publisher.emit(LabEvent::Loaded(dataset.clone()));
+        publisher.show();
+        let (trainer, info, name, saved) = match &options.start {
+            Start::Fresh(config, settings) => {
+                let (trainer, device) = fresh(&options, (**config).clone(), (**settings).clone(), dataset)?;
+                let name = options.name.clone().map_or_else(|| Name::Free(options.store.free_name()), Name::Chosen);
+                (trainer, device, name, None)
+            }
+            Start::Session(session) => {
+                let (trainer, device, saved) = load(&options, session, dataset)?;
+                let name = Name::Chosen(options.name.clone().unwrap_or_else(|| session.clone()));
+                (trainer, device, name, Some(saved))
+            }
+        };
+        let mut engine = Self { options, publisher, saver, trainer, mode: Mode::Resting, name };
+        engine.trainer.set_target(engine.options.target);
+        engine.present(info, saved);
+        Ok(engine)
+    }
+
+    /// Whether it trains when nobody asks.
+    pub(super) fn is_training(&self) -> bool {
+        self.mode != Mode::Resting
+    }
+
+    /// Tells the state of the run that took the stage.
+    fn present(&mut self, device: DeviceInfo, saved: Option<Saved>) {
+        let config = self.trainer.config().clone();
+        let info = RunInfo {
+            name: self.name.as_str().into(),
+            device,
+            parameters: config.arch.parameters(),
+            config,
+            split: self.trainer.split().clone(),
+        };
+        self.publisher.emit(LabEvent::Run(Box::new(RunBegun {
+            info,
+            settings: self.trainer.settings().clone(),
+            progress: self.trainer.progress(),
+            history: self.trainer.history().clone(),
+            saved,
+        })));
+    }
+
+    /// The next thing to do: a request if there is one, else training; at rest it waits. `None` when nobody can ask any more.
+    fn next_work(&mut self, inbox: &Receiver<Request>) -> Option<Work> {
+        while let Some(outcome) = self.saver.outcome() {
+            self.tell_saved(outcome);
+        }
+        match self.mode {
+            Mode::Training(goal) => match inbox.try_recv() {
+                Ok(request) => Some(Work::Answer(request)),
+                Err(TryRecvError::Empty) => Some(Work::Train(goal)),
+                Err(TryRecvError::Disconnected) => None,
+            },
+            Mode::Resting => {
+                self.finish_saving();
+                self.publisher.show();
+                inbox.recv().ok().map(Work::Answer)
+            }
+        }
+    }
+
+    /// Trains for one batch, or validates for one chunk.
+    fn advance(&mut self, goal: Goal) {
+        let publisher = &mut *self.publisher;
+        let mut epoch_ended = false;
+        let advance = self.trainer.advance(goal, &mut |event| {
+            epoch_ended |= matches!(event, TrainEvent::Epoch { .. });
+            publisher.report(event);
+        });
+        self.publisher.emit(LabEvent::Progress(self.trainer.progress()));
+        if epoch_ended && self.options.autosave == Autosave::On {
+            self.save_checkpoint();
+        }
+        match advance {
+            Ok(Advance::More) => {}
+            Ok(Advance::Resting) => self.rest(Phase::Paused),
+            Ok(Advance::Finished(reason)) => self.finish(reason),
+            Err(error) => {
+                self.publisher.log(Level::Error, error.to_string());
+                self.rest(Phase::Failed(Error::from(error).failure()));
+            }
+        }
+        self.publisher.show_if_due();
+    }
+
+    fn rest(&mut self, phase: Phase) {
+        self.mode = Mode::Resting;
+        self.publisher.emit(LabEvent::Phase(phase));
+    }
+
+    fn finish(&mut self, reason: Reason) {
+        let level = if matches!(reason, Reason::Diverged { .. }) { Level::Error } else { Level::Info };
+        self.publisher.log(level, reason.sentence(self.trainer.settings()));
+        self.publisher.emit(LabEvent::Settings(self.trainer.settings().clone()));
+        self.rest(Phase::Finished(reason));
+    }
+
+    /// Does what `command` says.
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        match command {
+            Command::Train { epochs } => self.train(epochs),
+            Command::Step { batches } => {
+                Ok(self.start(Goal::Step(self.trainer.progress().step.saturating_add(batches))))
+            }
+            Command::Pause => self.pause(),
+            Command::Resume => self.train(None),
+            Command::Stop => self.stop(),
+            Command::Set { name, value } => self.set(name.as_deref(), value.as_deref()),
+            Command::Predict { inputs } => self.predict(&inputs),
+            Command::Next { list } => self.walk(list, true),
+            Command::Prev { list } => self.walk(list, false),
+            Command::Find { filters } => self.find(&filters),
+            Command::Eval { split } => self.evaluate(split),
+            Command::Save { name } => self.save(name),
+            Command::Load { name } => self.load(&name),
+            Command::New { arch, seed } => self.begin_anew(arch.as_deref(), seed),
+            Command::Sessions => Ok(Reply::Sessions(session_rows(&self.options.store)?)),
+            Command::Help { command } => Ok(Reply::Help(Command::help(command.as_deref())?)),
+            Command::Quit => self.quit(),
+        }
+    }
+
+    fn train(&mut self, more: Option<u32>) -> Result<Reply, Error> {
+        let progress = self.trainer.progress();
+        let epochs = self.trainer.settings().epochs;
+        let until = more.map_or(epochs, |more| progress.epoch.saturating_add(more));
+        if until <= progress.epoch {
+            return Err(Error::Usage(format!("all {epochs} epochs are done: `train 5` trains 5 more")));
+        }
+        if until > epochs {
+            self.change(Setting::Epochs, &until.to_string())?;
+        }
+        Ok(self.start(Goal::Epoch(until)))
+    }
+
+    fn start(&mut self, goal: Goal) -> Reply {
+        self.mode = Mode::Training(goal);
+        self.publisher.emit(LabEvent::Goal(goal));
+        self.publisher.emit(LabEvent::Phase(Phase::Training));
+        Reply::Started(goal)
+    }
+
+    fn pause(&mut self) -> Result<Reply, Error> {
+        if self.mode == Mode::Resting {
+            return Err(Error::Usage("nothing is training: `train` starts".into()));
+        }
+        self.rest(Phase::Paused);
+        Ok(Reply::Done(format!("paused after step {}", self.trainer.progress().step)))
+    }
+
+    fn stop(&mut self) -> Result<Reply, Error> {
+        self.finish(Reason::Interrupted);
+        if self.options.autosave == Autosave::On {
+            self.save_if_needed()?;
+        }
+        Ok(Reply::Done(format!("stopped after step {}", self.trainer.progress().step)))
+    }
+
+    fn set(&mut self, name: Option<&str>, value: Option<&str>) -> Result<Reply, Error> {
+        let row = |setting: Setting| {
+            (setting.name().to_owned(), setting.get(self.trainer.settings()), setting.about().to_owned())
+        };
+        let Some(name) = name else {
+            return Ok(Reply::Settings(Setting::ALL.map(row).into()));
+        };
+        let setting: Setting = name.parse()?;
+        let Some(value) = value else {
+            return Ok(Reply::Settings(vec![row(setting)]));
+        };
+        let before = setting.get(self.trainer.settings());
+        self.change(setting, value)?;
+        let after = setting.get(self.trainer.settings());
+        let hint = match setting {
+            Setting::Dropout if !self.trainer.config().arch.has_live_dropout() => {
+                "; but this architecture has no `dropout` layer that would follow it"
+            }
+            _ => "",
+        };
+        Ok(Reply::Done(format!("{} {before} → {after}{hint}", setting.name())))
+    }
+
+    fn change(&mut self, setting: Setting, value: &str) -> Result<(), Error> {
+        let publisher = &mut *self.publisher;
+        self.trainer.set(setting, value, &mut |event| publisher.report(event))?;
+        self.publisher.emit(LabEvent::Settings(self.trainer.settings().clone()));
+        Ok(())
+    }
+
+    fn save(&mut self, name: Option<String>) -> Result<Reply, Error> {
+        if let Some(name) = name {
+            Store::check_name(&name)?;
+            self.rename(Name::Chosen(name));
+        }
+        let (saved, path, bytes) = self.save_now()?;
+        Ok(Reply::Saved { name: saved.name, path: path.display().to_string(), bytes })
+    }
+
+    fn load(&mut self, name: &str) -> Result<Reply, Error> {
+        self.save_if_needed()?;
+        let dataset = self.trainer.dataset().clone();
+        let (trainer, device, saved) = load(&self.options, name, dataset)?;
+        self.take_stage(trainer, device, Name::Chosen(name.into()), Some(saved));
+        let progress = self.trainer.progress();
+        Ok(Reply::Done(format!("loaded `{name}`: epoch {}, step {}", progress.epoch, progress.step)))
+    }
+
+    fn begin_anew(&mut self, arch: Option<&str>, seed: Option<u64>) -> Result<Reply, Error> {
+        let mut config = self.trainer.config().clone();
+        if let Some(arch) = arch {
+            config.arch = arch.parse()?;
+        }
+        config.seed = seed.unwrap_or(config.seed);
+        self.save_if_needed()?;
+        let (settings, dataset) = (self.trainer.settings().clone(), self.trainer.dataset().clone());
+        let (trainer, device) = fresh(&self.options, config, settings, dataset)?;
+        self.take_stage(trainer, device, Name::Free(self.options.store.free_name()), None);
+        let config = self.trainer.config();
+        let parameters = config.arch.parameters();
+        Ok(Reply::Done(format!("new run: {}, {parameters} parameters, seed {}", config.arch, config.seed)))
+    }
+
+    fn take_stage(&mut self, trainer: Trainer, device: DeviceInfo, name: Name, saved: Option<Saved>) {
+        self.trainer = trainer;
+        self.mode = Mode::Resting;
+        self.name = name;
+        self.present(device, saved);
+    }
+
+    fn quit(&mut self) -> Result<Reply, Error> {
+        if self.options.autosave == Autosave::On {
+            self.save_if_needed()?;
+        }
+        self.finish_saving();
+        self.rest(Phase::Closed);
+        Ok(Reply::Closing)
+    }
+
+    fn save_if_needed(&mut self) -> Result<(), Error> {
+        self.finish_saving();
+        if self.publisher.state().is_unsaved() {
+            self.save_now()?;
+        }
+        Ok(())
+    }
+
+    fn save_now(&mut self) -> Result<(Saved, std::path::PathBuf, u64), Error> {
+        self.finish_saving();
+        let run = self.trainer.state()?;
+        self.send_to_saver(run);
+        let outcome = self.saver.wait().ok_or_else(|| Error::Failed("the saving thread has ended".into()))?;
+        let (saved, path, bytes) = outcome.result?;
+        self.publisher.emit(LabEvent::Saved(saved.clone()));
+        Ok((saved, path, bytes))
+    }
+
+    /// Saves the run as it was at the end of the epoch; training goes on meanwhile.
+    fn save_checkpoint(&mut self) {
+        if let Some(run) = self.trainer.last_checkpoint() {
+            self.send_to_saver(RunState::clone(&run));
+        }
+    }
+
+    fn send_to_saver(&mut self, run: RunState) {
+        if let Name::Free(_) = self.name {
+            // Another program may have taken the name since.
+            let name = self.options.store.free_name();
+            self.rename(Name::Chosen(name));
+        }
+        let dataset = self.trainer.dataset();
+        let data = DataMark { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
+        self.saver.save(self.name.as_str().into(), Session { run, data });
+    }
+
+    fn rename(&mut self, name: Name) {
+        self.name = name;
+        self.publisher.emit(LabEvent::Named(self.name.as_str().into()));
+    }
+
+    fn finish_saving(&mut self) {
+        while let Some(outcome) = self.saver.wait() {
+            self.tell_saved(outcome);
+        }
+    }
+
+    fn tell_saved(&mut self, outcome: Outcome) {
+        match outcome.result {
+            Ok((saved, ..)) => self.publisher.emit(LabEvent::Saved(saved)),
+            Err(error) => self.publisher.log(Level::Error, error.to_string()),
+        }
+    }
+}
+
+fn build(options: &LabOptions, config: &RunConfig) -> Result<(Box<dyn Network>, DeviceInfo), Error> {
+    let setup = Setup {
+        device: options.device,
+        kernels: options.kernels,
+        threads: options.threads.unwrap_or(0),
+        seed: config.seed,
+    };
+    Ok(nn::build(&config.arch, &setup)?)
+}
+
+fn fresh(
+    options: &LabOptions,
+    config: RunConfig,
+    settings: Settings,
+    dataset: Dataset,
+) -> Result<(Trainer, DeviceInfo), Error> {
+    let (network, device) = build(options, &config)?;
+    Ok((Trainer::new(config, settings, dataset, network)?, device))
+}
+
+fn load(options: &LabOptions, name: &str, dataset: Dataset) -> Result<(Trainer, DeviceInfo, Saved), Error> {
+    let session = options.store.load(name)?;
+    if session.data.fingerprint != dataset.fingerprint() {
+        return Err(Error::Usage(format!(
+            "session `{name}` was trained on {} but the data here is {}: start with the --data it was trained on",
+            session.data.name, dataset.name
+        )));
+    }
+    let (network, device) = build(options, &session.run.config)?;
+    let saved = Saved { name: name.into(), step: session.run.progress.step };
+    Ok((Trainer::resume(&session.run, dataset, network)?, device, saved))
+}
+
+/// The saved sessions and what each holds.
+///
+/// # Errors
+/// If the folder can't be read; a session that can't be is a row that says so.
+pub(crate) fn session_rows(store: &Store) -> Result<Vec<SessionRow>, Error> {
+    let row = |entry: Entry| {
+        let content = store.load(&entry.name).map(|session| SessionContent {
+            arch: session.run.config.arch.to_string(),
+            epoch: session.run.progress.epoch,
+            step: session.run.progress.step,
+            val_accuracy: session.run.history.epochs.last().and_then(|e| e.validation).map(|v| v.accuracy),
+            data: session.data.name,
+        });
+        SessionRow {
+            name: entry.name,
+            modified: entry.modified.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
+            bytes: entry.bytes,
+            content: content.map_err(|error| error.to_string()),
+        }
+    };
+    Ok(store.list()?.into_iter().map(row).collect())
+}

@@ -1,0 +1,176 @@
+//! Questions to the network: predictions, lists of digits, whole splits; answered between two batches.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::engine::Engine;
+use crate::command::{Filter, ListName, SplitName};
+use crate::data::picture::{self, Preprocess};
+use crate::data::{CLASSES, Image};
+use crate::error::Error;
+use crate::metrics::{Evaluation, Outcome, argmax, cross_entropy, softmax};
+use crate::reply::{EvaluationReport, Reply};
+use crate::state::{DigitList, DigitSource, DigitView, LabEvent};
+
+impl Engine<'_> {
+    /// Predicts test digits and image files.
+    pub(super) fn predict(&mut self, inputs: &[String]) -> Result<Reply, Error> {
+        let digits: Vec<Arc<DigitView>> =
+            inputs.iter().map(|input| self.predict_one(input)).collect::<Result<_, _>>()?;
+        if let Some(last) = digits.last() {
+            self.publisher.emit(LabEvent::Digit(last.clone()));
+        }
+        Ok(Reply::Digits(digits))
+    }
+
+    fn predict_one(&mut self, input: &str) -> Result<Arc<DigitView>, Error> {
+        if let Ok(index) = input.parse::<u64>() {
+            let len = self.trainer.dataset().test.len();
+            return match u32::try_from(index) {
+                Ok(index) if (index as usize) < len => self.look_at(index, None),
+                _ => Err(Error::Usage(format!(
+                    "there is no test digit {index}: they are 0 to {}",
+                    len.saturating_sub(1)
+                ))),
+            };
+        }
+        let picture = picture::read(Path::new(input), Preprocess::Auto)?;
+        let digit = self.view(DigitSource::File(input.into()), picture.image, None)?;
+        Ok(Arc::new(DigitView { preprocess: Some(picture.to_string()), ..digit }))
+    }
+
+    /// Predicts test digit `index`; `place` is where it stands in the list that is walked.
+    fn look_at(&mut self, index: u32, place: Option<(usize, usize)>) -> Result<Arc<DigitView>, Error> {
+        let dataset = self.trainer.dataset();
+        let (image, label) = (*dataset.test.image(index as usize), dataset.test.label(index as usize));
+        let doubtful = dataset.doubtful(index as usize);
+        let digit = self.view(DigitSource::Test(index), image, Some(label))?;
+        Ok(Arc::new(DigitView { doubtful, place, ..digit }))
+    }
+
+    fn view(&mut self, source: DigitSource, image: Image, label: Option<u8>) -> Result<DigitView, Error> {
+        let logits: [f32; CLASSES] = self.trainer.logits(&image)?;
+        Ok(DigitView {
+            source,
+            image: Box::new(image),
+            label,
+            probabilities: softmax(&logits),
+            predicted: argmax(&logits),
+            loss: label.map(|label| cross_entropy(&logits, label)),
+            doubtful: false,
+            step: self.trainer.progress().step,
+            place: None,
+            preprocess: None,
+        })
+    }
+
+    /// Shows the next or previous digit of a list, round its ends.
+    pub(super) fn walk(&mut self, name: Option<ListName>, forward: bool) -> Result<Reply, Error> {
+        let filters: Option<&[Filter]> = match (name, &self.publisher.state().list) {
+            (Some(ListName::Wrong), _) | (None, None) => Some(&[Filter::Wrong]),
+            (Some(ListName::Doubtful), _) => Some(&[Filter::Doubtful]),
+            (Some(ListName::All), _) => Some(&[]),
+            (None, Some(_)) => None,
+        };
+        if let Some(filters) = filters {
+            self.open_list(filters)?;
+        }
+        let Some(list) = self.publisher.state().list.clone() else {
+            return Err(Error::Usage("there is no list: `next wrong` or `find true=4 pred=9` makes one".into()));
+        };
+        let len = list.indices.len();
+        if len == 0 {
+            return Ok(Reply::Done(format!("no test digit is in the list `{}`", list.title)));
+        }
+        let position = match (list.position, forward) {
+            (None, true) => 0,
+            (None, false) => len - 1,
+            (Some(position), true) => (position + 1) % len,
+            (Some(position), false) => (position + len - 1) % len,
+        };
+        let digit = self.look_at(list.indices[position], Some((position + 1, len)))?;
+        self.publisher.emit(LabEvent::Digit(digit.clone()));
+        Ok(Reply::Digits(vec![digit]))
+    }
+
+    /// Lists the test digits that fit and shows the first.
+    pub(super) fn find(&mut self, filters: &[Filter]) -> Result<Reply, Error> {
+        let list = self.list(filters)?;
+        self.publisher.emit(LabEvent::List(list));
+        self.walk(None, true)
+    }
+
+    /// Makes the list of `filters` the one that is walked, unless it is already and as it was.
+    fn open_list(&mut self, filters: &[Filter]) -> Result<(), Error> {
+        let list = self.list(filters)?;
+        let same = |old: &DigitList| old.title == list.title && old.indices == list.indices;
+        if !self.publisher.state().list.as_ref().is_some_and(same) {
+            self.publisher.emit(LabEvent::List(list));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, filters: &[Filter]) -> Result<DigitList, Error> {
+        let evaluation = self.tested()?;
+        let dataset = self.trainer.dataset();
+        let fits = |outcome: &Outcome| {
+            filters.iter().all(|filter| match *filter {
+                Filter::True(class) => outcome.label == class,
+                Filter::Predicted(class) => outcome.predicted == class,
+                Filter::Wrong => outcome.is_wrong(),
+                Filter::Right => !outcome.is_wrong(),
+                Filter::Doubtful => dataset.doubtful(outcome.index as usize),
+            })
+        };
+        let mut fitting: Vec<Outcome> = evaluation.outcomes.iter().copied().filter(fits).collect();
+        if !filters.is_empty() {
+            fitting.sort_by(|a, b| b.loss.total_cmp(&a.loss).then(a.index.cmp(&b.index)));
+        }
+        let title = filters.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let title = if title.is_empty() { "all".into() } else { title };
+        Ok(DigitList { title, indices: Arc::new(fitting.iter().map(|o| o.index).collect()), position: None })
+    }
+
+    /// The outcomes of the test set: those at hand if they are of these weights, or while training of this epoch.
+    fn tested(&mut self) -> Result<Arc<Evaluation>, Error> {
+        let step = self.trainer.progress().step;
+        let epoch_began = self.trainer.history().epochs.last().map_or(0, |epoch| epoch.step);
+        let oldest = if self.is_training() { epoch_began } else { step };
+        match &self.publisher.state().test {
+            Some(tested) if (oldest..=step).contains(&tested.step) => Ok(tested.evaluation.clone()),
+            _ => self.test(),
+        }
+    }
+
+    fn test(&mut self) -> Result<Arc<Evaluation>, Error> {
+        let publisher = &mut *self.publisher;
+        Ok(self.trainer.test(&mut |event| publisher.report(event))?)
+    }
+
+    /// Measures a whole split.
+    pub(super) fn evaluate(&mut self, split: SplitName) -> Result<Reply, Error> {
+        let started = Instant::now();
+        let train = self.trainer.dataset().train.clone();
+        let parts = self.trainer.split().clone();
+        let evaluation = match split {
+            SplitName::Test => self.test()?,
+            SplitName::Train => Arc::new(self.trainer.evaluate(&train, parts.train)?),
+            SplitName::Validation if parts.validation.is_empty() => {
+                return Err(Error::Usage("this run has no validation split".into()));
+            }
+            SplitName::Validation => Arc::new(self.trainer.evaluate(&train, parts.validation)?),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let dataset = self.trainer.dataset();
+        let knows_doubts = split == SplitName::Test && dataset.is_mnist();
+        Ok(Reply::Evaluated(Box::new(EvaluationReport {
+            split: split.word(),
+            loss: evaluation.loss(),
+            accuracy_without_label_errors: knows_doubts
+                .then(|| evaluation.accuracy_without(|index| dataset.doubtful(index as usize))),
+            confusion: evaluation.confusion,
+            seconds,
+        })))
+    }
+}

@@ -1,0 +1,90 @@
+//! The network that trains: parameters, a plan that computes, and an optimizer.
+
+use dfdx::dtypes::Dtype;
+
+use super::backend::{Backend, Values};
+use super::optim::Optimizer;
+use super::param::{Parameters, from_f32, to_f32};
+use super::plan::{BATCH_NORM_MOMENTUM, Outcome, Plan, predict};
+use super::{BatchResult, Network, NetworkError, NetworkState, Step};
+use crate::arch::Arch;
+use crate::data::{Batch, CLASSES};
+
+/// A network on device `D`, computed by plan `P`.
+#[derive(Debug)]
+pub struct PlanNetwork<E: Dtype, D: Backend<E>, P> {
+    parameters: Parameters<E, D>,
+    gradients: Vec<Values<E, D>>,
+    optimizer: Optimizer<E, D>,
+    plan: P,
+}
+
+impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
+    /// The network of `arch` before training; `plan` must be made for the same architecture and device.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn new(arch: &Arch, device: D, plan: P, seed: u64) -> Result<Self, NetworkError> {
+        let parameters = Parameters::new(arch, device, seed)?;
+        let gradients = parameters.zeros()?;
+        Ok(Self { parameters, gradients, optimizer: Optimizer::default(), plan })
+    }
+
+    /// Relu turns NaN into 0, so that a finite loss alone does not show that an update would leave the weights finite.
+    fn gradients_are_finite(&self) -> Result<bool, NetworkError> {
+        for gradient in &self.gradients {
+            if !self.parameters.device.all_finite(gradient)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves the running statistics of batch norm towards those of the batch.
+    fn follow(&mut self, outcome: &Outcome) -> Result<(), NetworkError> {
+        let Parameters { device, values, .. } = &mut self.parameters;
+        for (index, batch) in &outcome.statistics {
+            let mut running = to_f32(&device.download(&values[*index])?);
+            for (running, batch) in running.iter_mut().zip(batch) {
+                *running = BATCH_NORM_MOMENTUM as f32 * *running + (1.0 - BATCH_NORM_MOMENTUM) as f32 * batch;
+            }
+            device.upload(&from_f32(&running), &mut values[*index])?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
+    fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError> {
+        if batch.is_empty() {
+            return Ok(BatchResult { loss: 0.0, predictions: Vec::new() });
+        }
+        let mut outcome = self.plan.gradients(&self.parameters, batch, step, &mut self.gradients)?;
+        if !self.gradients_are_finite()? {
+            outcome.loss = f64::NAN;
+        }
+        if outcome.loss.is_finite() {
+            self.optimizer.update(step, &mut self.parameters, &self.gradients)?;
+            self.follow(&outcome)?;
+        }
+        Ok(BatchResult { loss: outcome.loss as f32, predictions: outcome.logits.iter().map(predict).collect() })
+    }
+
+    fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
+        self.plan.logits(&self.parameters, batch)
+    }
+
+    fn state(&self) -> Result<NetworkState, NetworkError> {
+        let tensors = self.parameters.save()?;
+        let optimizer = self.optimizer.save(&self.parameters)?;
+        Ok(NetworkState { tensors, optimizer })
+    }
+
+    fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError> {
+        self.parameters.check(&state.tensors)?;
+        let optimizer = Optimizer::load(&state.optimizer, &self.parameters)?;
+        self.parameters.load(&state.tensors)?;
+        self.optimizer = optimizer;
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! Named sets of architecture and settings.
+
+use std::str::FromStr;
+
+use super::settings::{Setting, SettingError};
+
+/// A named set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    /// The name that stands for it.
+    pub name: &'static str,
+    /// What it is good for.
+    pub about: &'static str,
+    /// A preset's name, or layers.
+    pub arch: &'static str,
+    /// What differs from the default settings.
+    pub settings: &'static [(Setting, &'static str)],
+}
+
+impl Recipe {
+    /// The Keras tutorial's CNN and settings: the default.
+    pub const TUTORIAL: Self =
+        Self { name: "tutorial", about: "the Keras tutorial's CNN and settings", arch: "tutorial", settings: &[] };
+
+    /// All of them.
+    pub const ALL: [Self; 2] = [
+        Self::TUTORIAL,
+        Self {
+            name: "augmented",
+            about: "the tutorial's CNN with its augmentation, dropout, a cosine schedule and early stopping",
+            arch: "tutorial",
+            settings: &[
+                (Setting::Augment, "tutorial"),
+                (Setting::Dropout, "0.3"),
+                (Setting::Schedule, "cosine"),
+                (Setting::Epochs, "20"),
+                (Setting::EarlyStop, "5"),
+            ],
+        },
+    ];
+}
+
+impl FromStr for Recipe {
+    type Err = SettingError;
+
+    fn from_str(name: &str) -> Result<Self, SettingError> {
+        Self::ALL.into_iter().find(|recipe| recipe.name == name).ok_or_else(|| {
+            let names = Self::ALL.map(|recipe| recipe.name).join(", ");
+            SettingError(format!("there is no recipe `{name}`: there are {names}"))
+        })
+    }
+}
