@@ -25,3 +25,4 @@ pub mod reply;
 pub mod session;
 pub mod state;
 pub mod train;
+pub mod tui;

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::export::plot::{self, Format};
 use crate::lab::{Autosave, Lab, LabOptions, Start};
 use crate::reply::{EvaluationReport, Reply};
+use crate::session::Store;
 use crate::state::{LabState, Phase};
 use crate::train::Target;
 use crate::train::event::Reason;
@@ -26,6 +27,9 @@ use crate::train::event::Reason;
 pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<ExitCode, Error> {
     if let Some(path) = &args.plot {
         check_plot(path)?;
+    }
+    if let Some(name) = &args.save {
+        Store::check_name(name)?;
     }
     let started = Instant::now();
     let (lab, thread) = Lab::start(lab_options(&args, options)?)?;

@@ -24,7 +24,7 @@ use crate::train::history::History;
 use axis::{Axis, Ticked, progress};
 use curve::{Clock, Curve, Segment, curve, edits};
 
-/// DejaVu Sans, cut down to Latin letters and the signs used here, so that a machine without fonts can draw.
+/// `DejaVu Sans`, cut down to Latin letters and the signs used here, so that a machine without fonts can draw.
 const FONT: &[u8] = include_bytes!("plot/DejaVuSans-subset.ttf");
 
 /// Pixels of a unit in which everything is drawn; all sizes below are in units.
@@ -196,7 +196,7 @@ fn draw<B: DrawingBackend>(scene: &Scene, backend: B) -> Result<(), String> {
             draw_chart(scene, axis, curve, part)?;
         }
         for (line, row) in scene.footer().iter().zip(0..) {
-            footer.draw_text(line, &ink(11, &INK), at(60, row * FOOTER_LINE))?;
+            footer.draw_text(line, &ink(11, INK), at(60, row * FOOTER_LINE))?;
         }
         area.present()
     };
@@ -205,7 +205,7 @@ fn draw<B: DrawingBackend>(scene: &Scene, backend: B) -> Result<(), String> {
 
 /// The title, and what the colours mean.
 fn draw_header<B: DrawingBackend>(scene: &Scene, area: &Area<B>) -> Drawn<B> {
-    area.draw_text(&scene.title, &ink(17, &INK), at(14, 14))?;
+    area.draw_text(&scene.title, &ink(17, INK), at(14, 14))?;
     let middle = Pos::new(HPos::Left, VPos::Center);
     for (x, text, style) in [
         (WIDTH - 350, "single steps", single_steps()),
@@ -213,7 +213,7 @@ fn draw_header<B: DrawingBackend>(scene: &Scene, area: &Area<B>) -> Drawn<B> {
         (WIDTH - 90, "validation", line(VALIDATION)),
     ] {
         area.draw(&PathElement::new(vec![at(x - 26, 24), at(x - 6, 24)], style))?;
-        area.draw_text(text, &ink(12, &INK).pos(middle), at(x, 24))?;
+        area.draw_text(text, &ink(12, INK).pos(middle), at(x, 24))?;
     }
     Ok(())
 }
@@ -231,8 +231,8 @@ fn draw_chart<B: DrawingBackend>(scene: &Scene, axis: &Axis, curve: &Curve, area
         .configure_mesh()
         .bold_line_style(hairline(GRID))
         .axis_style(hairline(FAINT_INK))
-        .label_style(ink(12, &INK))
-        .axis_desc_style(ink(13, &INK))
+        .label_style(ink(12, INK))
+        .axis_desc_style(ink(13, INK))
         .x_desc(scene.unit)
         .y_desc(axis.title)
         .x_label_formatter(&|tick| format!("{}", (tick * 100.0).round() / 100.0))
@@ -248,7 +248,7 @@ fn draw_chart<B: DrawingBackend>(scene: &Scene, axis: &Axis, curve: &Curve, area
     draw_breaks(curve, axis, &mut chart)?;
     if curve.raw.is_empty() && curve.breaks.is_empty() {
         let (x, y) = (scene.end / 2.0, f64::midpoint(axis.shown.range.start, axis.shown.range.end));
-        let style = ink(13, &FAINT_INK).pos(Pos::new(HPos::Center, VPos::Center));
+        let style = ink(13, FAINT_INK).pos(Pos::new(HPos::Center, VPos::Center));
         chart.plotting_area().draw(&Text::new("no step was made yet", (x, y), style))?;
     }
     Ok(())
@@ -264,7 +264,7 @@ fn draw_edits<B: DrawingBackend>(scene: &Scene, axis: &Axis, chart: &mut Chart<'
             lower_ends.map(|y| PathElement::new(vec![(*progress, y), (*progress, y + dash)], hairline(FAINT_INK)));
         chart.draw_series(dashes)?;
         if number <= FOOTER_LINES {
-            chart.draw_series([Text::new(format!(" {number}"), (*progress, top), ink(11, &INK))])?;
+            chart.draw_series([Text::new(format!(" {number}"), (*progress, top), ink(11, INK))])?;
         }
     }
     Ok(())
@@ -313,10 +313,10 @@ fn single_steps() -> ShapeStyle {
 }
 
 /// Text of this size in units.
-fn ink(size: i32, color: &'static RGBColor) -> TextStyle<'static> {
+fn ink(size: i32, color: RGBColor) -> TextStyle<'static> {
     // The backends draw letters at 1/1.24 of the size that they are asked for.
     let size = f64::from(size * SCALE) * 1.24;
-    TextStyle::from(("sans-serif", size)).color(color)
+    TextStyle { color: color.to_backend_color(), ..TextStyle::from(("sans-serif", size)) }
 }
 
 fn at(x: i32, y: i32) -> (i32, i32) {

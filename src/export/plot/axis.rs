@@ -37,7 +37,7 @@ impl Axis {
         let step = nice_step(1.0 - lowest, 5);
         let low = (lowest / step).floor() * step;
         let range = low..1.0 + (1.0 - low) * 0.02;
-        let decimals = if step < 0.0099 { 1 } else { 0 };
+        let decimals = usize::from(step < 0.0099);
         let shown = Ticked { ticks: multiples(&range, step), range };
         Self { title: "accuracy", shown, scale: Scale::Percent { decimals } }
     }

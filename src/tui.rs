@@ -1,0 +1,288 @@
+//! The dashboard: a terminal screen that shows the lab's state and sends it commands.
+//!
+//! One loop takes one [`Message`] after the other, [`update`](update::update) changes the model, and when something changed
+//! that can be seen [`view`](view::view) draws it: at once for a key, else at most thirty times a second.
+
+mod format;
+pub mod graphics;
+pub mod keymap;
+mod layout;
+pub mod message;
+mod model;
+pub mod panes;
+mod terminal;
+pub mod theme;
+mod update;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream};
+use futures_util::StreamExt;
+use ratatui::layout::Size;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+use crate::error::Error;
+use crate::lab::Lab;
+use crate::state::{LabState, Phase};
+use graphics::Graphics;
+use message::{Effect, Message};
+use model::{Leaving, Model};
+use terminal::{Signals, Terminal};
+use theme::Theme;
+use update::{Draw, update};
+
+/// Shortest time between two frames that nobody asked for.
+const FRAME: Duration = Duration::from_millis(33);
+/// After how long the screen counts as slow: it is then drawn at half its pace at most.
+const SLOW: u32 = 2;
+
+/// What the screen needs to know besides the lab.
+pub struct TuiOptions {
+    /// The session that can be resumed, if there is one.
+    pub offer: Option<Offer>,
+    /// How it is to look.
+    pub theme: Theme,
+    /// How images reach the terminal.
+    pub graphics: Graphics,
+}
+
+/// A session that can be resumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its name.
+    pub name: String,
+    /// What it holds, in a few words.
+    pub summary: String,
+}
+
+/// Shows the lab until it is left. The lab then has saved its run.
+///
+/// # Errors
+/// [`Error::Interrupted`] if a signal or a lost terminal ended it, [`Error::Failed`] if the terminal can't be used or the
+/// lab ended by itself.
+pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
+    let mut terminal = Terminal::enter().map_err(|error| terminal_error(&error))?;
+    let size = terminal.size().map_err(|error| terminal_error(&error))?;
+    let model = Model::new(options.theme, options.graphics, size, options.offer);
+    let outcome = match Dashboard::new(lab, model) {
+        Ok(mut dashboard) => dashboard.run(&mut terminal).await,
+        Err(error) => Err(error),
+    };
+    terminal.leave();
+    // What another thread panicked with was kept off the screen; now it can be told.
+    match (outcome, terminal.panic_elsewhere()) {
+        (Err(Error::Failed(_)), Some(panic)) => Err(Error::Failed(panic)),
+        (outcome, _) => outcome,
+    }
+}
+
+fn terminal_error(error: &std::io::Error) -> Error {
+    Error::Failed(format!("the terminal can't be used: {error}"))
+}
+
+/// The loop and all that it waits for.
+struct Dashboard {
+    lab: Lab,
+    model: Model,
+    events: EventStream,
+    signals: Signals,
+    states: watch::Receiver<Arc<LabState>>,
+    answers: JoinSet<Message>,
+    ticks: Interval,
+    /// The terminal is gone: nobody sees or types anything any more.
+    lost: bool,
+    /// The lab published a state that the model has not seen.
+    published: bool,
+    /// When the next frame is to be drawn.
+    frame: Option<Instant>,
+    /// When the last one was, and how long it took.
+    drawn: (Instant, Duration),
+}
+
+/// What the loop woke up for.
+enum Wake {
+    Message(Message),
+    /// The lab published a state: the next frame shows it.
+    Published,
+    Frame,
+    /// The terminal is gone.
+    Lost,
+    /// The lab is gone.
+    Ended,
+}
+
+impl Dashboard {
+    fn new(lab: Lab, model: Model) -> Result<Self, Error> {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut states = lab.state();
+        states.mark_changed();
+        Ok(Self {
+            states,
+            lab,
+            model,
+            events: EventStream::new(),
+            signals: Signals::new().map_err(|error| terminal_error(&error))?,
+            answers: JoinSet::new(),
+            ticks,
+            lost: false,
+            published: false,
+            frame: None,
+            drawn: (Instant::now(), Duration::ZERO),
+        })
+    }
+
+    async fn run(&mut self, terminal: &mut Terminal) -> Result<(), Error> {
+        // The first frame comes before anything is loaded.
+        self.lost = self.draw(terminal).is_err();
+        loop {
+            let message = match self.wake().await {
+                // A lost line says so in several ways at once; only a person who waits can be impatient.
+                Wake::Message(Message::Terminate) if self.lost && self.is_leaving() => continue,
+                Wake::Message(message) => message,
+                Wake::Lost => match self.lose() {
+                    Some(message) => message,
+                    None => continue,
+                },
+                Wake::Published => {
+                    self.published = true;
+                    self.plan(Draw::Soon);
+                    continue;
+                }
+                Wake::Frame => {
+                    self.frame = None;
+                    if let Some(leave) = self.next_frame(terminal) {
+                        return leave;
+                    }
+                    continue;
+                }
+                Wake::Ended => return self.ended(),
+            };
+            if let Some(leave) = self.take(message, terminal) {
+                return leave;
+            }
+        }
+    }
+
+    /// Waits for whatever comes first; what a person did goes before what the lab did.
+    async fn wake(&mut self) -> Wake {
+        let frame = self.frame;
+        tokio::select! {
+            biased;
+            message = self.signals.next() => Wake::Message(message),
+            event = self.events.next(), if !self.lost => match event {
+                Some(Ok(event)) => message_of(event).map_or(Wake::Message(Message::Encoded), Wake::Message),
+                Some(Err(_)) | None => Wake::Lost,
+            },
+            Some(Ok(message)) = self.answers.join_next() => Wake::Message(message),
+            () = async { sleep_until(frame.unwrap_or_else(Instant::now)).await }, if frame.is_some() => Wake::Frame,
+            _ = self.ticks.tick() => Wake::Message(Message::Tick),
+            changed = self.states.changed(), if !self.published => {
+                if changed.is_ok() { Wake::Published } else { Wake::Ended }
+            }
+        }
+    }
+
+    /// Takes in a message and does what follows from it; the outcome if the screen is left.
+    fn take(&mut self, message: Message, terminal: &mut Terminal) -> Option<Result<(), Error>> {
+        let (effects, draw) = update(&mut self.model, message);
+        self.plan(draw);
+        for effect in effects {
+            match effect {
+                Effect::Ask(command, origin) => {
+                    let lab = self.lab.clone();
+                    self.answers.spawn(async move { Message::Answer { origin, result: lab.ask(command).await } });
+                }
+                Effect::Leave => return Some(self.left()),
+                Effect::Redraw => terminal.forget(),
+                Effect::Suspend | Effect::Retake if self.lost => {}
+                Effect::Suspend | Effect::Retake => {
+                    let outcome = if effect == Effect::Suspend { terminal.suspend() } else { terminal.retake() };
+                    // With SIGHUP comes a SIGCONT: the terminal that can't be taken back is one that is lost.
+                    if outcome.is_err()
+                        && let Some(message) = self.lose()
+                    {
+                        return self.take(message, terminal);
+                    }
+                    self.plan(Draw::Now);
+                }
+                // The model itself does what these mean.
+                Effect::Prompt(_) | Effect::Focus(_) | Effect::Help | Effect::Quit => {}
+            }
+        }
+        None
+    }
+
+    /// Shows the newest state.
+    fn next_frame(&mut self, terminal: &mut Terminal) -> Option<Result<(), Error>> {
+        if std::mem::take(&mut self.published) {
+            let lab = self.states.borrow_and_update().clone();
+            if let Some(leave) = self.take(Message::State(lab), terminal) {
+                return Some(leave);
+            }
+            self.frame = None;
+        }
+        if !self.lost && self.draw(terminal).is_err() {
+            return self.lose().and_then(|message| self.take(message, terminal));
+        }
+        None
+    }
+
+    /// Goes on without a terminal until the run is saved; what the model is to be told.
+    fn lose(&mut self) -> Option<Message> {
+        self.lost = true;
+        (!self.is_leaving()).then_some(Message::Terminate)
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(self.model.leaving, Leaving::Terminated(_))
+    }
+
+    fn draw(&mut self, terminal: &mut Terminal) -> std::io::Result<()> {
+        let begun = Instant::now();
+        let outcome = terminal.draw(&self.model);
+        self.drawn = (Instant::now(), begun.elapsed());
+        outcome
+    }
+
+    /// Makes sure that a frame is drawn in time.
+    fn plan(&mut self, draw: Draw) {
+        let (at, took) = self.drawn;
+        let due = match draw {
+            Draw::No => return,
+            Draw::Now => Instant::now(),
+            Draw::Soon => at + FRAME.max(took * SLOW),
+        };
+        self.frame = Some(self.frame.map_or(due, |planned| planned.min(due)));
+    }
+
+    fn left(&self) -> Result<(), Error> {
+        match &self.model.lab.phase {
+            // What was shown on the screen is gone with it: the shell is told too.
+            Phase::Failed(failure) => Err(Error::Lab(failure.clone())),
+            _ if self.is_leaving() => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
+    fn ended(&self) -> Result<(), Error> {
+        match self.model.leaving {
+            Leaving::No => Err(Error::Failed("the lab has ended".into())),
+            _ => self.left(),
+        }
+    }
+}
+
+fn message_of(event: Event) -> Option<Message> {
+    match event {
+        Event::Key(key) => Some(Message::Key(key)),
+        Event::Mouse(mouse) => Some(Message::Mouse(mouse)),
+        Event::Paste(text) => Some(Message::Paste(text)),
+        Event::Resize(width, height) => Some(Message::Resize(Size { width, height })),
+        Event::FocusGained | Event::FocusLost => None,
+    }
+}

@@ -1,0 +1,241 @@
+//! What each key means, as data: dispatch, footer and help read the same table.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::panes::PaneId;
+
+/// What a key can stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// One line up.
+    Up,
+    /// One line down.
+    Down,
+    /// One to the left; of a setting: the next smaller value.
+    Left,
+    /// One to the right; of a setting: the next larger value.
+    Right,
+    /// To the beginning.
+    Top,
+    /// To the end.
+    Bottom,
+    /// One screenful up.
+    PageUp,
+    /// One screenful down.
+    PageDown,
+    /// Open or do what is selected.
+    Enter,
+    /// One layer out.
+    Escape,
+    /// The next pane.
+    NextPane,
+    /// The pane before.
+    PreviousPane,
+    /// This pane.
+    Pane(PaneId),
+    /// The focused pane over the whole screen, and back.
+    Zoom,
+    /// Hold, go on, or begin.
+    PauseResume,
+    /// One training step.
+    Step,
+    /// Train until the epochs are done.
+    Train,
+    /// Save the run.
+    Save,
+    /// The next misclassified digit.
+    NextWrong,
+    /// The one before.
+    PreviousWrong,
+    /// The next digit of the list.
+    NextDigit,
+    /// The one before.
+    PreviousDigit,
+    /// The next way of looking at the augmentation.
+    Augment,
+    /// Another scale of the pane: log or linear, counts or shares.
+    Scale,
+    /// Another source of the pane: training, validation, test.
+    Source,
+    /// A smaller window of the curve.
+    ZoomIn,
+    /// A larger one.
+    ZoomOut,
+    /// To the command line.
+    Command,
+    /// To the command line, to find digits.
+    Find,
+    /// Explain the pane and the keys.
+    Help,
+    /// Save and leave.
+    Quit,
+    /// Leave, whatever is open.
+    Interrupt,
+    /// Give the terminal back until `fg`.
+    Suspend,
+    /// Draw every cell anew.
+    Redraw,
+}
+
+/// Where a binding holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere but where text is typed.
+    Everywhere,
+    /// In one pane; looked up before `Everywhere`.
+    Pane(PaneId),
+    /// Even where text is typed and in front of every pane.
+    Always,
+}
+
+/// Keys with one meaning.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// Their names, the one to show first: `Space`, `g`, `Ctrl-c`, `S-Tab`.
+    pub keys: &'static [&'static str],
+    /// What they stand for.
+    pub action: Action,
+    /// Where.
+    pub scope: Scope,
+    /// What they do, for the help.
+    pub does: &'static str,
+    /// A word for the footer, if it is to stand there.
+    pub hint: Option<&'static str>,
+}
+
+const fn bind(scope: Scope, keys: &'static [&'static str], action: Action, does: &'static str) -> Binding {
+    Binding { keys, action, scope, does, hint: None }
+}
+
+impl Binding {
+    const fn hint(mut self, word: &'static str) -> Self {
+        self.hint = Some(word);
+        self
+    }
+}
+
+use Scope::{Always, Everywhere};
+
+const CHARTS: Scope = Scope::Pane(PaneId::Charts);
+const CONFUSION: Scope = Scope::Pane(PaneId::Confusion);
+const DIGITS: Scope = Scope::Pane(PaneId::Digits);
+const SETTINGS: Scope = Scope::Pane(PaneId::Settings);
+
+/// All keys, the more important first.
+pub const BINDINGS: &[Binding] = &[
+    bind(Everywhere, &["Space"], Action::PauseResume, "train, pause, go on").hint("pause"),
+    bind(Everywhere, &["s"], Action::Step, "one training step").hint("step"),
+    bind(Everywhere, &["e"], Action::NextWrong, "the next misclassified test digit").hint("errors"),
+    bind(Everywhere, &["E"], Action::PreviousWrong, "the misclassified test digit before"),
+    bind(Everywhere, &["a"], Action::Augment, "what augmentation makes of the digits").hint("augment"),
+    bind(Everywhere, &[":"], Action::Command, "to the command line").hint("command"),
+    bind(Everywhere, &["?", "F1"], Action::Help, "explain this pane and the keys").hint("help"),
+    bind(Everywhere, &["q"], Action::Quit, "save and leave").hint("quit"),
+    bind(Everywhere, &["t"], Action::Train, "train until the run's epochs are done"),
+    bind(Everywhere, &["S"], Action::Save, "save the run"),
+    bind(Everywhere, &["/"], Action::Find, "find test digits: true=4 pred=9"),
+    bind(Everywhere, &["z", "F2"], Action::Zoom, "this pane over the whole screen, and back"),
+    bind(Everywhere, &["Tab"], Action::NextPane, "the next pane"),
+    bind(Everywhere, &["S-Tab"], Action::PreviousPane, "the pane before"),
+    bind(Everywhere, &["1"], Action::Pane(PaneId::Charts), "the curves"),
+    bind(Everywhere, &["2"], Action::Pane(PaneId::Confusion), "the confusion matrix"),
+    bind(Everywhere, &["3"], Action::Pane(PaneId::Settings), "the settings"),
+    bind(Everywhere, &["4"], Action::Pane(PaneId::Digits), "the digits"),
+    bind(Everywhere, &["5"], Action::Pane(PaneId::CommandLine), "the command line"),
+    bind(Everywhere, &["6"], Action::Pane(PaneId::Log), "the log"),
+    bind(CHARTS, &["y"], Action::Scale, "log or linear axis").hint("log axis"),
+    bind(CHARTS, &["+", "="], Action::ZoomIn, "look closer"),
+    bind(CHARTS, &["-"], Action::ZoomOut, "see more"),
+    bind(CONFUSION, &["v"], Action::Source, "training, validation or test").hint("split"),
+    bind(CONFUSION, &["y"], Action::Scale, "counts or shares of the row").hint("scale"),
+    bind(CONFUSION, &["Enter"], Action::Enter, "show this cell's digits").hint("digits"),
+    bind(DIGITS, &["n", "Right", "l"], Action::NextDigit, "the next digit of the list").hint("next"),
+    bind(DIGITS, &["p", "Left", "h"], Action::PreviousDigit, "the digit before").hint("prev"),
+    bind(SETTINGS, &["Left", "h"], Action::Left, "the next smaller value"),
+    bind(SETTINGS, &["Right", "l"], Action::Right, "the next larger value").hint("change"),
+    bind(SETTINGS, &["Enter"], Action::Enter, "type a value").hint("type"),
+    bind(Everywhere, &["Up", "k"], Action::Up, "up"),
+    bind(Everywhere, &["Down", "j"], Action::Down, "down"),
+    bind(Everywhere, &["Left", "h"], Action::Left, "left"),
+    bind(Everywhere, &["Right", "l"], Action::Right, "right"),
+    bind(Everywhere, &["g", "Home"], Action::Top, "to the beginning"),
+    bind(Everywhere, &["G", "End"], Action::Bottom, "to the end"),
+    bind(Everywhere, &["PgUp", "Ctrl-b"], Action::PageUp, "a page up"),
+    bind(Everywhere, &["PgDn", "Ctrl-f"], Action::PageDown, "a page down"),
+    bind(Everywhere, &["Enter"], Action::Enter, "open what is selected"),
+    bind(Everywhere, &["Esc"], Action::Escape, "one layer out"),
+    bind(Always, &["Ctrl-c"], Action::Interrupt, "save and leave; twice: leave at once"),
+    bind(Always, &["Ctrl-z"], Action::Suspend, "suspend; `fg` comes back"),
+    bind(Always, &["Ctrl-l"], Action::Redraw, "draw the screen anew"),
+];
+
+/// What `key` means in `pane`.
+pub fn action(key: KeyEvent, pane: PaneId) -> Option<Action> {
+    [Always, Scope::Pane(pane), Everywhere].into_iter().find_map(|scope| look_up(key, scope))
+}
+
+/// What `key` means whatever else goes on.
+pub fn always(key: KeyEvent) -> Option<Action> {
+    look_up(key, Always)
+}
+
+fn look_up(key: KeyEvent, scope: Scope) -> Option<Action> {
+    let name = name(key);
+    let fits = |binding: &&Binding| binding.scope == scope && binding.keys.contains(&name.as_str());
+    BINDINGS.iter().find(fits).map(|binding| binding.action)
+}
+
+/// The key's name as the table writes it.
+fn name(key: KeyEvent) -> String {
+    let name = match key.code {
+        KeyCode::Char(' ') => "Space".to_owned(),
+        KeyCode::Char(c) => c.to_string(),
+        KeyCode::PageUp => "PgUp".to_owned(),
+        KeyCode::PageDown => "PgDn".to_owned(),
+        KeyCode::BackTab => "S-Tab".to_owned(),
+        KeyCode::F(number) => format!("F{number}"),
+        code => format!("{code:?}"),
+    };
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        format!("Ctrl-{}", name.to_lowercase())
+    } else if key.modifiers.contains(KeyModifiers::ALT) {
+        format!("Alt-{name}")
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, BINDINGS, Scope, action};
+    use crate::tui::panes::PaneId;
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+    #[track_caller]
+    fn check(code: KeyCode, modifiers: KeyModifiers, pane: PaneId, expected: Option<Action>) {
+        assert_eq!(action(KeyEvent::new(code, modifiers), pane), expected);
+    }
+
+    #[test]
+    fn keys_mean_what_the_table_says() {
+        let none = KeyModifiers::NONE;
+        check(KeyCode::Char(' '), none, PaneId::Charts, Some(Action::PauseResume));
+        check(KeyCode::Char('E'), KeyModifiers::SHIFT, PaneId::Charts, Some(Action::PreviousWrong));
+        check(KeyCode::Char('l'), none, PaneId::Charts, Some(Action::Right));
+        check(KeyCode::Char('l'), none, PaneId::Digits, Some(Action::NextDigit));
+        check(KeyCode::Char('c'), KeyModifiers::CONTROL, PaneId::CommandLine, Some(Action::Interrupt));
+        check(KeyCode::BackTab, KeyModifiers::SHIFT, PaneId::Log, Some(Action::PreviousPane));
+        check(KeyCode::Char('y'), none, PaneId::Log, None);
+    }
+
+    #[test]
+    fn no_key_has_two_meanings_in_a_scope() {
+        let mut seen: Vec<(Scope, &str)> = Vec::new();
+        for binding in BINDINGS {
+            for key in binding.keys {
+                assert!(!seen.contains(&(binding.scope, key)), "{key} twice in {:?}", binding.scope);
+                seen.push((binding.scope, key));
+            }
+        }
+    }
+}

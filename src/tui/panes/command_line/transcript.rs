@@ -1,0 +1,110 @@
+//! What was asked and what was answered.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::tui::format::wrap;
+use crate::tui::theme::Theme;
+
+/// How many entries are kept.
+const ENTRIES: usize = 200;
+
+/// The lines that were run, with their answers, the newest last.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    entries: Vec<Entry>,
+    /// Entries that were dropped: the number of the first that is left.
+    dropped: usize,
+    /// What was typed, for recalling; without repetitions.
+    lines: Vec<String>,
+    /// How many lines lie below the last that is shown.
+    back: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: String,
+    /// Missing while the lab works on it.
+    answer: Option<Result<String, String>>,
+}
+
+impl Transcript {
+    /// Takes down a line; its answer follows under the number returned.
+    pub fn ask(&mut self, line: &str) -> usize {
+        let line = line.trim().to_owned();
+        self.lines.retain(|earlier| *earlier != line);
+        self.lines.push(line.clone());
+        self.entries.push(Entry { line, answer: None });
+        if self.entries.len() > ENTRIES {
+            self.entries.remove(0);
+            self.dropped += 1;
+        }
+        self.back = 0;
+        self.dropped + self.entries.len() - 1
+    }
+
+    /// The answer to entry `number`, if it is still there.
+    pub fn answer(&mut self, number: usize, answer: Result<String, String>) {
+        if let Some(entry) = number.checked_sub(self.dropped).and_then(|number| self.entries.get_mut(number)) {
+            entry.answer = Some(answer);
+        }
+    }
+
+    /// What was typed, the newest last.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// How many lines lie below the last that is shown.
+    pub fn back(&self) -> usize {
+        self.back
+    }
+
+    /// Scrolls so many lines up.
+    pub fn scroll(&mut self, lines: isize) {
+        let most = self.entries.iter().map(Entry::least_lines).sum::<usize>().saturating_sub(1);
+        self.back = self.back.saturating_add_signed(lines).min(most);
+    }
+
+    /// Draws the end of it, or what lies above, at the bottom of `area`.
+    pub fn render(&self, theme: &Theme, area: Rect, buffer: &mut Buffer) {
+        let height = usize::from(area.height);
+        let mut lines: Vec<Line> = Vec::new();
+        for entry in self.entries.iter().rev() {
+            lines.extend(entry.lines(theme, usize::from(area.width)).into_iter().rev());
+            if lines.len() >= self.back + height {
+                break;
+            }
+        }
+        let back = self.back.min(lines.len().saturating_sub(height));
+        let shown: Vec<Line> = lines.into_iter().skip(back).take(height).collect();
+        let top = area.height - shown.len() as u16;
+        for (row, line) in area.rows().skip(usize::from(top)).zip(shown.iter().rev()) {
+            line.render(row, buffer);
+        }
+    }
+}
+
+impl Entry {
+    /// Lines that it takes where none is wrapped.
+    fn least_lines(&self) -> usize {
+        let answer = match &self.answer {
+            None => 1,
+            Some(Ok(text) | Err(text)) => text.lines().count(),
+        };
+        1 + answer
+    }
+
+    fn lines<'a>(&'a self, theme: &'a Theme, columns: usize) -> Vec<Line<'a>> {
+        let (text, style) = match &self.answer {
+            None => (theme.symbols().ellipsis, theme.dim),
+            Some(Ok(text)) => (text.as_str(), theme.text),
+            Some(Err(text)) => (text.as_str(), theme.bad),
+        };
+        let asked = Line::from(vec![Span::styled("> ", theme.dim), Span::styled(self.line.as_str(), theme.title)]);
+        let answer = wrap(text, columns.saturating_sub(2));
+        std::iter::once(asked).chain(answer.into_iter().map(|line| Line::styled(format!("  {line}"), style))).collect()
+    }
+}

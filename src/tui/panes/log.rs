@@ -1,0 +1,93 @@
+//! The log pane: what happened, the newest last.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
+
+use super::{Context, Pane};
+use crate::state::{LabState, Level};
+use crate::tui::format::wrap;
+use crate::tui::keymap::Action;
+use crate::tui::message::Effect;
+use crate::tui::theme::Theme;
+
+/// The log pane.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// How many entries lie below the last that is shown.
+    back: usize,
+    /// How many entries there were when the state last changed: a log that is read doesn't run away.
+    seen: usize,
+}
+
+impl Log {
+    fn scroll_to(&mut self, back: usize, lab: &LabState) {
+        self.back = back.min(lab.log.len().saturating_sub(1));
+    }
+}
+
+fn lines<'a>(lab: &LabState, theme: &'a Theme, back: usize, columns: u16, height: u16) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    for entry in lab.log.iter().rev().skip(back) {
+        let (sign, style) = match entry.level {
+            Level::Info => (" ", theme.text),
+            Level::Warning => ("!", theme.warning),
+            Level::Error => (theme.symbols().nan, theme.bad),
+        };
+        let wrapped = wrap(&entry.text, usize::from(columns.saturating_sub(2)));
+        for (number, text) in wrapped.iter().enumerate().rev() {
+            let sign = if number == 0 { sign } else { " " };
+            lines.push(Line::styled(format!("{sign} {text}"), style));
+        }
+        if lines.len() >= usize::from(height) {
+            break;
+        }
+    }
+    lines.truncate(usize::from(height));
+    lines.reverse();
+    lines
+}
+
+impl Pane for Log {
+    fn title(&self, _lab: &LabState) -> String {
+        match self.back {
+            0 => String::new(),
+            back => format!("{back} newer below"),
+        }
+    }
+
+    fn help(&self) -> &'static str {
+        "What happened, the newest at the bottom: commands and what they gave, epochs, saves, advice. Warnings begin with `!`. \
+         Scroll up to read back; the log then stays where it is until you return to its end with G."
+    }
+
+    fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
+        let lines = lines(context.lab, context.theme, self.back, area.width, area.height);
+        for (row, line) in area.rows().zip(lines) {
+            line.render(row, buffer);
+        }
+    }
+
+    fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        match action {
+            Action::Up => self.scroll_to(self.back + 1, lab),
+            Action::Down => self.scroll_to(self.back.saturating_sub(1), lab),
+            Action::PageUp => self.scroll_to(self.back + 10, lab),
+            Action::PageDown => self.scroll_to(self.back.saturating_sub(10), lab),
+            Action::Top => self.scroll_to(usize::MAX, lab),
+            Action::Bottom => self.back = 0,
+            Action::Escape if self.back > 0 => self.back = 0,
+            _ => return None,
+        }
+        Some(Vec::new())
+    }
+
+    fn changed(&mut self, lab: &LabState) {
+        let added = lab.log.len().saturating_sub(self.seen);
+        self.seen = lab.log.len();
+        if self.back > 0 {
+            self.scroll_to(self.back + added, lab);
+        }
+    }
+}

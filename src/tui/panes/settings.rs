@@ -1,0 +1,268 @@
+//! The settings pane: every hyperparameter, changed in place while training goes on.
+
+use crossterm::event::{Event, KeyCode, KeyEvent};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Widget};
+use tui_input::Input;
+use tui_input::backend::crossterm::EventHandler;
+
+use super::{Context, Pane};
+use crate::command::Command;
+use crate::error::Error;
+use crate::state::LabState;
+use crate::train::history::Edit;
+use crate::train::settings::Setting;
+use crate::tui::format::{shorten, width, wrap};
+use crate::tui::keymap::Action;
+use crate::tui::message::{Effect, Origin};
+use crate::tui::theme::Theme;
+
+/// Columns of the names, the pointer included.
+const NAMES: u16 = 18;
+/// Lines below the settings that explain the selected one.
+const DOC_LINES: u16 = 3;
+
+/// The settings pane.
+#[derive(Debug, Default)]
+pub struct Settings {
+    selected: usize,
+    /// The value that is being typed.
+    editing: Option<Input>,
+    /// Why the last change was refused.
+    refused: Option<(Setting, String)>,
+}
+
+impl Settings {
+    fn setting(&self) -> Setting {
+        Setting::ALL[self.selected]
+    }
+
+    fn select(&mut self, line: usize) {
+        let line = line.min(Setting::ALL.len() - 1);
+        if line != self.selected {
+            self.selected = line;
+            self.editing = None;
+            self.refused = None;
+        }
+    }
+
+    /// The lab refused a change.
+    pub fn refuse(&mut self, setting: Setting, error: &Error) {
+        self.refused = Some((setting, error.to_string()));
+    }
+
+    /// Whether a value is being typed.
+    pub fn is_typing(&self) -> bool {
+        self.editing.is_some()
+    }
+
+    fn set(&mut self, value: String) -> Vec<Effect> {
+        self.refused = None;
+        let setting = self.setting();
+        let command = Command::Set { name: Some(setting.name().into()), value: Some(value) };
+        vec![Effect::Ask(command, Origin::Setting(setting))]
+    }
+
+    fn nudge(&mut self, up: bool, lab: &LabState) -> Vec<Effect> {
+        match self.setting().nudge(&lab.settings, up) {
+            Some(value) => self.set(value),
+            None => Vec::new(),
+        }
+    }
+
+    /// Takes what was typed, or says at once what is wrong with it.
+    fn submit(&mut self, lab: &LabState) -> Vec<Effect> {
+        let Some(input) = &self.editing else { return Vec::new() };
+        let (setting, value) = (self.setting(), input.value().trim().to_owned());
+        match setting.set(&mut lab.settings.clone(), &value) {
+            Ok(()) => {
+                self.editing = None;
+                self.set(value)
+            }
+            Err(error) => {
+                self.refused = Some((setting, error.to_string()));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The first setting that is shown in `lines` lines.
+    fn offset(&self, lines: u16) -> usize {
+        (self.selected + 1).saturating_sub(usize::from(lines))
+    }
+
+    fn line<'a>(&self, context: &Context<'a>, number: usize, columns: usize) -> Line<'a> {
+        let (theme, symbols) = (context.theme, context.theme.symbols());
+        let setting = Setting::ALL[number];
+        let selected = number == self.selected && context.focused;
+        let edit = context.lab.history.edits.iter().rev().find(|edit| edit.setting == setting.name());
+        let room = columns.saturating_sub(usize::from(NAMES));
+
+        let pointer = if selected { symbols.pointer } else { " " };
+        let mut spans = vec![
+            Span::styled(format!("{pointer} "), theme.accent),
+            Span::styled(
+                format!("{:<1$}", setting.name(), usize::from(NAMES) - 2),
+                if selected { theme.title } else { theme.dim },
+            ),
+        ];
+        match &self.editing {
+            Some(input) if selected => {
+                let shown = visible(input, room);
+                spans.push(Span::styled(format!("{shown:<room$}"), theme.selection));
+            }
+            _ => spans.extend(value_spans(theme, &setting.get(&context.lab.settings), edit, room)),
+        }
+        let line = Line::from(spans);
+        if selected && self.editing.is_none() { line.style(theme.selection) } else { line }
+    }
+
+    fn doc(&self, theme: &Theme) -> (String, Style) {
+        match &self.refused {
+            Some((setting, sentence)) if *setting == self.setting() => (sentence.clone(), theme.bad),
+            _ => (self.setting().about().to_owned(), theme.dim),
+        }
+    }
+}
+
+/// The value, and if it was changed during the run, what it was and since when.
+fn value_spans<'a>(theme: &'a Theme, value: &str, edit: Option<&Edit>, room: usize) -> Vec<Span<'a>> {
+    let symbols = theme.symbols();
+    let value = shorten(value, room, symbols.ellipsis);
+    let Some(edit) = edit else { return vec![Span::styled(value, theme.text)] };
+    let mark = format!(" {}", symbols.marker);
+    let since = format!(" was {} until step {}", edit.from, edit.step);
+    let used = width(&value) + width(&mark);
+    let mut spans = vec![Span::styled(value, theme.text.patch(theme.accent))];
+    if used <= room {
+        spans.push(Span::styled(mark, theme.marker));
+        spans.push(Span::styled(shorten(&since, room - used, symbols.ellipsis), theme.dim));
+    }
+    spans
+}
+
+/// The part of what is typed around the cursor.
+fn visible(input: &Input, columns: usize) -> String {
+    let scroll = input.visual_scroll(columns.saturating_sub(1));
+    input.value().chars().skip(scroll).collect()
+}
+
+fn parts(area: Rect) -> [Rect; 2] {
+    let settings = (Setting::ALL.len() as u16).min(area.height);
+    let doc = DOC_LINES.min(area.height.saturating_sub(settings.min(4)));
+    let [list, _, doc] = Layout::vertical([
+        Constraint::Length(settings.min(area.height - doc)),
+        Constraint::Fill(1),
+        Constraint::Length(doc),
+    ])
+    .areas(area);
+    [list, doc]
+}
+
+impl Pane for Settings {
+    fn title(&self, lab: &LabState) -> String {
+        match lab.history.edits.len() {
+            0 => String::new(),
+            1 => "1 change".into(),
+            changes => format!("{changes} changes"),
+        }
+    }
+
+    fn help(&self) -> &'static str {
+        "The hyperparameters. Each can be changed while training goes on and holds from the next batch: left and right walk \
+         through sensible values, Enter types one. A changed setting shows what it was and until which step; the curves mark \
+         the same step. The lines below say what the selected setting does, or why a value was refused."
+    }
+
+    fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
+        if area.is_empty() {
+            return;
+        }
+        let [list, doc] = parts(area);
+        let offset = self.offset(list.height);
+        for (row, number) in list.rows().zip(offset..Setting::ALL.len()) {
+            self.line(context, number, usize::from(row.width)).render(row, buffer);
+        }
+        let (text, style) = self.doc(context.theme);
+        let lines = wrap(&text, usize::from(doc.width.saturating_sub(2)));
+        let lines: Vec<Line> = lines.into_iter().map(|line| Line::from(format!("  {line}"))).collect();
+        let above = doc.height.saturating_sub(lines.len() as u16);
+        let doc = Rect { y: doc.y + above, height: doc.height - above, ..doc };
+        Paragraph::new(lines).style(style).render(doc, buffer);
+    }
+
+    fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        match action {
+            Action::Up => self.select(self.selected.saturating_sub(1)),
+            Action::Down => self.select(self.selected + 1),
+            Action::Top | Action::PageUp => self.select(0),
+            Action::Bottom | Action::PageDown => self.select(usize::MAX),
+            Action::Left => return Some(self.nudge(false, lab)),
+            Action::Right => return Some(self.nudge(true, lab)),
+            Action::Enter => {
+                self.editing = Some(Input::new(self.setting().get(&lab.settings)));
+                self.refused = None;
+            }
+            _ => return None,
+        }
+        Some(Vec::new())
+    }
+
+    fn key(&mut self, key: KeyEvent, lab: &LabState) -> Option<Vec<Effect>> {
+        let input = self.editing.as_mut()?;
+        match key.code {
+            KeyCode::Enter => return Some(self.submit(lab)),
+            KeyCode::Esc => {
+                self.editing = None;
+                self.refused = None;
+            }
+            KeyCode::Tab | KeyCode::BackTab => {
+                self.editing = None;
+                return None;
+            }
+            KeyCode::Up | KeyCode::Down => {
+                let down = key.code == KeyCode::Down;
+                self.select(if down { self.selected + 1 } else { self.selected.saturating_sub(1) });
+            }
+            _ => {
+                input.handle_event(&Event::Key(key));
+                self.refused = None;
+            }
+        }
+        Some(Vec::new())
+    }
+
+    fn paste(&mut self, text: &str) -> bool {
+        let Some(input) = &mut self.editing else { return false };
+        for c in text.chars().filter(|c| !c.is_control()) {
+            input.handle(tui_input::InputRequest::InsertChar(c));
+        }
+        true
+    }
+
+    fn cursor(&self, area: Rect) -> Option<Position> {
+        let input = self.editing.as_ref()?;
+        let [list, _] = parts(area);
+        let room = usize::from(list.width.saturating_sub(NAMES));
+        let column = input.visual_cursor() - input.visual_scroll(room.saturating_sub(1));
+        let line = self.selected - self.offset(list.height);
+        let position = Position::new(list.x + NAMES + column as u16, list.y + line as u16);
+        list.contains(position).then_some(position)
+    }
+
+    fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
+        let [list, _] = parts(area);
+        if !list.contains(position) {
+            return Vec::new();
+        }
+        let line = self.offset(list.height) + usize::from(position.y - list.y);
+        if line == self.selected && position.x >= list.x + NAMES && self.editing.is_none() {
+            return self.handle(Action::Enter, lab).unwrap_or_default();
+        }
+        self.select(line);
+        Vec::new()
+    }
+}

@@ -1,0 +1,201 @@
+//! The terminal: taken over on entry and given back on every way out.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::mem::ManuallyDrop;
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossterm::cursor::Show;
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste};
+use crossterm::style::Print;
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
+};
+use crossterm::{execute, queue};
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::{Position, Rect, Size};
+use rustix::process::{Signal, kill_current_process_group};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::message::Message;
+use super::model::Model;
+use super::view::view;
+
+/// Presses and the wheel, with coordinates beyond 223; not every move of the mouse, which would fill a slow line.
+const MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
+/// Bytes that are gathered before they are written: more than a frame has.
+const BUFFER: usize = 1 << 18;
+
+type Hook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync>;
+
+/// The terminal in raw mode on its alternate screen.
+pub struct Terminal {
+    /// Never dropped: its own `Drop` complains on standard error that the terminal is gone, and panics where that is too.
+    inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
+    taken: Arc<AtomicBool>,
+    elsewhere: Arc<Mutex<Option<String>>>,
+    earlier_hook: Arc<Hook>,
+}
+
+impl Terminal {
+    /// Takes the terminal over.
+    ///
+    /// # Errors
+    /// If it is none, or does not let itself be taken.
+    pub fn enter() -> io::Result<Self> {
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(BUFFER, io::stdout()));
+        let taken = Arc::new(AtomicBool::new(false));
+        let elsewhere = Arc::new(Mutex::new(None));
+        let earlier_hook = Arc::new(panic::take_hook());
+        panic::set_hook(hook(taken.clone(), elsewhere.clone(), earlier_hook.clone()));
+        let mut terminal =
+            Self { inner: ManuallyDrop::new(ratatui::Terminal::new(backend)?), taken, elsewhere, earlier_hook };
+        terminal.take()?;
+        Ok(terminal)
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        self.taken.store(true, Ordering::SeqCst);
+        enable_raw_mode()?;
+        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Print(MOUSE))?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Gives the terminal back. A terminal that is gone is not asked for more.
+    pub fn leave(&mut self) {
+        if self.taken.swap(false, Ordering::SeqCst) {
+            give_back();
+        }
+    }
+
+    /// Gives the terminal to the shell until `fg`.
+    ///
+    /// # Errors
+    /// If it can't be taken back.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        self.leave();
+        // The whole group, as the terminal itself would: a `cargo run` around us must stop too, or the shell never returns.
+        kill_current_process_group(Signal::TSTP)?;
+        self.take()
+    }
+
+    /// Takes the terminal over again after somebody else may have changed its modes.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn retake(&mut self) -> io::Result<()> {
+        self.leave();
+        self.take()
+    }
+
+    /// What a thread other than the screen's panicked with.
+    pub fn panic_elsewhere(&self) -> Option<String> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Its size.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn size(&self) -> io::Result<Size> {
+        self.inner.size()
+    }
+
+    /// Draws every cell anew the next time.
+    pub fn forget(&mut self) {
+        // `clear` would ask the terminal where its cursor is, and wait two seconds for one that does not answer. Should the
+        // terminal be gone, the next frame finds out.
+        let _ = self.inner.size().and_then(|size| self.inner.resize(Rect::from((Position::ORIGIN, size))));
+    }
+
+    /// Draws the cells that changed, in one go where the terminal can.
+    ///
+    /// # Errors
+    /// If the terminal is gone.
+    pub fn draw(&mut self, model: &Model) -> io::Result<()> {
+        queue!(self.inner.backend_mut(), BeginSynchronizedUpdate)?;
+        self.inner.draw(|frame| {
+            let area = frame.area();
+            if let Some(position) = view(model, area, frame.buffer_mut()) {
+                frame.set_cursor_position(position);
+            }
+        })?;
+        execute!(self.inner.backend_mut(), EndSynchronizedUpdate)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.leave();
+        if !std::thread::panicking() {
+            let earlier = self.earlier_hook.clone();
+            panic::set_hook(Box::new(move |info| earlier(info)));
+        }
+    }
+}
+
+fn give_back() {
+    // Each on its own: one that fails must not keep the others.
+    let mut out = io::stdout();
+    let _ = queue!(out, EndSynchronizedUpdate, DisableMouseCapture, DisableBracketedPaste);
+    let _ = queue!(out, LeaveAlternateScreen, Show);
+    let _ = out.flush();
+    let _ = disable_raw_mode();
+}
+
+/// A panic of the screen's own thread gives the terminal back first; one of another thread must not write over the screen
+/// and is kept until it closes.
+fn hook(taken: Arc<AtomicBool>, elsewhere: Arc<Mutex<Option<String>>>, earlier: Arc<Hook>) -> Hook {
+    let own = std::thread::current().id();
+    Box::new(move |info| {
+        if std::thread::current().id() == own {
+            if taken.swap(false, Ordering::SeqCst) {
+                give_back();
+            }
+            earlier(info);
+        } else if taken.load(Ordering::SeqCst) {
+            let thread = std::thread::current();
+            let sentence = format!("the thread `{}` failed: {info}", thread.name().unwrap_or("without name"));
+            let sentence = sentence.lines().collect::<Vec<_>>().join(" ");
+            elsewhere.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(sentence);
+        } else {
+            earlier(info);
+        }
+    })
+}
+
+/// The signals that concern the screen.
+pub struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    go_on: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// If the system does not allow it.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            go_on: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Message {
+        tokio::select! {
+            _ = self.terminate.recv() => Message::Terminate,
+            _ = self.hang_up.recv() => Message::Terminate,
+            _ = self.interrupt.recv() => Message::Terminate,
+            _ = self.go_on.recv() => Message::Continued,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! What each message does to the model, and what it makes the outside do. Nothing here waits, draws or reads a clock.
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Position;
+
+use super::keymap::{self, Action};
+use super::layout::Screen;
+use super::message::{Effect, Message, Origin};
+use super::model::{Leaving, Model, Notice, Overlay, Tone, View};
+use super::panes::PaneId;
+use super::view::{frame, help, tabs};
+use crate::command::{Command, ListName};
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::state::{LabState, Phase};
+
+/// Seconds that the lab has to save before a person is asked whether to leave nevertheless.
+const PATIENCE: u8 = 15;
+/// Seconds that a notice stays.
+const NOTICE_SECONDS: u8 = 5;
+/// Lines of the log or the curve that one turn of the wheel moves by.
+const WHEEL: i32 = 1;
+
+/// When the screen is to be drawn after a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Draw {
+    /// Nothing changed that can be seen.
+    No,
+    /// With the next frame.
+    Soon,
+    /// At once: a person waits for it.
+    Now,
+}
+
+/// Takes in one message.
+pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
+    match message {
+        Message::Key(key) if key.kind == KeyEventKind::Release => (Vec::new(), Draw::No),
+        Message::Key(pressed) => (key(model, pressed), Draw::Now),
+        Message::Mouse(event) => mouse(model, event),
+        Message::Paste(text) => {
+            if model.overlay.is_none() {
+                model.panes.get_mut(model.focus).paste(&text);
+            }
+            (Vec::new(), Draw::Now)
+        }
+        Message::Resize(size) => {
+            model.size = size;
+            (Vec::new(), Draw::Now)
+        }
+        Message::State(lab) => (state(model, &lab), Draw::Soon),
+        Message::Answer { origin, result } => (answer(model, origin, result), Draw::Soon),
+        Message::Encoded => (Vec::new(), Draw::Soon),
+        Message::Tick => tick(model),
+        Message::Terminate => (terminate(model), Draw::Soon),
+        Message::Continued => (vec![Effect::Retake], Draw::Now),
+    }
+}
+
+fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
+    if let Some(action) = keymap::always(key) {
+        return act(model, action);
+    }
+    if model.overlay.is_some() {
+        return overlay_key(model, key);
+    }
+    let lab = model.lab.clone();
+    if let Some(effects) = model.panes.get_mut(model.focus).key(key, &lab) {
+        return settle(model, effects);
+    }
+    keymap::action(key, model.focus).map_or_else(Vec::new, |action| act(model, action))
+}
+
+/// Does what a key stands for.
+fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Interrupt => return interrupt(model),
+        Action::Suspend => return vec![Effect::Suspend],
+        Action::Redraw => return vec![Effect::Redraw],
+        Action::Quit => return quit(model),
+        Action::Help => model.overlay = Some(Overlay::Help { top: 0 }),
+        Action::Command => focus(model, PaneId::CommandLine),
+        Action::Find => prompt(model, "find ".into()),
+        Action::NextPane => focus(model, neighbour(model.focus, 1)),
+        Action::PreviousPane => focus(model, neighbour(model.focus, PaneId::ALL.len() - 1)),
+        Action::Pane(pane) => focus(model, pane),
+        Action::Zoom => model.view = if model.view == View::All { View::Zoomed } else { View::All },
+        Action::PauseResume => return pause_or_resume(&model.lab),
+        Action::Step => return Effect::ask(Command::Step { batches: 1 }),
+        Action::Train => return Effect::ask(Command::Train { epochs: None }),
+        Action::Save => return Effect::ask(Command::Save { name: None }),
+        Action::NextWrong => return errors(model, Command::Next { list: Some(ListName::Wrong) }),
+        Action::PreviousWrong => return errors(model, Command::Prev { list: Some(ListName::Wrong) }),
+        Action::Augment => {
+            focus(model, PaneId::Digits);
+            return to_pane(model, action).unwrap_or_default();
+        }
+        _ => match to_pane(model, action) {
+            Some(effects) => return effects,
+            None if action == Action::Escape => out(model),
+            None => {}
+        },
+    }
+    Vec::new()
+}
+
+fn to_pane(model: &mut Model, action: Action) -> Option<Vec<Effect>> {
+    let lab = model.lab.clone();
+    let effects = model.panes.get_mut(model.focus).handle(action, &lab)?;
+    Some(settle(model, effects))
+}
+
+/// Does what effects mean for the screen itself, and gives back those that concern the outside.
+fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Effect> {
+    let mut outside = Vec::new();
+    for effect in effects {
+        match effect {
+            Effect::Prompt(line) => prompt(model, line),
+            Effect::Focus(pane) => focus(model, pane),
+            Effect::Help => model.overlay = Some(Overlay::Help { top: 0 }),
+            Effect::Quit => outside.extend(quit(model)),
+            effect => outside.push(effect),
+        }
+    }
+    outside
+}
+
+fn focus(model: &mut Model, pane: PaneId) {
+    if model.focus != PaneId::CommandLine {
+        model.previous = model.focus;
+    }
+    model.focus = pane;
+}
+
+fn neighbour(pane: PaneId, steps: usize) -> PaneId {
+    let at = PaneId::ALL.iter().position(|id| *id == pane).unwrap_or(0);
+    PaneId::ALL[(at + steps) % PaneId::ALL.len()]
+}
+
+fn prompt(model: &mut Model, line: String) {
+    focus(model, PaneId::CommandLine);
+    model.panes.command_line.prompt(line);
+}
+
+/// Escape, when the pane had no layer to leave.
+fn out(model: &mut Model) {
+    if model.focus == PaneId::CommandLine {
+        model.focus = model.previous;
+    } else {
+        model.view = View::All;
+    }
+    model.notice = None;
+}
+
+fn pause_or_resume(lab: &LabState) -> Vec<Effect> {
+    match lab.phase {
+        Phase::Training => Effect::ask(Command::Pause),
+        Phase::Paused => Effect::ask(Command::Resume),
+        Phase::Ready | Phase::Finished(_) => Effect::ask(Command::Train { epochs: None }),
+        Phase::Loading | Phase::Failed(_) | Phase::Closed => Vec::new(),
+    }
+}
+
+fn errors(model: &mut Model, command: Command) -> Vec<Effect> {
+    focus(model, PaneId::Digits);
+    Effect::ask(command)
+}
+
+/// Ctrl-C: what is typed first, then the screen, then at once.
+fn interrupt(model: &mut Model) -> Vec<Effect> {
+    if model.leaving != Leaving::No {
+        return vec![Effect::Leave];
+    }
+    let typing = model.focus == PaneId::CommandLine && model.overlay.is_none();
+    if typing && model.panes.command_line.clear() {
+        notify(model, Tone::Good, "cleared; Ctrl-C again saves and leaves".into());
+        return Vec::new();
+    }
+    quit(model)
+}
+
+/// Asks the lab to save and end.
+fn quit(model: &mut Model) -> Vec<Effect> {
+    if model.lab.phase == Phase::Closed {
+        return vec![Effect::Leave];
+    }
+    match model.leaving {
+        Leaving::No => {
+            model.leaving = Leaving::Saving(0);
+            vec![Effect::Ask(Command::Quit, Origin::Quit)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn terminate(model: &mut Model) -> Vec<Effect> {
+    let asked = model.leaving != Leaving::No;
+    let again = matches!(model.leaving, Leaving::Terminated(_));
+    model.leaving = Leaving::Terminated(0);
+    match (again || model.lab.phase == Phase::Closed, asked) {
+        (true, _) => vec![Effect::Leave],
+        (false, true) => Vec::new(),
+        (false, false) => vec![Effect::Ask(Command::Quit, Origin::Quit)],
+    }
+}
+
+fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
+    let action = keymap::action(key, PaneId::Log);
+    match (model.overlay.take(), key.code) {
+        (Some(Overlay::Help { top }), _) => model.overlay = help_key(model, top, action),
+        (Some(Overlay::Offer(offer)), KeyCode::Enter) => {
+            return vec![Effect::Ask(Command::Load { name: offer.name }, Origin::Offer)];
+        }
+        (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::Unsaved(_)), KeyCode::Esc) => {}
+        (Some(Overlay::Unsaved(_)), KeyCode::Enter) => return vec![Effect::Leave],
+        (Some(Overlay::Failed(_)), _) if action == Some(Action::Command) => focus(model, PaneId::CommandLine),
+        (overlay, _) if action == Some(Action::Quit) => {
+            model.overlay = overlay;
+            return quit(model);
+        }
+        (overlay, _) => model.overlay = overlay,
+    }
+    Vec::new()
+}
+
+fn help_key(model: &Model, top: usize, action: Option<Action>) -> Option<Overlay> {
+    let (lines, page) = help::extent(model);
+    let last = lines.saturating_sub(page);
+    let top = match action? {
+        Action::Escape | Action::Help | Action::Quit | Action::Enter => return None,
+        Action::Up => top.saturating_sub(1),
+        Action::Down => top + 1,
+        Action::PageUp => top.saturating_sub(page),
+        Action::PageDown | Action::PauseResume => top + page,
+        Action::Top => 0,
+        Action::Bottom => last,
+        _ => top,
+    };
+    Some(Overlay::Help { top: top.min(last) })
+}
+
+fn mouse(model: &mut Model, event: MouseEvent) -> (Vec<Effect>, Draw) {
+    let turned = match event.kind {
+        MouseEventKind::ScrollUp => -WHEEL,
+        MouseEventKind::ScrollDown => WHEEL,
+        MouseEventKind::Down(MouseButton::Left) => 0,
+        _ => return (Vec::new(), Draw::No),
+    };
+    let position = Position::new(event.column, event.row);
+    let effects = match (&model.overlay, turned) {
+        (Some(Overlay::Help { top }), lines) => {
+            let action = if lines < 0 { Action::Up } else { Action::Down };
+            model.overlay = help_key(model, *top, Some(if lines == 0 { Action::Escape } else { action }));
+            Vec::new()
+        }
+        (Some(_), _) => Vec::new(),
+        (None, 0) => click(model, position),
+        (None, lines) => scroll(model, position, lines),
+    };
+    (effects, Draw::Now)
+}
+
+fn click(model: &mut Model, position: Position) -> Vec<Effect> {
+    let Screen::Parts(parts) = model.screen() else { return Vec::new() };
+    if let Some(pane) = parts.tabs.and_then(|area| tabs::at(area, position)) {
+        focus(model, pane);
+        return Vec::new();
+    }
+    let Some((pane, area)) = parts.pane_at(position) else { return Vec::new() };
+    if pane != model.focus {
+        focus(model, pane);
+    }
+    let inside = frame::inside(area);
+    if !inside.contains(position) {
+        return Vec::new();
+    }
+    let lab = model.lab.clone();
+    let effects = model.panes.get_mut(pane).click(position, inside, &lab);
+    settle(model, effects)
+}
+
+fn scroll(model: &mut Model, position: Position, lines: i32) -> Vec<Effect> {
+    let Screen::Parts(parts) = model.screen() else { return Vec::new() };
+    let Some((pane, _)) = parts.pane_at(position) else { return Vec::new() };
+    let lab = model.lab.clone();
+    let effects = model.panes.get_mut(pane).scroll(lines, &lab);
+    settle(model, effects)
+}
+
+fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
+    if let Phase::Failed(failure) = &lab.phase
+        && lab.phase != model.lab.phase
+    {
+        model.overlay = Some(Overlay::Failed(failure.sentence.clone()));
+    }
+    model.lab = lab.clone();
+    for id in PaneId::ALL {
+        model.panes.get_mut(id).changed(lab);
+    }
+    if lab.phase == Phase::Closed { vec![Effect::Leave] } else { Vec::new() }
+}
+
+fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Vec<Effect> {
+    match (origin, result) {
+        (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
+        (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
+        (Origin::Sessions, Ok(Reply::Sessions(rows))) => {
+            model.panes.command_line.set_sessions(rows.into_iter().map(|row| row.name).collect());
+        }
+        (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
+        (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
+        (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_)))) => {
+            notify(model, Tone::Good, reply.to_string());
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// The lab could not save, or takes too long.
+fn not_saved(model: &mut Model, sentence: String) -> Vec<Effect> {
+    if matches!(model.leaving, Leaving::Terminated(_)) || !model.lab.is_unsaved() {
+        return vec![Effect::Leave];
+    }
+    model.leaving = Leaving::No;
+    model.overlay = Some(Overlay::Unsaved(sentence));
+    Vec::new()
+}
+
+fn notify(model: &mut Model, tone: Tone, text: String) {
+    model.notice = Some(Notice { text, tone, seconds: NOTICE_SECONDS });
+}
+
+fn tick(model: &mut Model) -> (Vec<Effect>, Draw) {
+    if let Leaving::Saving(seconds) | Leaving::Terminated(seconds) = &mut model.leaving {
+        *seconds += 1;
+        if *seconds >= PATIENCE {
+            return (not_saved(model, format!("saving has not ended after {PATIENCE} s")), Draw::Soon);
+        }
+    }
+    let Some(notice) = &mut model.notice else { return (Vec::new(), Draw::No) };
+    notice.seconds = notice.seconds.saturating_sub(1);
+    if notice.seconds > 0 {
+        return (Vec::new(), Draw::No);
+    }
+    model.notice = None;
+    (Vec::new(), Draw::Soon)
+}

@@ -1,0 +1,90 @@
+//! Draws the model. Nothing here changes it.
+
+pub mod dialog;
+pub mod footer;
+pub mod frame;
+pub mod help;
+pub mod status;
+pub mod tabs;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Alignment, Position, Rect};
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
+
+use super::layout::{Parts, SMALLEST, Screen};
+use super::model::{Model, Overlay};
+use super::panes::Context;
+
+/// Draws everything; the cursor's place, if text is typed.
+pub fn view(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    // The terminal may have been resized after the model was told: what is drawn must fit the buffer.
+    match model.screen_of(area.as_size()) {
+        Screen::TooSmall(_) => {
+            too_small(model, area, buffer);
+            None
+        }
+        Screen::Parts(parts) => {
+            let cursor = parts_view(model, &parts, buffer);
+            match &model.overlay {
+                Some(overlay) => {
+                    overlay_view(model, overlay, area, buffer);
+                    None
+                }
+                None => cursor,
+            }
+        }
+    }
+}
+
+fn parts_view(model: &Model, parts: &Parts, buffer: &mut Buffer) -> Option<Position> {
+    status::render(model, parts.status, buffer);
+    if let Some(area) = parts.tabs {
+        tabs::render(model, area, buffer);
+    }
+    let mut cursor = None;
+    for &(id, area) in &parts.panes {
+        let focused = id == model.focus && model.overlay.is_none();
+        let context = Context { lab: &model.lab, theme: &model.theme, graphics: &model.graphics, focused };
+        let pane = model.panes.get(id);
+        frame::render(model, id, focused, area, buffer);
+        let inside = frame::inside(area);
+        pane.render(&context, inside, buffer);
+        if focused {
+            cursor = pane.cursor(inside);
+        }
+    }
+    footer::render(model, parts.footer, buffer);
+    cursor
+}
+
+fn overlay_view(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffer) {
+    match overlay {
+        Overlay::Help { top } => help::render(model, *top, area, buffer),
+        Overlay::Offer(offer) => {
+            let text = format!("The last session is there to go on with:\n\n{}\n{}", offer.name, offer.summary);
+            let keys = [("Enter", "resume"), ("Esc", "start afresh")];
+            dialog::render(&model.theme, model.theme.focus, "resume", &text, &keys, area, buffer);
+        }
+        Overlay::Unsaved(error) => {
+            let text = format!(
+                "The run could not be saved: {error}\n\nIf you leave now, what was trained since the last save is lost."
+            );
+            let keys = [("Esc", "stay"), ("Enter", "leave without saving")];
+            dialog::render(&model.theme, model.theme.warning, "not saved", &text, &keys, area, buffer);
+        }
+        Overlay::Failed(sentence) => {
+            let keys = [("q", "quit"), (":", "command"), ("Esc", "look around")];
+            dialog::render(&model.theme, model.theme.bad, "the lab can't go on", sentence, &keys, area, buffer);
+        }
+    }
+}
+
+fn too_small(model: &Model, area: Rect, buffer: &mut Buffer) {
+    let (have, need) = (model.size, SMALLEST);
+    let times = model.theme.symbols().times;
+    let text = format!("{}{times}{}, needs {}{times}{}", have.width, have.height, need.width, need.height);
+    if let Some(row) = area.rows().nth(usize::from(area.height / 2)) {
+        Line::raw(text).alignment(Alignment::Center).render(row, buffer);
+    }
+}

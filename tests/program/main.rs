@@ -1,0 +1,11 @@
+//! The program as people start it: from a shell, and in a terminal of its own.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on stops")]
+
+mod dashboard;
+mod digits;
+mod home;
+mod picture;
+mod readme;
+mod screens;
+mod shell;
+mod terminal;

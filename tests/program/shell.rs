@@ -1,0 +1,233 @@
+//! The program in a shell: what goes to which stream, and with which exit code it ends.
+
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+
+use mnist_lab::session::Session;
+use serde_json::Value;
+
+use crate::home::Home;
+use crate::terminal::eventually;
+
+/// An architecture that takes a moment.
+const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
+
+/// What a program that has ended left behind.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    /// Its JSON objects, one a line.
+    #[track_caller]
+    fn objects(&self) -> Vec<Value> {
+        let object = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.out.lines().map(object).collect()
+    }
+
+    #[track_caller]
+    fn good(self) -> Self {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self
+    }
+}
+
+fn start(home: &Home, arguments: &[&str], input: &str) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mnist-lab"))
+        .args(arguments)
+        .env_clear()
+        .envs(home.environment())
+        .current_dir(home.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+}
+
+fn end(child: Child) -> Ran {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn run(home: &Home, arguments: &[&str]) -> Ran {
+    end(start(home, arguments, ""))
+}
+
+fn script(home: &Home, arguments: &[&str], lines: &str) -> Ran {
+    end(start(home, arguments, lines))
+}
+
+fn session(home: &Home, name: &str) -> Session {
+    home.store().load(name).unwrap()
+}
+
+/// Checks that a command ends with this exit code and one sentence that holds `words`.
+#[track_caller]
+fn check_error(home: &Home, arguments: &[&str], code: i32, words: &str) {
+    let ran = run(home, arguments);
+    assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.out, ran.err);
+    assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+    assert!(!ran.err.contains("panicked"), "{arguments:?}: {}", ran.err);
+    assert_eq!(ran.out, "", "{arguments:?}: an error is no data");
+}
+
+#[test]
+fn without_a_terminal_the_lab_says_what_to_do() {
+    let ran = run(&Home::new(), &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("mnist-lab train") && ran.err.lines().count() == 1, "{}", ran.err);
+}
+
+#[test]
+fn a_run_is_told_as_json_saved_and_asked() {
+    let home = Home::new();
+    let train = ["train", "--arch", SMALL, "--epochs", "2", "--lr", "0.01", "--save", "a", "--json"];
+    let objects = run(&home, &train).good().objects();
+    let events: Vec<&str> = objects.iter().map(|object| object["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started", "epoch", "epoch", "finished"]);
+    let (started, second, finished) = (&objects[0], &objects[2], &objects[3]);
+    assert_eq!((started["train_samples"].as_u64(), started["validation_samples"].as_u64()), (Some(480), Some(120)));
+    assert_eq!(started["arch"], SMALL);
+    for key in ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate", "samples_per_second"] {
+        assert!(second[key].as_f64().unwrap() > 0.0, "{key}: {second}");
+    }
+    assert!(second["train_loss"].as_f64() < objects[1]["train_loss"].as_f64(), "it learns: {objects:?}");
+    assert_eq!((finished["reason"].as_str(), finished["session"].as_str()), (Some("completed"), Some("a")));
+    let tested = finished["test_accuracy"].as_f64().unwrap();
+    assert!(tested > 0.2, "{finished}");
+
+    let evaluated = run(&home, &["eval", "a", "--json"]).good().objects().remove(0);
+    assert_eq!(evaluated["accuracy"].as_f64(), Some(tested), "the saved network is the one that was measured");
+    assert_eq!((evaluated["split"].as_str(), evaluated["total"].as_u64()), (Some("test"), Some(200)));
+    assert_eq!(evaluated["confusion"].as_array().unwrap().len(), 10);
+    assert_eq!(evaluated["per_class"].as_array().unwrap().len(), 10);
+
+    let predicted = run(&home, &["predict", "a", "0", "7", "--json"]).good().objects();
+    assert_eq!(predicted.iter().map(|object| object["input"].as_str()).collect::<Vec<_>>(), [Some("0"), Some("7")]);
+    let probabilities = predicted[0]["probabilities"].as_array().unwrap();
+    let sum: f64 = probabilities.iter().map(|probability| probability.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-4 && predicted[0]["true"] == 7, "{}", predicted[0]);
+
+    let listed = run(&home, &["sessions", "list", "--json"]).good().objects();
+    assert_eq!((listed.len(), listed[0]["name"].as_str(), listed[0]["epoch"].as_u64()), (1, Some("a"), Some(2)));
+}
+
+#[test]
+fn a_resumed_run_is_the_run_that_was_never_stopped() {
+    let home = Home::new();
+    let epochs = |count: &'static str| ["--epochs", count, "--batch-size", "32", "--dropout", "0.2"];
+    let fresh = |name: &'static str, count| {
+        let arguments =
+            [&["train", "--arch", SMALL, "--seed", "3", "--augment", "tutorial", "--save", name][..], &epochs(count)];
+        run(&home, &arguments.concat()).good();
+        session(&home, name)
+    };
+    let whole = fresh("whole", "4");
+    fresh("halves", "2");
+    run(&home, &["train", "--resume", "halves", "--epochs", "4"]).good();
+    let halves = session(&home, "halves");
+    assert_eq!(halves.run.network, whole.run.network);
+    assert_eq!(halves.run.history.steps, whole.run.history.steps);
+    let measured = |session: &Session| session.run.history.epochs.iter().map(|e| e.validation).collect::<Vec<_>>();
+    assert_eq!(measured(&halves), measured(&whole));
+}
+
+#[test]
+fn an_interrupted_run_is_saved_and_goes_on() {
+    let home = Home::new();
+    let arguments = ["train", "--arch", SMALL, "--epochs", "100000", "--batch-size", "1", "--save", "a", "--json"];
+    for signal in ["INT", "TERM", "HUP"] {
+        let child = start(&home, &arguments, "");
+        let was_saved = || home.store().load("a").is_ok_and(|session| session.run.progress.epoch > 0);
+        assert!(eventually(was_saved), "each epoch is saved");
+        let kill = format!("kill -{signal} {}", child.id());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        let ran = end(child);
+        assert_eq!(ran.code, 130, "SIG{signal}: {}", ran.err);
+        let finished = ran.objects().pop().unwrap();
+        assert_eq!(finished["reason"], "interrupted", "SIG{signal}");
+        let progress = session(&home, "a").run.progress;
+        assert_eq!(finished["epochs"], progress.epoch, "SIG{signal}");
+        let next = (progress.epoch + 1).to_string();
+        run(&home, &["train", "--resume", "a", "--epochs", &next]).good();
+        assert_eq!(session(&home, "a").run.progress.epoch, progress.epoch + 1, "SIG{signal}");
+        home.store().remove("a").unwrap();
+    }
+}
+
+#[test]
+fn a_script_trains_asks_and_saves() {
+    let home = Home::new();
+    let lines = "# a comment\nnew mlp\nset lr 0.003\ntrain 1\neval\npredict 3\nnext wrong\nfind true=4\nsave b\nquit\n";
+    let objects = script(&home, &["repl", "--json"], lines).good().objects();
+    let events: Vec<&str> = objects.iter().map(|object| object["event"].as_str().unwrap()).collect();
+    for event in ["training", "epoch", "evaluated", "predicted", "saved", "closing"] {
+        assert!(events.contains(&event), "{event} in {events:?}");
+    }
+    let epoch = events.iter().position(|&event| event == "epoch");
+    assert!(epoch < events.iter().position(|&event| event == "evaluated"), "`train` waits for its end: {events:?}");
+    assert!((session(&home, "b").run.settings.learning_rate - 0.003).abs() < 1e-12);
+
+    let failed = script(&home, &["repl", "b"], "predict 3\ntrian 5\npredict 4\n");
+    assert_eq!(failed.code, 2, "{}{}", failed.out, failed.err);
+    assert!(failed.out.starts_with("3: ") && !failed.out.contains("\n4: "), "{}", failed.out);
+    assert!(failed.err.contains("`train`"), "{}", failed.err);
+}
+
+#[test]
+fn curves_are_drawn_as_the_ending_says() {
+    let home = Home::new();
+    for (file, beginning) in [("curves.svg", &b"<svg "[..]), ("curves.png", b"\x89PNG")] {
+        run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--no-save", "--plot", file]).good();
+        assert!(std::fs::read(home.path().join(file)).unwrap().starts_with(beginning), "{file}");
+    }
+    check_error(&home, &["train", "--epochs", "1", "--plot", "curves.pdf"], 2, ".svg");
+}
+
+#[test]
+fn what_goes_wrong_ends_with_its_exit_code_and_a_sentence() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "good"]).good();
+    let file = home.store().folder().join("good.mlab");
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(home.store().folder().join("bad.mlab"), bytes).unwrap();
+    std::fs::write(home.path().join("text.png"), "no picture").unwrap();
+
+    check_error(&home, &["train", "--epoch"], 2, "--epoch");
+    check_error(&home, &["train", "--lr", "fast"], 2, "lr");
+    check_error(&home, &["train", "--arch", "flatten dense64"], 2, "dense10");
+    check_error(&home, &["train", "--optimizer", "newton"], 2, "adam");
+    check_error(&home, &["train", "--save", "../escape", "--epochs", "1"], 2, "name");
+    check_error(&home, &["train", "--data", "nowhere"], 3, "nowhere");
+    check_error(&home, &["eval", "missing"], 3, "sessions list");
+    check_error(&home, &["eval", "bad"], 3, "checksum");
+    check_error(&home, &["sessions", "verify", "bad"], 3, "checksum");
+    check_error(&home, &["predict", "good", "200"], 2, "199");
+    check_error(&home, &["predict", "good", "text.png"], 3, "text.png");
+    check_error(&home, &["train", "--resume", "missing"], 3, "sessions list");
+    check_error(&home, &["repl", "--script", "missing.txt"], 2, "missing.txt");
+    assert!(run(&home, &["sessions", "verify", "good"]).good().out.contains("whole"));
+}
+
+#[test]
+fn what_describes_the_program_is_there() {
+    let home = Home::new();
+    for (arguments, words) in [
+        (&["--help"][..], "train"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+        (&["completions", "bash"], "mnist-lab"),
+        (&["man"], ".TH"),
+        (&["man", "train"], "--arch"),
+        (&["doctor"], "device"),
+    ] {
+        let out = run(&home, arguments).good().out;
+        assert!(out.replace('\\', "").contains(words), "{arguments:?}: {out}");
+    }
+}

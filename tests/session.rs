@@ -1,0 +1,189 @@
+//! Session files: what is saved comes back, and no bytes whatever make the reader panic.
+
+use std::fs;
+
+use mnist_lab::nn::optim::{OptimizerKind, OptimizerState};
+use mnist_lab::nn::{NamedTensor, NetworkState};
+use mnist_lab::session::{DataMark, FileError, Session, SessionError, Store, VERSION, decode, encode};
+use mnist_lab::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use mnist_lab::train::settings::Settings;
+use mnist_lab::train::{Best, Progress, RunConfig, RunState};
+use proptest::prelude::{any, prop};
+use proptest::{prop_assert, prop_assert_eq, proptest};
+
+/// Where the payload begins: after the magic, the version, the length and the checksum.
+const HEADER: usize = 8 + 4 + 8 + 32;
+
+fn network(first: f32) -> NetworkState {
+    let tensor = |name: &str, shape: &[usize]| NamedTensor {
+        name: name.into(),
+        shape: shape.into(),
+        values: (0..shape.iter().product()).map(|n: usize| first + n as f32).collect(),
+    };
+    let tensors = vec![tensor("1.weight", &[10, 3]), tensor("1.bias", &[10])];
+    let moments: Vec<Vec<f32>> = tensors.iter().map(|tensor| tensor.values.clone()).collect();
+    let optimizer = OptimizerState { kind: OptimizerKind::Adam, updates: 7, moments: vec![moments.clone(), moments] };
+    NetworkState { tensors, optimizer }
+}
+
+fn session() -> Session {
+    let config =
+        RunConfig { arch: "flatten dense10".parse().expect("it is one"), seed: u64::MAX, validation_split: 0.2 };
+    let step = |step| StepRecord { step, loss: 1.5 / step as f32, accuracy: 0.5, learning_rate: 1e-3 };
+    let epoch = EpochRecord {
+        epoch: 1,
+        step: 4,
+        train_loss: 0.5,
+        train_accuracy: 0.9,
+        validation: Some(Measured { loss: 0.4, accuracy: 0.95 }),
+        learning_rate: 1e-3,
+        seconds: 1.25,
+        samples: 256,
+    };
+    let edit = Edit { step: 2, setting: "lr".into(), from: "0.001".into(), to: "0.0003".into() };
+    Session {
+        data: DataMark { name: "MNIST".into(), fingerprint: 42 },
+        run: RunState {
+            config,
+            settings: Settings { dropout: 0.25, learning_rate: 3e-4, ..Settings::default() },
+            progress: Progress { epoch: 1, sample: 64, step: 5, loss_sum: 12.5, correct: 60, ..Progress::default() },
+            network: network(0.1),
+            best: Some(Best { epoch: 1, loss: 0.4, network: network(0.3) }),
+            history: History { steps: (1..=5).map(step).collect(), epochs: vec![epoch], edits: vec![edit] },
+        },
+    }
+}
+
+fn bytes() -> Vec<u8> {
+    encode(&session()).expect("it is small")
+}
+
+/// Makes the header tell the truth about a payload that was changed.
+fn mend_header(bytes: &mut [u8]) {
+    let (header, payload) = bytes.split_at_mut(HEADER);
+    header[12..20].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+    header[20..].copy_from_slice(blake3::hash(payload).as_bytes());
+}
+
+#[test]
+fn what_is_encoded_comes_back() {
+    assert_eq!(decode(&bytes()).expect("it is whole"), session());
+}
+
+#[test]
+fn numbers_that_are_none_come_back_bit_for_bit() {
+    let mut session = session();
+    let odd = [f32::NAN, f32::INFINITY, -0.0, f32::MIN_POSITIVE / 2.0];
+    session.run.network.tensors[1].values[..4].copy_from_slice(&odd);
+    let back = decode(&encode(&session).expect("it is small")).expect("it is whole");
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&back.run.network.tensors[1].values[..4]), bits(&odd));
+}
+
+#[test]
+fn each_kind_of_damage_has_its_sentence() {
+    let whole = bytes();
+    let damaged = |damage: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = whole.clone();
+        damage(&mut bytes);
+        decode(&bytes).expect_err("it is damaged")
+    };
+    assert_eq!(damaged(&|bytes| bytes.clear()), FileError::Foreign);
+    assert_eq!(damaged(&|bytes| bytes[0] = b'X'), FileError::Foreign);
+    assert_eq!(
+        damaged(&|bytes| bytes[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes())),
+        FileError::Newer(VERSION + 1)
+    );
+    assert!(matches!(damaged(&|bytes| bytes.truncate(30)), FileError::Length { .. }));
+    assert!(matches!(damaged(&|bytes| bytes.truncate(bytes.len() - 1)), FileError::Length { .. }));
+    assert!(matches!(damaged(&|bytes| bytes.push(0)), FileError::Length { .. }));
+    assert_eq!(damaged(&|bytes| bytes[HEADER + 9] ^= 1), FileError::Checksum);
+    assert_eq!(damaged(&|bytes| bytes[25] ^= 1), FileError::Checksum);
+    let longer = damaged(&|bytes| {
+        bytes.push(0);
+        mend_header(bytes);
+    });
+    assert!(matches!(longer, FileError::Content(_)), "{longer}");
+}
+
+#[test]
+fn a_name_can_not_lead_out_of_the_folder() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let store = Store::new(folder.path().join("sessions"));
+    for name in ["", ".", "..", "../a", "a/b", "/a", ".hidden", "a b", &"a".repeat(101)] {
+        assert!(matches!(store.save(name, &session()), Err(SessionError::Name(_))), "`{name}`");
+        assert!(matches!(store.load(name), Err(SessionError::Name(_))), "`{name}`");
+    }
+    assert!(!store.folder().exists(), "nothing was written");
+}
+
+#[test]
+fn saving_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let store = Store::new(folder.path().join("a/b"));
+    let mut session = session();
+    store.save("run", &session).expect("it can be written");
+    session.run.progress.step += 1;
+    let (path, size) = store.save("run", &session).expect("it can be written");
+    assert_eq!(store.load("run").expect("it is whole"), session);
+    assert_eq!(fs::metadata(path).expect("it is there").len(), size);
+    let files = fs::read_dir(store.folder()).expect("it is there").count();
+    assert_eq!((files, store.free_name().as_str()), (1, "run-1"));
+    store.remove("run").expect("it is there");
+    assert!(matches!(store.load("run"), Err(SessionError::Missing { .. })));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn an_arbitrary_payload_is_refused(payload in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut bytes = bytes();
+        bytes.truncate(HEADER);
+        bytes.extend(payload);
+        mend_header(&mut bytes);
+        let refused = matches!(decode(&bytes), Err(FileError::Content(_)));
+        prop_assert!(refused);
+    }
+
+    #[test]
+    fn any_changed_byte_is_found(at in any::<prop::sample::Index>(), change in 1..=255u8) {
+        let mut bytes = bytes();
+        let at = at.index(bytes.len());
+        bytes[at] ^= change;
+        // An older version number alone is no damage: the payload tells.
+        let is_older = (8..12).contains(&at) && u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) <= VERSION;
+        prop_assert!(is_older || decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_cut_file_is_refused(length in any::<prop::sample::Index>()) {
+        let whole = bytes();
+        prop_assert!(decode(&whole[..length.index(whole.len())]).is_err());
+    }
+
+    /// What the checksum does not catch, since it was made for the changed payload: whatever is read can be written again.
+    #[test]
+    fn a_changed_payload_with_its_own_checksum_never_panics(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = bytes();
+        for (at, value) in changes {
+            let at = HEADER + at.index(bytes.len() - HEADER);
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            let length = HEADER + cut.index(bytes.len() - HEADER);
+            bytes.truncate(length);
+        }
+        mend_header(&mut bytes);
+        if let Ok(session) = decode(&bytes) {
+            let again = decode(&encode(&session).expect("it was small")).expect("it was just written");
+            prop_assert_eq!(format!("{again:?}"), format!("{session:?}"));
+        }
+    }
+}
