@@ -1,5 +1,149 @@
-//! How images reach the terminal.
+//! How images reach the terminal: half-blocks everywhere, pixels where the terminal is known to show them.
 
-/// How images reach the terminal.
+pub mod choice;
+mod ink;
+mod pixels;
+mod scale;
+mod sixel;
+
+use std::cell::{Cell, RefCell};
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Rect, Size};
+
+use self::choice::Choice;
+use self::ink::Ink;
+use self::pixels::{Cache, Protocol};
+use super::theme::{Background, ColorDepth, Glyphs, Theme};
+use crate::data::{Image, SIDE};
+
+/// Pixels of a character cell where the terminal doesn't tell.
+const USUAL_CELL: Size = Size { width: 10, height: 20 };
+
+/// Draws images for one terminal. It remembers what it encoded, so that drawing the same image again costs nothing.
 #[derive(Debug, Default)]
-pub struct Graphics {}
+pub struct Graphics {
+    choice: Choice,
+    /// The protocol for pixels, if there are to be any.
+    protocol: Option<Protocol>,
+    /// Pixels of a character cell.
+    cell: Size,
+    /// Whether something lies over the panes. Text over pixels leaves holes in them on most terminals.
+    covered: Cell<bool>,
+    cache: RefCell<Cache>,
+}
+
+impl Graphics {
+    /// For the terminal that `variable`, the environment, speaks of. `cell` is a character's size in pixels, if it is known.
+    /// Nothing is asked of the terminal: an answer that comes late would be taken for keys.
+    pub fn new(choice: Choice, variable: impl Fn(&str) -> Option<String>, cell: Option<Size>) -> Self {
+        let protocol = choice.protocol(variable, cell.is_some());
+        Self { choice, protocol, cell: cell.unwrap_or(USUAL_CELL), ..Self::default() }
+    }
+
+    /// A character's size in pixels, as the terminal's driver tells it.
+    pub fn cell_size() -> Option<Size> {
+        let window = crossterm::terminal::window_size().ok()?;
+        let cell = Size::new(window.width.checked_div(window.columns)?, window.height.checked_div(window.rows)?);
+        (cell.width > 2 && cell.height > 4).then_some(cell)
+    }
+
+    /// The way that was chosen, in a word: `half-blocks`, `kitty`, `sixel`, `iterm2`, `ascii`.
+    pub fn name(&self) -> &'static str {
+        match (self.protocol, self.choice) {
+            (Some(protocol), _) => protocol.name(),
+            (None, Choice::Ascii) => "ascii",
+            (None, _) => "half-blocks",
+        }
+    }
+
+    /// The window or its font has another size: what was encoded no longer fits.
+    pub fn resize(&mut self, cell: Option<Size>) {
+        let cell = cell.unwrap_or(USUAL_CELL);
+        if cell != self.cell {
+            self.cell = cell;
+            self.forget();
+        }
+    }
+
+    /// The terminal has lost the images: after a suspension, or when everything is drawn anew.
+    pub fn forget(&self) {
+        self.cache.borrow_mut().forget();
+    }
+
+    /// Says whether something will lie over the panes in this frame; then images are made of characters.
+    pub fn cover(&self, covered: bool) {
+        self.covered.set(covered);
+    }
+
+    /// What to write to the terminal when the screen is given back, so that no image stays in its memory.
+    pub fn farewell(&self) -> String {
+        self.cache.borrow().farewell()
+    }
+
+    /// The cells that [`Graphics::digit`] will fill in `area`, from its top left.
+    pub fn fit(&self, theme: &Theme, area: Rect) -> Rect {
+        let pixels = self.pixels(theme).and_then(|_| pixels::fit(self.cell, area));
+        let size = pixels.map_or_else(|| blocks_fit(area), |fit| fit.cells);
+        Rect { width: size.width, height: size.height, ..area }
+    }
+
+    /// Draws an image as large as it fits into `area`, from its top left; in pixels if the terminal has them. The cells that
+    /// it filled.
+    pub fn digit(&self, image: &Image, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Rect {
+        let area = area.intersection(buffer.area);
+        let drawn = self.pixels(theme).and_then(|protocol| {
+            let fit = pixels::fit(self.cell, area)?;
+            let light = theme.background == Background::Light;
+            self.cache.borrow_mut().draw(protocol, image, fit, light, area, buffer)
+        });
+        drawn.unwrap_or_else(|| self.blocks(image, theme, area, buffer))
+    }
+
+    /// Draws an image as large as it fits into `area`, from its top left, with characters alone: for many at a time, and where
+    /// something else will be drawn on top. The cells that it filled.
+    pub fn blocks(&self, image: &Image, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Rect {
+        let area = area.intersection(buffer.area);
+        let ink = self.ink(theme);
+        let size = blocks_fit(area);
+        let (columns, rows) = (usize::from(size.width), usize::from(size.height));
+        let pixels = scale::square(image, columns);
+        for row in 0..rows {
+            for column in 0..columns {
+                let pixel = |y: usize| pixels.get(y * columns + column).copied().unwrap_or(0);
+                if let Some(cell) = buffer.cell_mut((area.x + column as u16, area.y + row as u16)) {
+                    ink.paint(cell, pixel(2 * row), pixel(2 * row + 1));
+                }
+            }
+        }
+        Rect { width: size.width, height: size.height, ..area }
+    }
+
+    /// The protocol for this frame's pixels. Who wants no colours or no Unicode gets none unless the protocol was named.
+    fn pixels(&self, theme: &Theme) -> Option<Protocol> {
+        let plain = theme.depth == ColorDepth::None || theme.glyphs == Glyphs::Ascii;
+        let wanted = !self.covered.get() && !(plain && self.choice == Choice::Auto);
+        self.protocol.filter(|_| wanted)
+    }
+
+    fn ink(&self, theme: &Theme) -> Ink {
+        let light = theme.background == Background::Light;
+        match theme.depth {
+            _ if theme.glyphs == Glyphs::Ascii || self.choice == Choice::Ascii => Ink::Ascii,
+            ColorDepth::None => Ink::Shades,
+            ColorDepth::Sixteen => Ink::Sixteen { light },
+            ColorDepth::Indexed => Ink::Indexed { light },
+            ColorDepth::True => Ink::True { light },
+        }
+    }
+}
+
+/// The cells that a square of half-cell pixels fills: a whole multiple of the image's side where it fits once, else what there is.
+fn blocks_fit(area: Rect) -> Size {
+    let side = usize::from(area.width).min(2 * usize::from(area.height));
+    let side = if side >= SIDE { side - side % SIDE } else { side };
+    Size::new(side as u16, side.div_ceil(2) as u16)
+}
+
+#[cfg(test)]
+mod tests;
