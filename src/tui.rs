@@ -69,7 +69,11 @@ pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
     let size = terminal.size().map_err(|error| terminal_error(&error))?;
     let model = Model::new(options.theme, options.graphics, size, options.offer);
     let outcome = match Dashboard::new(lab, model) {
-        Ok(mut dashboard) => dashboard.run(&mut terminal).await,
+        Ok(mut dashboard) => {
+            let outcome = dashboard.run(&mut terminal).await;
+            terminal.write(&dashboard.model.graphics.farewell());
+            outcome
+        }
         Err(error) => Err(error),
     };
     terminal.leave();
@@ -107,6 +111,8 @@ enum Wake {
     /// The lab published a state: the next frame shows it.
     Published,
     Frame,
+    /// Something came that does not concern the screen.
+    Nothing,
     /// The terminal is gone.
     Lost,
     /// The lab is gone.
@@ -139,6 +145,7 @@ impl Dashboard {
         loop {
             let message = match self.wake().await {
                 Wake::Message(message) => message,
+                Wake::Nothing => continue,
                 Wake::Lost if lost => return Err(Error::Interrupted),
                 Wake::Lost => {
                     lost = true;
@@ -171,7 +178,7 @@ impl Dashboard {
             biased;
             message = self.signals.next() => Wake::Message(message),
             event = self.events.next() => match event {
-                Some(Ok(event)) => message_of(event).map_or(Wake::Message(Message::Encoded), Wake::Message),
+                Some(Ok(event)) => message_of(event).map_or(Wake::Nothing, Wake::Message),
                 Some(Err(_)) | None => Wake::Lost,
             },
             Some(Ok(message)) = self.answers.join_next() => Wake::Message(message),
@@ -185,6 +192,9 @@ impl Dashboard {
 
     /// Takes in a message and does what follows from it; the outcome if the screen is left.
     fn take(&mut self, message: Message, terminal: &mut Terminal) -> Option<Result<(), Error>> {
+        if let Message::Resize(_) = message {
+            self.model.graphics.resize(Graphics::cell_size());
+        }
         let (effects, draw) = update(&mut self.model, message);
         self.plan(draw);
         for effect in effects {
@@ -194,8 +204,12 @@ impl Dashboard {
                     self.answers.spawn(async move { Message::Answer { origin, result: lab.ask(command).await } });
                 }
                 Effect::Leave => return Some(self.left()),
-                Effect::Redraw => terminal.forget(),
+                Effect::Redraw => {
+                    self.model.graphics.forget();
+                    terminal.forget();
+                }
                 Effect::Suspend | Effect::Retake => {
+                    self.model.graphics.forget();
                     let outcome = if effect == Effect::Suspend { terminal.suspend() } else { terminal.retake() };
                     if let Err(error) = outcome {
                         return Some(Err(terminal_error(&error)));

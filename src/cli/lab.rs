@@ -3,12 +3,15 @@
 use std::env;
 use std::io::IsTerminal;
 
+use clap::ValueEnum;
+
 use super::args::LabArgs;
 use super::options::Options;
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Start};
-use crate::session::{Entry, Store};
+use crate::session::Store;
 use crate::tui::graphics::Graphics;
+use crate::tui::graphics::choice::Choice;
 use crate::tui::theme::{Background, ColorDepth, Glyphs, Theme};
 use crate::tui::{self, Offer, TuiOptions};
 
@@ -22,31 +25,46 @@ pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
             "the lab needs a terminal on standard output: `mnist-lab train` trains without one".into(),
         ));
     }
-    let config = &options.config;
-    let theme = theme(args.theme.or(config.theme.clone()).as_deref(), args.graphics.or(config.graphics.clone()).as_deref())?;
+    let choice = choice(args.graphics.as_deref().or(options.config.graphics.as_deref()))?;
+    let theme = theme(args.theme.as_deref().or(options.config.theme.as_deref()), choice)?;
     let (start, offer) = match args.load {
         Some(name) => (Start::Session(name), None),
         None => (options.fresh(&args.run)?, newest(&options.store)),
     };
+    let graphics = Graphics::new(choice, variable, Graphics::cell_size());
     let (lab, _thread) = Lab::start(options.lab(start, Autosave::On))?;
-    tui::run(lab, TuiOptions { offer, theme, graphics: Graphics::default() }).await
+    tui::run(lab, TuiOptions { offer, theme, graphics }).await
 }
 
-fn theme(background: Option<&str>, graphics: Option<&str>) -> Result<Theme, Error> {
-    let variable = |name: &str| env::var(name).ok();
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn choice(text: Option<&str>) -> Result<Choice, Error> {
+    let Some(text) = text else { return Ok(Choice::Auto) };
+    let refused = |_| {
+        let names = Choice::value_variants()
+            .iter()
+            .filter_map(|choice| Some(choice.to_possible_value()?.get_name().to_owned()));
+        Error::Usage(format!("`{text}` is no way to draw images: use {}", names.collect::<Vec<_>>().join(", ")))
+    };
+    Choice::from_str(text, true).map_err(refused)
+}
+
+fn theme(background: Option<&str>, choice: Choice) -> Result<Theme, Error> {
     let background = match background {
         None => Background::detect(variable),
         Some("dark") => Background::Dark,
         Some("light") => Background::Light,
         Some(other) => return Err(Error::Usage(format!("`{other}` is no theme: use dark or light"))),
     };
-    let glyphs = if graphics == Some("ascii") { Glyphs::Ascii } else { Glyphs::detect(variable) };
+    let glyphs = if choice == Choice::Ascii { Glyphs::Ascii } else { Glyphs::detect(variable) };
     Ok(Theme::new(ColorDepth::detect(variable), background, glyphs))
 }
 
 /// The session that was written last, if it can be read.
 fn newest(store: &Store) -> Option<Offer> {
-    let Entry { name, .. } = store.list().ok()?.into_iter().next()?;
+    let name = store.list().ok()?.into_iter().next()?.name;
     let run = store.load(&name).ok()?.run;
     let mut summary = format!("epoch {} of {}, step {}", run.progress.epoch, run.settings.epochs, run.progress.step);
     if let Some(measured) = run.history.epochs.last().and_then(|epoch| epoch.validation) {

@@ -101,6 +101,11 @@ impl Terminal {
         self.inner.size()
     }
 
+    /// Writes what is not part of the screen. A terminal that is gone is not told.
+    pub fn write(&mut self, text: &str) {
+        let _ = execute!(self.inner.backend_mut(), Print(text));
+    }
+
     /// Draws every cell anew the next time.
     pub fn forget(&mut self) {
         // Should the terminal be gone, the next frame finds out.
