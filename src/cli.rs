@@ -5,13 +5,13 @@ mod ask;
 mod config;
 mod doctor;
 mod follow;
+mod lab;
 mod options;
 mod output;
 mod repl;
 mod sessions;
 mod train;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -58,8 +58,8 @@ fn start(arguments: Arguments, output: &Output) -> Result<ExitCode, Error> {
 
 async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Result<ExitCode, Error> {
     match verb {
-        None => lab(args::LabArgs::default(), options).await?,
-        Some(Verb::Lab(args)) => lab(args, options).await?,
+        None => lab::run(args::LabArgs::default(), options).await?,
+        Some(Verb::Lab(args)) => lab::run(args, options).await?,
         Some(Verb::Train(args)) => return train::run(*args, options, output).await,
         Some(Verb::Eval(args)) => ask::evaluate(args, options, output).await?,
         Some(Verb::Predict(args)) => ask::predict(args, options, output).await?,
@@ -72,17 +72,6 @@ async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Res
         Some(Verb::Man { command }) => man(command.as_deref(), output)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Opens the dashboard.
-async fn lab(args: args::LabArgs, options: &Options) -> Result<(), Error> {
-    if !std::io::stdout().is_terminal() {
-        return Err(Error::Usage(
-            "the lab needs a terminal on standard output: `mnist-lab train` trains without one".into(),
-        ));
-    }
-    let _ = (args, options);
-    Ok(())
 }
 
 fn man(command: Option<&str>, output: &Output) -> Result<(), Error> {

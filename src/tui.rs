@@ -69,7 +69,11 @@ pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
     let size = terminal.size().map_err(|error| terminal_error(&error))?;
     let model = Model::new(options.theme, options.graphics, size, options.offer);
     let outcome = match Dashboard::new(lab, model) {
-        Ok(mut dashboard) => dashboard.run(&mut terminal).await,
+        Ok(mut dashboard) => {
+            let outcome = dashboard.run(&mut terminal).await;
+            terminal.write(&dashboard.model.graphics.farewell());
+            outcome
+        }
         Err(error) => Err(error),
     };
     terminal.leave();
@@ -109,6 +113,8 @@ enum Wake {
     /// The lab published a state: the next frame shows it.
     Published,
     Frame,
+    /// Something came that does not concern the screen.
+    Nothing,
     /// The terminal is gone.
     Lost,
     /// The lab is gone.
@@ -144,6 +150,7 @@ impl Dashboard {
                 // A lost line says so in several ways at once; only a person who waits can be impatient.
                 Wake::Message(Message::Terminate) if self.lost && self.is_leaving() => continue,
                 Wake::Message(message) => message,
+                Wake::Nothing => continue,
                 Wake::Lost => match self.lose() {
                     Some(message) => message,
                     None => continue,
@@ -175,7 +182,7 @@ impl Dashboard {
             biased;
             message = self.signals.next() => Wake::Message(message),
             event = self.events.next(), if !self.lost => match event {
-                Some(Ok(event)) => message_of(event).map_or(Wake::Message(Message::Encoded), Wake::Message),
+                Some(Ok(event)) => message_of(event).map_or(Wake::Nothing, Wake::Message),
                 Some(Err(_)) | None => Wake::Lost,
             },
             Some(Ok(message)) = self.answers.join_next() => Wake::Message(message),
@@ -189,6 +196,9 @@ impl Dashboard {
 
     /// Takes in a message and does what follows from it; the outcome if the screen is left.
     fn take(&mut self, message: Message, terminal: &mut Terminal) -> Option<Result<(), Error>> {
+        if let Message::Resize(_) = message {
+            self.model.graphics.resize(Graphics::cell_size());
+        }
         let (effects, draw) = update(&mut self.model, message);
         self.plan(draw);
         for effect in effects {
@@ -198,9 +208,13 @@ impl Dashboard {
                     self.answers.spawn(async move { Message::Answer { origin, result: lab.ask(command).await } });
                 }
                 Effect::Leave => return Some(self.left()),
-                Effect::Redraw => terminal.forget(),
+                Effect::Redraw => {
+                    self.model.graphics.forget();
+                    terminal.forget();
+                }
                 Effect::Suspend | Effect::Retake if self.lost => {}
                 Effect::Suspend | Effect::Retake => {
+                    self.model.graphics.forget();
                     let outcome = if effect == Effect::Suspend { terminal.suspend() } else { terminal.retake() };
                     // With SIGHUP comes a SIGCONT: the terminal that can't be taken back is one that is lost.
                     if outcome.is_err()

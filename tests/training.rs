@@ -78,8 +78,13 @@ fn timeless(trainer: &Trainer) -> RunState {
 #[test]
 fn a_run_that_was_restarted_is_the_run_that_was_not() {
     for optimizer in ["adam", "sgd:momentum=0.9:nesterov", "rmsprop"] {
-        let changes =
-            [("optimizer", optimizer), ("augment", "tutorial"), ("schedule", "cosine"), ("early-stop", "3"), ("lr", "0.01")];
+        let changes = [
+            ("optimizer", optimizer),
+            ("augment", "tutorial"),
+            ("schedule", "cosine"),
+            ("early-stop", "3"),
+            ("lr", "0.01"),
+        ];
         let mut straight = fresh(ARCH, &changes);
         run(&mut straight, Goal::Epoch(4));
 
@@ -112,7 +117,8 @@ fn a_changed_setting_holds_from_the_next_batch_and_is_in_the_history() {
     let mut trainer = fresh("mlp", &[]);
     run(&mut trainer, Goal::Step(3));
     let mut events = Vec::new();
-    let mut set = |trainer: &mut Trainer, setting: Setting, value| trainer.set(setting, value, &mut |e| events.push(e)).unwrap();
+    let mut set =
+        |trainer: &mut Trainer, setting: Setting, value| trainer.set(setting, value, &mut |e| events.push(e)).unwrap();
     set(&mut trainer, Setting::LearningRate, "1e-2");
     set(&mut trainer, Setting::BatchSize, "20");
     set(&mut trainer, Setting::BatchSize, "20");

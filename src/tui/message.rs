@@ -31,8 +31,6 @@ pub enum Message {
         /// What came of it.
         result: Result<Reply, Error>,
     },
-    /// An image was encoded for the terminal: draw again.
-    Encoded,
     /// A second passed: something that is only shown for a while may go.
     Tick,
     /// The system wants the program to end.

@@ -104,6 +104,11 @@ impl Terminal {
         self.inner.size()
     }
 
+    /// Writes what is not part of the screen. A terminal that is gone is not told.
+    pub fn write(&mut self, text: &str) {
+        let _ = execute!(self.inner.backend_mut(), Print(text));
+    }
+
     /// Draws every cell anew the next time.
     pub fn forget(&mut self) {
         // `clear` would ask the terminal where its cursor is, and wait two seconds for one that does not answer. Should the

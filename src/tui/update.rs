@@ -52,7 +52,6 @@ pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
         }
         Message::State(lab) => (state(model, &lab), Draw::Soon),
         Message::Answer { origin, result } => (answer(model, origin, result), Draw::Soon),
-        Message::Encoded => (Vec::new(), Draw::Soon),
         Message::Tick => tick(model),
         Message::Terminate => (terminate(model), Draw::Soon),
         Message::Continued => (vec![Effect::Retake], Draw::Now),

@@ -25,6 +25,7 @@ pub fn view(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> 
             None
         }
         Screen::Parts(parts) => {
+            model.graphics.cover(model.overlay.is_some());
             let cursor = parts_view(model, &parts, buffer);
             match &model.overlay {
                 Some(overlay) => {

@@ -1,0 +1,74 @@
+//! `lab`: the dashboard, with what the arguments, the environment and the configuration say about it.
+
+use std::env;
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
+use super::args::LabArgs;
+use super::options::Options;
+use crate::error::Error;
+use crate::lab::{Autosave, Lab, Start};
+use crate::session::Store;
+use crate::tui::graphics::Graphics;
+use crate::tui::graphics::choice::Choice;
+use crate::tui::theme::{Background, ColorDepth, Glyphs, Theme};
+use crate::tui::{self, Offer, TuiOptions};
+
+/// Opens the dashboard.
+///
+/// # Errors
+/// Without a terminal, if an argument is wrong, and what ends the dashboard.
+pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
+    if !std::io::stdout().is_terminal() {
+        return Err(Error::Usage(
+            "the lab needs a terminal on standard output: `mnist-lab train` trains without one".into(),
+        ));
+    }
+    let choice = choice(args.graphics.as_deref().or(options.config.graphics.as_deref()))?;
+    let theme = theme(args.theme.as_deref().or(options.config.theme.as_deref()), choice)?;
+    let (start, offer) = match args.load {
+        Some(name) => (Start::Session(name), None),
+        None => (options.fresh(&args.run)?, newest(&options.store)),
+    };
+    let graphics = Graphics::new(choice, variable, Graphics::cell_size());
+    let (lab, _thread) = Lab::start(options.lab(start, Autosave::On))?;
+    tui::run(lab, TuiOptions { offer, theme, graphics }).await
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn choice(text: Option<&str>) -> Result<Choice, Error> {
+    let Some(text) = text else { return Ok(Choice::Auto) };
+    let refused = |_| {
+        let names = Choice::value_variants()
+            .iter()
+            .filter_map(|choice| Some(choice.to_possible_value()?.get_name().to_owned()));
+        Error::Usage(format!("`{text}` is no way to draw images: use {}", names.collect::<Vec<_>>().join(", ")))
+    };
+    Choice::from_str(text, true).map_err(refused)
+}
+
+fn theme(background: Option<&str>, choice: Choice) -> Result<Theme, Error> {
+    let background = match background {
+        None => Background::detect(variable),
+        Some("dark") => Background::Dark,
+        Some("light") => Background::Light,
+        Some(other) => return Err(Error::Usage(format!("`{other}` is no theme: use dark or light"))),
+    };
+    let glyphs = if choice == Choice::Ascii { Glyphs::Ascii } else { Glyphs::detect(variable) };
+    Ok(Theme::new(ColorDepth::detect(variable), background, glyphs))
+}
+
+/// The session that was written last, if it can be read.
+fn newest(store: &Store) -> Option<Offer> {
+    let name = store.list().ok()?.into_iter().next()?.name;
+    let run = store.load(&name).ok()?.run;
+    let mut summary = format!("epoch {} of {}, step {}", run.progress.epoch, run.settings.epochs, run.progress.step);
+    if let Some(measured) = run.history.epochs.last().and_then(|epoch| epoch.validation) {
+        summary += &format!(", validation {:.2} %", measured.accuracy * 100.0);
+    }
+    Some(Offer { name, summary })
+}
