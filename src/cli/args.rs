@@ -15,8 +15,10 @@ use crate::train::settings::Setting;
 #[derive(Parser)]
 #[command(name = "mnist-lab", version, max_term_width = 100)]
 pub struct Arguments {
+    /// What every command takes.
     #[command(flatten)]
     pub global: Global,
+    /// What to do; the lab opens without one.
     #[command(subcommand)]
     pub command: Option<Verb>,
 }
