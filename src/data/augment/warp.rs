@@ -27,8 +27,8 @@ impl Map {
     /// Leaves every pixel where it is.
     pub const IDENTITY: Self = Self { start: [ONE; 2], column: [ONE, 0], row: [0, ONE] };
 
-    /// The inverse of: zoom by `zoom` about the centre, shear by `shear` degrees, turn by `angle` degrees (clockwise), move by `shift` (fractions
-    /// of the side, right and down).
+    /// The inverse of: zoom by `zoom` about the centre, shear by `shear` degrees, turn by `angle` degrees (clockwise), move
+    /// by `shift` (fractions of the side, right and down).
     pub fn new(angle: f32, shear: f32, zoom: f32, shift: [f32; 2]) -> Self {
         let (sin, cos) = angle.to_radians().sin_cos();
         let slant = shear.to_radians().tan();
