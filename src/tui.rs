@@ -10,6 +10,8 @@ mod layout;
 pub mod message;
 mod model;
 pub mod panes;
+#[cfg(test)]
+mod samples;
 mod terminal;
 pub mod theme;
 mod update;
@@ -300,3 +302,6 @@ fn message_of(event: Event) -> Option<Message> {
         Event::FocusGained | Event::FocusLost => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,9 +66,9 @@ fn theme(background: Option<&str>, choice: Choice) -> Result<Theme, Error> {
 fn newest(store: &Store) -> Option<Offer> {
     let name = store.list().ok()?.into_iter().next()?.name;
     let run = store.load(&name).ok()?.run;
-    let mut summary = format!("epoch {} of {}, step {}", run.progress.epoch, run.settings.epochs, run.progress.step);
-    if let Some(measured) = run.history.epochs.last().and_then(|epoch| epoch.validation) {
-        summary += &format!(", validation {:.2} %", measured.accuracy * 100.0);
-    }
+    let measured = run.history.epochs.last().and_then(|epoch| epoch.validation);
+    let validation = measured.map_or_else(String::new, |m| format!(", validation {:.2} %", m.accuracy * 100.0));
+    let (progress, epochs) = (run.progress, run.settings.epochs);
+    let summary = format!("epoch {} of {epochs}, step {}{validation}", progress.epoch, progress.step);
     Some(Offer { name, summary })
 }

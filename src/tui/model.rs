@@ -37,6 +37,8 @@ pub struct Model {
     pub overlay: Option<Overlay>,
     /// A sentence on the last line for a while.
     pub notice: Option<Notice>,
+    /// What keys asked and was not answered yet.
+    pub waiting: Waiting,
     /// Whether the screen stays.
     pub leaving: Leaving,
     /// The panes.
@@ -87,6 +89,15 @@ pub enum Tone {
     Good,
     /// Something was not done.
     Bad,
+}
+
+/// Answers that are waited for. Shown only after a while, so that quick ones don't flicker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub answers: u32,
+    /// For how many seconds.
+    pub seconds: u8,
 }
 
 /// Whether the screen stays.
@@ -157,6 +168,7 @@ impl Model {
             view: View::default(),
             overlay: offer.map(Overlay::Offer),
             notice: None,
+            waiting: Waiting::default(),
             leaving: Leaving::No,
             panes: Panes::default(),
         }

@@ -86,6 +86,11 @@ pub trait Pane {
         None
     }
 
+    /// What stands on the lower frame while the pane has the focus; if empty, its keys stand there.
+    fn footnote(&self) -> String {
+        String::new()
+    }
+
     /// Text was pasted; whether it was taken.
     fn paste(&mut self, _text: &str) -> bool {
         false

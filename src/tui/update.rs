@@ -8,7 +8,7 @@ use ratatui::layout::Position;
 use super::keymap::{self, Action};
 use super::layout::Screen;
 use super::message::{Effect, Message, Origin};
-use super::model::{Leaving, Model, Notice, Overlay, Tone, View};
+use super::model::{Leaving, Model, Notice, Overlay, Tone, View, Waiting};
 use super::panes::PaneId;
 use super::view::{frame, help, tabs};
 use crate::command::{Command, ListName};
@@ -36,6 +36,13 @@ pub enum Draw {
 
 /// Takes in one message.
 pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
+    let (effects, draw) = take(model, message);
+    let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Offer)));
+    model.waiting.answers += asked.count() as u32;
+    (effects, draw)
+}
+
+fn take(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
     match message {
         Message::Key(key) if key.kind == KeyEventKind::Release => (Vec::new(), Draw::No),
         Message::Key(pressed) => (key(model, pressed), Draw::Now),
@@ -302,6 +309,9 @@ fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
 }
 
 fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Vec<Effect> {
+    if matches!(origin, Origin::Key | Origin::Offer) {
+        model.waiting = Waiting { answers: model.waiting.answers.saturating_sub(1), seconds: 0 };
+    }
     match (origin, result) {
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
         (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
@@ -339,11 +349,17 @@ fn tick(model: &mut Model) -> (Vec<Effect>, Draw) {
             return (not_saved(model, format!("saving has not ended after {PATIENCE} s")), Draw::Soon);
         }
     }
-    let Some(notice) = &mut model.notice else { return (Vec::new(), Draw::No) };
-    notice.seconds = notice.seconds.saturating_sub(1);
-    if notice.seconds > 0 {
-        return (Vec::new(), Draw::No);
+    let mut draw = Draw::No;
+    if model.waiting.answers > 0 {
+        model.waiting.seconds = model.waiting.seconds.saturating_add(1);
+        draw = Draw::Soon;
     }
-    model.notice = None;
-    (Vec::new(), Draw::Soon)
+    if let Some(notice) = &mut model.notice {
+        notice.seconds = notice.seconds.saturating_sub(1);
+        if notice.seconds == 0 {
+            model.notice = None;
+            draw = Draw::Soon;
+        }
+    }
+    (Vec::new(), draw)
 }

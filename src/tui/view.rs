@@ -15,9 +15,38 @@ use ratatui::widgets::Widget;
 use super::layout::{Parts, SMALLEST, Screen};
 use super::model::{Model, Overlay};
 use super::panes::Context;
+use super::theme::Glyphs;
 
 /// Draws everything; the cursor's place, if text is typed.
 pub fn view(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let cursor = draw(model, area, buffer);
+    if model.theme.glyphs == Glyphs::Ascii {
+        to_ascii(buffer);
+    }
+    cursor
+}
+
+/// Writes what the lab and the user's files say with the characters there are.
+fn to_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            let plain = match cell.symbol() {
+                "×" => "x",
+                "·" | "–" | "−" => "-",
+                "…" => "~",
+                "→" => ">",
+                "≤" => "<",
+                "≥" => ">",
+                "▏" | "│" => "|",
+                "’" | "‘" => "'",
+                _ => "?",
+            };
+            cell.set_symbol(plain);
+        }
+    }
+}
+
+fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     // The terminal may have been resized after the model was told: what is drawn must fit the buffer.
     match model.screen_of(area.as_size()) {
         Screen::TooSmall(_) => {

@@ -143,20 +143,12 @@ impl CommandLine {
         Line::from(vec![Span::styled("> ", context.theme.accent), Span::raw(shown)])
     }
 
-    /// What the line under the prompt says.
-    fn doc(&self) -> String {
-        let line = self.input.value();
-        if line.trim().is_empty() {
-            return "Tab completes, Up recalls, Esc leaves".into();
-        }
-        Command::doc(line).unwrap_or_else(|| "no such command: help lists them".into())
+    /// The transcript and the line below it: the prompt follows the last answer until the pane is full.
+    fn parts(&self, area: Rect) -> [Rect; 2] {
+        let room = area.height.saturating_sub(1);
+        let above = self.transcript.height(usize::from(area.width), usize::from(room)) as u16;
+        Layout::vertical([Constraint::Length(above), Constraint::Length(1)]).areas(area)
     }
-}
-
-/// Transcript, prompt, doc line.
-fn parts(area: Rect) -> [Rect; 3] {
-    let doc = u16::from(area.height >= 3);
-    Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(doc)]).areas(area)
 }
 
 impl Pane for CommandLine {
@@ -177,17 +169,20 @@ impl Pane for CommandLine {
         if area.is_empty() {
             return;
         }
-        let [above, prompt, doc] = parts(area);
+        let [above, prompt] = self.parts(area);
         self.transcript.render(context.theme, above, buffer);
         self.prompt_line(context, usize::from(prompt.width)).render(prompt, buffer);
-        if context.focused {
-            let text =
-                shorten(&self.doc(), usize::from(doc.width.saturating_sub(PROMPT)), context.theme.symbols().ellipsis);
-            Line::styled(format!("  {text}"), context.theme.dim).render(doc, buffer);
-            if let Some(completion) = &self.completion {
-                completion.render(context.theme, above, buffer);
-            }
+        if let Some(completion) = self.completion.as_ref().filter(|_| context.focused) {
+            completion.render(context.theme, area, prompt.y, buffer);
         }
+    }
+
+    fn footnote(&self) -> String {
+        let line = self.input.value();
+        if line.trim().is_empty() {
+            return String::new();
+        }
+        Command::doc(line).unwrap_or_else(|| "no such command: `help` lists them".into())
     }
 
     fn handle(&mut self, action: Action, _lab: &LabState) -> Option<Vec<Effect>> {
@@ -236,7 +231,7 @@ impl Pane for CommandLine {
     }
 
     fn cursor(&self, area: Rect) -> Option<Position> {
-        let [_, prompt, _] = parts(area);
+        let [_, prompt] = self.parts(area);
         let room = usize::from(prompt.width.saturating_sub(PROMPT + 1));
         let column = self.input.visual_cursor() - self.input.visual_scroll(room);
         let position = Position::new(prompt.x + PROMPT + column as u16, prompt.y);

@@ -31,6 +31,10 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
         _ => Line::styled(format!(" {}", sentence("saving; Ctrl-C leaves at once")), theme.warning),
     };
     line.render(area, buffer);
+    if model.waiting.seconds > 0 && model.leaving == Leaving::No {
+        let text = format!(" the lab is at work {} ", theme.symbols().ellipsis);
+        Line::styled(text, theme.warning).right_aligned().render(area, buffer);
+    }
 }
 
 fn hints(model: &Model, room: usize) -> Line<'static> {

@@ -32,7 +32,11 @@ pub fn render(model: &Model, pane: PaneId, focused: bool, area: Rect, buffer: &m
         title.push(Span::styled(format!("{} {addition} ", symbols.dot), theme.dim));
     }
     let mut block = Block::bordered().border_set(set).border_style(border).title_top(Line::from(title));
-    if focused && let Some(keys) = keys(model, pane, usize::from(area.width.saturating_sub(4))) {
+    let footnote = model.panes.get(pane).footnote();
+    if focused && !footnote.is_empty() {
+        let footnote = shorten(&footnote, usize::from(area.width.saturating_sub(6)), symbols.ellipsis);
+        block = block.title_bottom(Line::styled(format!(" {footnote} "), theme.dim));
+    } else if focused && let Some(keys) = keys(model, pane, usize::from(area.width.saturating_sub(4))) {
         block = block.title_bottom(keys.right_aligned());
     }
     block.render(area, buffer);

@@ -7,7 +7,7 @@ use ratatui::widgets::{Block, Clear, Padding, Widget};
 
 use super::dialog::centred;
 use crate::command::Command;
-use crate::tui::format::{width, wrap};
+use crate::tui::format::{shorten, width, wrap};
 use crate::tui::keymap::{BINDINGS, Binding, Scope};
 use crate::tui::model::Model;
 use crate::tui::theme::Theme;
@@ -89,10 +89,10 @@ fn key_table(theme: &Theme, bindings: &[&Binding], columns: usize) -> Vec<Line<'
     let rows = bindings.len().div_ceil(across);
     let cell = columns / across;
     let entry = |binding: &Binding| {
-        let keys = binding.keys.join(" ");
-        let does = binding.does;
-        let pad = cell.saturating_sub(KEYS.max(width(&keys) + 1) + width(does));
-        [Span::styled(format!("{keys:<KEYS$}"), theme.key), Span::raw(format!("{does}{}", " ".repeat(pad)))]
+        let keys = format!("{:<KEYS$}", binding.keys.join(" "));
+        let room = cell.saturating_sub(width(&keys) + 2);
+        let does = shorten(binding.does, room, theme.symbols().ellipsis);
+        [Span::styled(keys, theme.key), Span::raw(format!("{does:<0$}", room + 2))]
     };
     let cells = |row: usize| (0..across).filter_map(move |column| bindings.get(column * rows + row));
     (0..rows).map(|row| cells(row).flat_map(|binding| entry(binding)).collect()).collect()

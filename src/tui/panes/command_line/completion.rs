@@ -37,16 +37,21 @@ impl Completion {
         self.selected = (self.selected + if back { count - 1 } else { 1 }) % count;
     }
 
-    /// Draws the words over the bottom of `area`.
-    pub fn render(&self, theme: &Theme, area: Rect, buffer: &mut Buffer) {
-        let height = area.height.min(self.candidates.len() as u16);
+    /// Draws the words above or below the line `prompt` of `area`, where there is more room.
+    pub fn render(&self, theme: &Theme, area: Rect, prompt: u16, buffer: &mut Buffer) {
+        let (above, below) = (prompt - area.y, area.bottom().saturating_sub(prompt + 1));
+        let wanted = self.candidates.len() as u16;
+        let (top, height) = if below >= wanted.min(above.max(1)) {
+            (prompt + 1, wanted.min(below))
+        } else {
+            (prompt - wanted.min(above), wanted.min(above))
+        };
         let word = |line: &str| line.rsplit(' ').next().unwrap_or(line).to_owned();
         let columns = self.candidates.iter().map(|line| width(&word(line))).max().unwrap_or(0) + 2;
         // Under the word that is being completed.
         let lead = self.line().rfind(' ').map_or(0, |at| width(&self.line()[..=at]));
         let left = (lead as u16 + 1).min(area.width.saturating_sub(columns as u16));
-        let popup =
-            Rect { x: area.x + left, y: area.bottom() - height, width: columns as u16, height }.intersection(area);
+        let popup = Rect { x: area.x + left, y: top, width: columns as u16, height }.intersection(area);
         Clear.render(popup, buffer);
         let first = (self.selected + 1).saturating_sub(usize::from(height));
         for (row, number) in popup.rows().zip(first..) {

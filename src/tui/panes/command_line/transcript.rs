@@ -68,6 +68,18 @@ impl Transcript {
         self.back = self.back.saturating_add_signed(lines).min(most);
     }
 
+    /// Lines that it takes in `columns`, `most` at most.
+    pub fn height(&self, columns: usize, most: usize) -> usize {
+        let mut height = 0;
+        for entry in self.entries.iter().rev() {
+            height += 1 + entry.answer_lines(columns).len();
+            if height >= most {
+                return most;
+            }
+        }
+        height
+    }
+
     /// Draws the end of it, or what lies above, at the bottom of `area`.
     pub fn render(&self, theme: &Theme, area: Rect, buffer: &mut Buffer) {
         let height = usize::from(area.height);
@@ -97,14 +109,22 @@ impl Entry {
         1 + answer
     }
 
+    fn answer_lines(&self, columns: usize) -> Vec<String> {
+        let text = match &self.answer {
+            None => "working ...",
+            Some(Ok(text) | Err(text)) => text,
+        };
+        wrap(text, columns.saturating_sub(2))
+    }
+
     fn lines<'a>(&'a self, theme: &'a Theme, columns: usize) -> Vec<Line<'a>> {
-        let (text, style) = match &self.answer {
-            None => (theme.symbols().ellipsis, theme.dim),
-            Some(Ok(text)) => (text.as_str(), theme.text),
-            Some(Err(text)) => (text.as_str(), theme.bad),
+        let style = match &self.answer {
+            None => theme.dim,
+            Some(Ok(_)) => theme.text,
+            Some(Err(_)) => theme.bad,
         };
         let asked = Line::from(vec![Span::styled("> ", theme.dim), Span::styled(self.line.as_str(), theme.title)]);
-        let answer = wrap(text, columns.saturating_sub(2));
+        let answer = self.answer_lines(columns);
         std::iter::once(asked).chain(answer.into_iter().map(|line| Line::styled(format!("  {line}"), style))).collect()
     }
 }

@@ -1,0 +1,191 @@
+//! States of the lab to draw in tests, made by the same events as real ones.
+
+use std::sync::Arc;
+
+use crate::arch::Arch;
+use crate::data::{Dataset, Images, PIXELS, SIDE, Split};
+use crate::error::Failure;
+use crate::metrics::Confusion;
+use crate::nn::DeviceInfo;
+use crate::state::{
+    DigitList, DigitSource, DigitView, LabEvent, LabState, Level, LogLine, Phase, RunBegun, RunInfo, Saved,
+};
+use crate::train::event::{Reason, TrainEvent};
+use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use crate::train::settings::{Setting, Settings};
+use crate::train::{Goal, Progress, RunConfig};
+
+/// Steps of an epoch: 48,000 samples in batches of 64.
+const STEPS: u64 = 750;
+
+fn apply(state: &mut LabState, events: impl IntoIterator<Item = LabEvent>) {
+    events.into_iter().for_each(|event| state.apply(event));
+}
+
+fn log(level: Level, text: &str) -> LabEvent {
+    LabEvent::Log(LogLine { level, text: text.into() })
+}
+
+/// A fresh run that waits for the first command.
+pub fn ready() -> LabState {
+    let blank = || Images::new(vec![0; 4 * PIXELS], vec![0, 1, 2, 3]);
+    let config = RunConfig { arch: "tutorial".parse::<Arch>().expect("a preset"), seed: 1, validation_split: 0.2 };
+    let info = RunInfo {
+        name: "run-1".into(),
+        parameters: config.arch.parameters(),
+        config,
+        device: DeviceInfo { device: "cpu".into(), name: "AVX-512".into(), threads: 2 },
+        split: Split::new(60_000, 0.2),
+    };
+    let mut state = LabState::default();
+    apply(
+        &mut state,
+        [
+            LabEvent::Loaded(Dataset::new("MNIST".into(), blank(), blank())),
+            LabEvent::Run(Box::new(RunBegun {
+                info,
+                settings: Settings::default(),
+                progress: Progress::default(),
+                history: History::default(),
+                saved: None,
+            })),
+        ],
+    );
+    state
+}
+
+fn step(number: u64) -> TrainEvent {
+    let t = number as f32;
+    // A falling curve with the ripple of batches, the same on every machine.
+    let ripple = 1.0 + 0.35 * ((number * 7919 % 101) as f32 / 50.0 - 1.0);
+    let loss = (2.3 / (1.0 + t / 40.0) + 0.03) * ripple;
+    let record = StepRecord { step: number, loss, accuracy: 1.0 - (loss / 3.0).min(0.9), learning_rate: 1e-3 };
+    let (label, predicted) = ((number % 10) as u8, if number.is_multiple_of(23) { 9 } else { (number % 10) as u8 });
+    TrainEvent::Step { record, outcomes: vec![(label, predicted); 64] }
+}
+
+fn epoch(number: u32) -> TrainEvent {
+    let n = f64::from(number);
+    let record = EpochRecord {
+        epoch: number,
+        step: u64::from(number) * STEPS,
+        train_loss: 0.19 / n,
+        train_accuracy: 1.0 - 0.06 / n,
+        validation: Some(Measured { loss: 0.06 / n.sqrt(), accuracy: 0.9887 - 0.01 / n }),
+        learning_rate: 1e-3,
+        seconds: 1.7,
+        samples: 48_000,
+    };
+    let mut confusion = Confusion::default();
+    for label in 0..10 {
+        for predicted in 0..10 {
+            let near = 40 / (1 + 3 * u32::from(label.abs_diff(predicted)));
+            confusion.counts[usize::from(label)][usize::from(predicted)] = if label == predicted { 1185 } else { near };
+        }
+    }
+    TrainEvent::Epoch { record, confusion }
+}
+
+/// A run in its third epoch, with changed settings and a line in the log.
+pub fn training() -> LabState {
+    let mut state = ready();
+    let goal = [LabEvent::Goal(Goal::Epoch(10)), LabEvent::Phase(Phase::Training)];
+    apply(&mut state, goal);
+    for number in 1..=2 * STEPS + 210 {
+        state.apply(LabEvent::Train(step(number)));
+        if number.is_multiple_of(STEPS) {
+            state.apply(LabEvent::Train(epoch((number / STEPS) as u32)));
+        }
+        if number == 900 {
+            let edit = Edit { step: number, setting: "lr".into(), from: "0.001".into(), to: "0.0003".into() };
+            let mut settings = state.settings.clone();
+            Setting::LearningRate.set(&mut settings, "3e-4").expect("a learning rate");
+            apply(&mut state, [LabEvent::Train(TrainEvent::Edited(edit)), LabEvent::Settings(settings)]);
+        }
+    }
+    let progress = Progress {
+        epoch: 2,
+        sample: 210 * 64,
+        step: 2 * STEPS + 210,
+        epoch_seconds: 0.478,
+        seconds: 4.4,
+        ..Progress::default()
+    };
+    apply(
+        &mut state,
+        [
+            LabEvent::Progress(progress),
+            LabEvent::Saved(Saved { name: "run-1".into(), step: 2 * STEPS }),
+            log(Level::Info, "epoch 1: validation 97.87 %, loss 0.0600"),
+            log(Level::Info, "lr 0.001 → 0.0003 at step 900"),
+            log(Level::Info, "epoch 2: validation 98.37 %, loss 0.0424"),
+        ],
+    );
+    state
+}
+
+/// The same run, held, with a digit that was asked for.
+pub fn paused() -> LabState {
+    let mut state = training();
+    let mut probabilities = [0.0007; 10];
+    probabilities[9] = 0.9912;
+    probabilities[8] = 0.0032;
+    let digit = DigitView {
+        source: DigitSource::Test(947),
+        image: Box::new(ring()),
+        label: Some(8),
+        probabilities,
+        predicted: 9,
+        loss: Some(5.7446),
+        doubtful: true,
+        step: 1710,
+        place: Some((3, 151)),
+        preprocess: None,
+    };
+    apply(
+        &mut state,
+        [
+            LabEvent::Phase(Phase::Paused),
+            LabEvent::List(DigitList { title: "wrong".into(), indices: Arc::new(vec![1, 2, 947]), position: None }),
+            LabEvent::Digit(Arc::new(digit)),
+            log(Level::Warning, "the validation loss has not got better for 2 epochs: try a smaller lr"),
+        ],
+    );
+    state
+}
+
+/// A run whose loss became NaN.
+pub fn diverged() -> LabState {
+    let mut state = training();
+    let record = StepRecord { step: 2 * STEPS + 211, loss: f32::NAN, accuracy: 0.1, learning_rate: 10.0 };
+    let reason = Reason::Diverged { step: 2 * STEPS + 211, kept_epoch: 2 };
+    apply(
+        &mut state,
+        [
+            LabEvent::Train(TrainEvent::Step { record, outcomes: Vec::new() }),
+            LabEvent::Train(TrainEvent::Finished(reason)),
+            log(Level::Error, "the loss became NaN at step 1711; the weights of epoch 2 are back: try a smaller lr"),
+        ],
+    );
+    state
+}
+
+/// A lab that can't go on.
+pub fn failed() -> LabState {
+    let mut state = LabState::default();
+    let sentence = "data/train-images-idx3-ubyte: the file ends after 100 of 47040016 bytes: fetch it anew".to_owned();
+    apply(
+        &mut state,
+        [log(Level::Error, &sentence), LabEvent::Phase(Phase::Failed(Failure { sentence, exit_code: 3 }))],
+    );
+    state
+}
+
+/// An image of a ring.
+fn ring() -> [u8; PIXELS] {
+    std::array::from_fn(|at| {
+        let (y, x) = ((at / SIDE) as f32 - 13.5, (at % SIDE) as f32 - 13.5);
+        let away = ((x * 1.4).hypot(y) - 9.0).abs();
+        (255.0 * (2.0 - away).clamp(0.0, 1.0)) as u8
+    })
+}

@@ -1,0 +1,135 @@
+//! Tests of the screen as a whole: pictures of it, and scripts of messages.
+
+mod script;
+
+use std::sync::Arc;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Rect, Size};
+
+use super::Offer;
+use super::graphics::Graphics;
+use super::graphics::choice::Choice;
+use super::message::Message;
+use super::model::{Model, Overlay, View};
+use super::panes::PaneId;
+use super::samples;
+use super::theme::{Background, ColorDepth, Glyphs, Theme};
+use super::update::update;
+use super::view::view;
+use crate::state::LabState;
+
+fn theme() -> Theme {
+    Theme::new(ColorDepth::True, Background::Dark, Glyphs::Unicode)
+}
+
+fn model(lab: LabState, width: u16, height: u16) -> Model {
+    let graphics = Graphics::new(Choice::HalfBlocks, |_| None, None);
+    let mut model = Model::new(theme(), graphics, Size::new(width, height), None);
+    update(&mut model, Message::State(Arc::new(lab)));
+    model
+}
+
+/// The screen as text.
+fn draw(model: &Model) -> String {
+    let size = model.size;
+    let mut terminal = Terminal::new(TestBackend::new(size.width, size.height)).unwrap();
+    terminal
+        .draw(|frame| {
+            view(model, frame.area(), frame.buffer_mut());
+        })
+        .unwrap();
+    terminal.backend().to_string()
+}
+
+#[track_caller]
+fn check(name: &str, lab: LabState, width: u16, height: u16, prepare: impl FnOnce(&mut Model)) {
+    let mut model = model(lab, width, height);
+    prepare(&mut model);
+    insta::assert_snapshot!(name, draw(&model));
+}
+
+#[test]
+fn the_whole_lab() {
+    check("loading_120x40", LabState::default(), 120, 40, |_| {});
+    check("ready_120x40", samples::ready(), 120, 40, |_| {});
+    check("training_120x40", samples::training(), 120, 40, |_| {});
+    check("paused_120x40", samples::paused(), 120, 40, |model| model.focus = PaneId::Digits);
+    check("diverged_120x40", samples::diverged(), 120, 40, |model| model.focus = PaneId::Log);
+    check("failed_120x40", samples::failed(), 120, 40, |_| {});
+    check("training_110x32", samples::training(), 110, 32, |model| model.focus = PaneId::Confusion);
+    check("paused_250x70", samples::paused(), 250, 70, |model| model.focus = PaneId::Settings);
+}
+
+#[test]
+fn one_pane_at_a_time() {
+    for pane in PaneId::ALL {
+        check(&format!("{}_80x24", pane.name()), samples::paused(), 80, 24, |model| model.focus = pane);
+    }
+    check("zoomed_120x40", samples::training(), 120, 40, |model| model.view = View::Zoomed);
+    check("too_small_59x17", samples::training(), 59, 17, |_| {});
+}
+
+#[test]
+fn what_lies_over_the_panes() {
+    check("help_80x24", samples::training(), 80, 24, |model| model.overlay = Some(Overlay::Help { top: 0 }));
+    check("help_120x40", samples::training(), 120, 40, |model| model.overlay = Some(Overlay::Help { top: 4 }));
+    let offer = Offer { name: "run-7".into(), summary: "epoch 4 of 10, step 3000, validation 98.73 %".into() };
+    check("offer_80x24", LabState::default(), 80, 24, |model| model.overlay = Some(Overlay::Offer(offer)));
+    check("unsaved_80x24", samples::training(), 80, 24, |model| {
+        model.overlay = Some(Overlay::Unsaved("sessions/run-1.mlab: can't write: no space left on device".into()));
+    });
+}
+
+#[test]
+fn ascii_is_ascii() {
+    let mut model = model(samples::paused(), 120, 40);
+    model.theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii);
+    let text = draw(&model);
+    assert!(text.is_ascii(), "{:?}", text.chars().find(|c| !c.is_ascii()));
+    insta::assert_snapshot!("ascii_120x40", text);
+}
+
+#[test]
+fn without_colours_no_cell_has_one() {
+    let mut model = model(samples::paused(), 120, 40);
+    model.theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Unicode);
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 120, 40));
+    for pane in PaneId::ALL {
+        model.focus = pane;
+        view(&model, buffer.area, &mut buffer);
+        let colored = buffer.content.iter().position(|cell| {
+            use ratatui::style::Color::Reset;
+            cell.fg != Reset || cell.bg != Reset
+        });
+        assert_eq!(colored, None, "{pane:?}");
+    }
+}
+
+/// Every size, theme, pane and overlay is drawn without a panic, also where the model was not yet told of the size.
+#[test]
+fn any_size_can_be_drawn() {
+    let themes = [
+        theme(),
+        Theme::new(ColorDepth::Indexed, Background::Light, Glyphs::Unicode),
+        Theme::new(ColorDepth::Sixteen, Background::Light, Glyphs::Ascii),
+        Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii),
+    ];
+    let overlays =
+        [None, Some(Overlay::Help { top: 3 }), Some(Overlay::Failed("what failed, why, and what to do".into()))];
+    let mut model = model(samples::paused(), 80, 24);
+    let sizes = (1..=250).flat_map(|width| [(width, 1 + width * 7 % 70), (width, 1 + width * 31 % 70)]);
+    for (number, (width, height)) in sizes.chain([(60, 18), (110, 32), (250, 70)]).enumerate() {
+        model.size = Size::new(width, height);
+        model.theme = themes[number % themes.len()].clone();
+        model.focus = PaneId::ALL[number % PaneId::ALL.len()];
+        model.overlay = overlays[number / 2 % overlays.len()].clone();
+        model.view = if number % 5 == 0 { View::Zoomed } else { View::All };
+        let area = Rect::new(0, 0, width, height);
+        view(&model, area, &mut Buffer::empty(area));
+        model.size = Size::new(250, 70);
+        view(&model, area, &mut Buffer::empty(area));
+    }
+}

@@ -1,0 +1,289 @@
+//! Scripts of messages: what is done, and what must come of it.
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+use super::model;
+use crate::command::{Command, Filter, ListName};
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::state::{LabState, Phase};
+use crate::train::settings::Setting;
+use crate::tui::message::{Effect, Message, Origin};
+use crate::tui::model::{Leaving, Model, Overlay, Tone, View};
+use crate::tui::panes::PaneId;
+use crate::tui::samples;
+use crate::tui::update::{Draw, update};
+
+fn press(code: KeyCode) -> Message {
+    Message::Key(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+/// The keys of a text in which `⏎` is Enter, `⇥` Tab, `⎋` Escape, `↑` `↓` `←` `→` the arrows and `^c` Ctrl-c.
+fn keys(text: &str) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        messages.push(match c {
+            '⏎' => press(KeyCode::Enter),
+            '⇥' => press(KeyCode::Tab),
+            '⎋' => press(KeyCode::Esc),
+            '↑' => press(KeyCode::Up),
+            '↓' => press(KeyCode::Down),
+            '←' => press(KeyCode::Left),
+            '→' => press(KeyCode::Right),
+            '^' => {
+                let c = chars.next().unwrap();
+                Message::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL))
+            }
+            c => press(KeyCode::Char(c)),
+        });
+    }
+    messages
+}
+
+fn play(model: &mut Model, messages: Vec<Message>) -> Vec<Effect> {
+    messages.into_iter().flat_map(|message| update(model, message).0).collect()
+}
+
+/// In `lab`, the keys of `script` make `effects`.
+#[track_caller]
+fn check(lab: LabState, script: &str, effects: &[Effect]) -> Model {
+    let mut model = model(lab, 120, 40);
+    assert_eq!(play(&mut model, keys(script)), effects, "{script}");
+    model
+}
+
+fn ask(command: Command) -> Effect {
+    Effect::Ask(command, Origin::Key)
+}
+
+fn typed(number: usize, command: Command) -> Effect {
+    Effect::Ask(command, Origin::CommandLine(number))
+}
+
+fn set(setting: Setting, value: &str) -> Effect {
+    let command = Command::Set { name: Some(setting.name().into()), value: Some(value.into()) };
+    Effect::Ask(command, Origin::Setting(setting))
+}
+
+#[test]
+fn space_does_what_the_phase_wants() {
+    check(samples::ready(), " ", &[ask(Command::Train { epochs: None })]);
+    check(samples::training(), " ", &[ask(Command::Pause)]);
+    check(samples::paused(), " ", &[ask(Command::Resume)]);
+    check(samples::diverged(), " ", &[ask(Command::Train { epochs: None })]);
+    check(LabState::default(), " ", &[]);
+}
+
+#[test]
+fn keys_ask_the_lab() {
+    check(samples::ready(), "s", &[ask(Command::Step { batches: 1 })]);
+    check(samples::training(), "S", &[ask(Command::Save { name: None })]);
+    let model = check(samples::training(), "e", &[ask(Command::Next { list: Some(ListName::Wrong) })]);
+    assert_eq!(model.focus, PaneId::Digits);
+    check(
+        samples::training(),
+        "eE",
+        &[ask(Command::Next { list: Some(ListName::Wrong) }), ask(Command::Prev { list: Some(ListName::Wrong) })],
+    );
+}
+
+#[test]
+fn the_focus_goes_around() {
+    for (script, focus) in [
+        ("", PaneId::Charts),
+        ("⇥", PaneId::Confusion),
+        ("4", PaneId::Digits),
+        ("3⇥⇥", PaneId::CommandLine),
+        ("3:⎋", PaneId::Settings),
+        ("5⇥", PaneId::Log),
+        ("4/", PaneId::CommandLine),
+    ] {
+        assert_eq!(check(samples::ready(), script, &[]).focus, focus, "{script}");
+    }
+}
+
+#[test]
+fn a_command_is_typed_completed_and_recalled() {
+    check(samples::ready(), ":train 5⏎", &[typed(0, Command::Train { epochs: Some(5) })]);
+    check(
+        samples::ready(),
+        ":set dro⇥0.3⏎",
+        &[typed(0, Command::Set { name: Some("dropout".into()), value: Some("0.3".into()) })],
+    );
+    check(samples::ready(), ":pre⇥⇥⏎⏎", &[typed(0, Command::Prev { list: None })]);
+    check(
+        samples::ready(),
+        "/true=4 pred=9⏎",
+        &[typed(0, Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] })],
+    );
+    let again = Command::Step { batches: 2 };
+    check(
+        samples::ready(),
+        ":step 2⏎pause⏎st↑⏎",
+        &[typed(0, again.clone()), typed(1, Command::Pause), typed(2, again)],
+    );
+    check(samples::ready(), ":⇥", &[]);
+    check(samples::ready(), ":  ⏎# a comment⏎", &[]);
+    // Names of sessions are asked for when they are needed.
+    check(samples::ready(), ":load ", &[Effect::Ask(Command::Sessions, Origin::Sessions)]);
+}
+
+#[test]
+fn what_is_no_command_is_answered_at_once() {
+    let model = check(samples::ready(), ":trian 5⏎", &[]);
+    assert!(super::draw(&model).contains("`train`"));
+    let model = check(samples::ready(), ":help⏎", &[]);
+    assert_eq!(model.overlay, Some(Overlay::Help { top: 0 }));
+}
+
+#[test]
+fn answers_find_their_question() {
+    let mut model =
+        check(samples::ready(), ":pause⏎step 3⏎", &[typed(0, Command::Pause), typed(1, Command::Step { batches: 3 })]);
+    assert_eq!(super::draw(&model).matches("working ...").count(), 2);
+    let result = Ok(Reply::Done("stepped thrice".into()));
+    play(&mut model, vec![Message::Answer { origin: Origin::CommandLine(1), result }]);
+    let result = Err(Error::Usage("nothing is training".into()));
+    play(&mut model, vec![Message::Answer { origin: Origin::CommandLine(0), result }]);
+    let text = super::draw(&model);
+    assert!(text.find("nothing is training") < text.find("stepped thrice"), "{text}");
+    assert!(!text.contains("working"));
+}
+
+#[test]
+fn settings_are_changed_in_place() {
+    check(samples::ready(), "3→", &[set(Setting::LearningRate, "0.003")]);
+    check(samples::ready(), "3↓←", &[set(Setting::BatchSize, "32")]);
+    check(samples::ready(), "3G→", &[set(Setting::EarlyStop, "1")]);
+    check(samples::ready(), "3↓⏎^u128⏎", &[set(Setting::BatchSize, "128")]);
+    check(samples::ready(), "3⏎0⎋", &[]);
+    // A wrong value is refused before it is sent, and can be mended.
+    let model = check(samples::ready(), "3↓⏎^u0⏎", &[]);
+    assert!(super::draw(&model).contains("`0` is no batch-size"));
+    assert!(model.panes.settings.is_typing());
+    // Letters that are keys elsewhere are text here.
+    check(samples::ready(), "3jjj⏎^usgdq⏎", &[]);
+}
+
+#[test]
+fn an_answer_to_a_key_stands_on_the_last_line_for_a_while() {
+    let mut model = check(samples::ready(), "S", &[ask(Command::Save { name: None })]);
+    assert_eq!(model.waiting.answers, 1);
+    let result = Err(Error::Failed("no space left".into()));
+    play(&mut model, vec![Message::Answer { origin: Origin::Key, result }]);
+    assert_eq!(model.notice.as_ref().map(|notice| notice.tone), Some(Tone::Bad));
+    assert_eq!(model.waiting.answers, 0);
+    (0..5).for_each(|_| drop(update(&mut model, Message::Tick)));
+    assert_eq!(model.notice, None);
+    assert_eq!(update(&mut model, Message::Tick).1, Draw::No);
+}
+
+#[test]
+fn escape_leads_one_layer_out() {
+    let mut model = check(samples::ready(), "z?", &[]);
+    assert_eq!((model.view, model.overlay.is_some()), (View::Zoomed, true));
+    play(&mut model, keys("⎋"));
+    assert_eq!((model.view, model.overlay.is_some()), (View::Zoomed, false));
+    play(&mut model, keys("⎋"));
+    assert_eq!(model.view, View::All);
+}
+
+#[test]
+fn leaving_saves_first() {
+    let quit = Effect::Ask(Command::Quit, Origin::Quit);
+    let mut model = check(samples::training(), "qq", &[quit]);
+    assert_eq!(model.leaving, Leaving::Saving(0));
+    let closed = LabState { phase: Phase::Closed, ..samples::training() };
+    assert_eq!(play(&mut model, vec![Message::State(Arc::new(closed))]), [Effect::Leave]);
+}
+
+#[test]
+fn control_c_works_everywhere() {
+    let quit = || Effect::Ask(Command::Quit, Origin::Quit);
+    check(samples::training(), "^c^c", &[quit(), Effect::Leave]);
+    check(samples::training(), "?^c", &[quit()]);
+    check(samples::training(), "3⏎^c", &[quit()]);
+    check(samples::training(), ":trai^c", &[]);
+    check(samples::training(), ":trai^c^c", &[quit()]);
+    check(samples::failed(), "^c", &[quit()]);
+    check(samples::training(), "^z^l", &[Effect::Suspend, Effect::Redraw]);
+}
+
+#[test]
+fn a_run_that_can_not_be_saved_is_not_lost_without_asking() {
+    let refused = || Message::Answer { origin: Origin::Quit, result: Err(Error::Failed("disk full".into())) };
+    let mut model = check(samples::training(), "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
+    assert_eq!(play(&mut model, vec![refused()]), []);
+    assert_eq!(model.overlay, Some(Overlay::Unsaved("disk full".into())));
+    assert_eq!(play(&mut model, keys("⎋")), []);
+    assert_eq!((model.leaving, &model.overlay), (Leaving::No, &None));
+    play(&mut model, keys("q"));
+    play(&mut model, vec![refused()]);
+    assert_eq!(play(&mut model, keys("⏎")), [Effect::Leave]);
+    // The system doesn't wait for an answer.
+    let mut model = check(samples::training(), "", &[]);
+    let quit = [Effect::Ask(Command::Quit, Origin::Quit)];
+    assert_eq!(play(&mut model, vec![Message::Terminate]), quit);
+    assert_eq!(play(&mut model, vec![refused()]), [Effect::Leave]);
+}
+
+#[test]
+fn the_last_session_is_taken_or_left() {
+    let offer = || crate::tui::Offer { name: "run-7".into(), summary: String::new() };
+    let load = [Effect::Ask(Command::Load { name: "run-7".into() }, Origin::Offer)];
+    for (script, effects) in [("⏎", &load[..]), ("⎋", &[]), ("s⎋s", &[ask(Command::Step { batches: 1 })])] {
+        let mut model = model(samples::ready(), 120, 40);
+        model.overlay = Some(Overlay::Offer(offer()));
+        assert_eq!(play(&mut model, keys(script)), effects, "{script}");
+        assert_eq!(model.overlay, None);
+    }
+}
+
+#[test]
+fn the_mouse_chooses_and_scrolls() {
+    let mouse = |kind, column, row| Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE });
+    let click = MouseEventKind::Down(MouseButton::Left);
+    let mut model = model(samples::paused(), 120, 40);
+    play(&mut model, vec![mouse(click, 5, 20)]);
+    assert_eq!(model.focus, PaneId::Settings);
+    play(&mut model, vec![mouse(MouseEventKind::ScrollUp, 100, 36)]);
+    assert!(super::draw(&model).contains("1 newer below"));
+    assert_eq!(update(&mut model, mouse(MouseEventKind::Moved, 9, 9)).1, Draw::No);
+    let mut small = super::model(samples::paused(), 80, 24);
+    play(&mut small, vec![mouse(click, 15, 1)]);
+    assert_eq!(small.focus, PaneId::Confusion);
+}
+
+#[test]
+fn pasted_text_is_not_run_unread() {
+    let mut model = check(samples::ready(), ":", &[]);
+    assert_eq!(play(&mut model, vec![Message::Paste("step 1\nquit\n".into())]), []);
+    assert!(super::draw(&model).contains("> step 1 quit"));
+    let mut elsewhere = check(samples::ready(), "", &[]);
+    assert_eq!(play(&mut elsewhere, vec![Message::Paste("q".into())]), []);
+}
+
+#[test]
+fn a_released_key_is_no_key() {
+    let mut model = check(samples::ready(), "", &[]);
+    let mut key = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
+    key.kind = KeyEventKind::Release;
+    assert_eq!(update(&mut model, Message::Key(key)), (Vec::new(), Draw::No));
+}
+
+#[test]
+fn help_scrolls_and_stops_at_its_end() {
+    let mut model = super::model(samples::ready(), 80, 24);
+    play(&mut model, keys("?G"));
+    let Some(Overlay::Help { top }) = model.overlay else { panic!("the help is closed") };
+    assert!(top > 5);
+    play(&mut model, keys("↓↓"));
+    assert_eq!(model.overlay, Some(Overlay::Help { top }));
+    play(&mut model, keys("g"));
+    assert_eq!(model.overlay, Some(Overlay::Help { top: 0 }));
+    play(&mut model, keys("?"));
+    assert_eq!(model.overlay, None);
+}
