@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
 
 fn start(arguments: Arguments, output: &Output) -> Result<ExitCode, Error> {
     let options = Options::gather(arguments.global)?;
-    let _log = options.start_log()?;
+    options.start_log()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -59,7 +59,7 @@ fn start(arguments: Arguments, output: &Output) -> Result<ExitCode, Error> {
 async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Result<ExitCode, Error> {
     match verb {
         None => lab::run(args::LabArgs::default(), options).await?,
-        Some(Verb::Lab(args)) => lab::run(args, options).await?,
+        Some(Verb::Lab(args)) => lab::run(*args, options).await?,
         Some(Verb::Train(args)) => return train::run(*args, options, output).await,
         Some(Verb::Eval(args)) => ask::evaluate(args, options, output).await?,
         Some(Verb::Predict(args)) => ask::predict(args, options, output).await?,

@@ -3,7 +3,7 @@
 //! Nothing that is random here has a state to save: a shuffle is named by its epoch, a dropout mask by its step, an
 //! augmentation by epoch and sample. A run that is resumed, or that uses another number of threads, draws the same numbers.
 
-/// Mixes `value` so that near inputs give unrelated outputs (the finaliser of SplitMix64, Steele et al. 2014).
+/// Mixes `value` so that near inputs give unrelated outputs (the finaliser of `SplitMix64`, Steele et al. 2014).
 pub const fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -174,7 +174,7 @@ impl Store {
 
     /// The first of `run-1`, `run-2`, … that is not taken.
     pub fn free_name(&self) -> String {
-        (1u32..)
+        (1..=u32::MAX)
             .map(|n| format!("run-{n}"))
             .find(|name| !self.folder.join(name).with_extension(ENDING).exists())
             .unwrap_or_default()

@@ -445,7 +445,7 @@ impl Trainer {
     fn take_over(&mut self, state: &RunState) {
         self.settings = state.settings.clone();
         self.progress = state.progress;
-        self.best = state.best.clone();
+        self.best.clone_from(&state.best);
         self.history = state.history.clone();
         self.order = None;
         self.validating = None;

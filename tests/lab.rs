@@ -1,5 +1,7 @@
 //! The lab as its front ends see it: commands in, answers and states out.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +59,7 @@ impl Bench {
     fn until(&self, is_so: impl Fn(&LabState) -> bool) -> Arc<LabState> {
         let mut state = self.lab.state();
         let wait = async {
-            tokio::time::timeout(Duration::from_secs(60), state.wait_for(|state| is_so(state)))
+            tokio::time::timeout(Duration::from_mins(1), state.wait_for(|state| is_so(state)))
                 .await
                 .expect("the lab got there")
                 .expect("the lab is alive")

@@ -1,5 +1,7 @@
 //! Runs: resumed bit for bit, stopped in time, brought back when they diverge.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::sync::LazyLock;
 
 use mnist_lab::data::{Dataset, Images};

@@ -64,7 +64,7 @@ pub struct Global {
 #[derive(Subcommand)]
 pub enum Verb {
     /// Open the lab: the dashboard (what happens without a command)
-    Lab(LabArgs),
+    Lab(Box<LabArgs>),
     /// Train without the dashboard
     Train(Box<TrainArgs>),
     /// Measure a saved network on a whole split

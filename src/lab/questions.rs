@@ -36,7 +36,7 @@ impl Engine<'_> {
             };
         }
         let picture = picture::read(Path::new(input), Preprocess::Auto)?;
-        let digit = self.view(DigitSource::File(input.into()), picture.image, None)?;
+        let digit = self.view(DigitSource::File(input.into()), &picture.image, None)?;
         Ok(Arc::new(DigitView { preprocess: Some(picture.to_string()), ..digit }))
     }
 
@@ -45,15 +45,15 @@ impl Engine<'_> {
         let dataset = self.trainer.dataset();
         let (image, label) = (*dataset.test.image(index as usize), dataset.test.label(index as usize));
         let doubtful = dataset.doubtful(index as usize);
-        let digit = self.view(DigitSource::Test(index), image, Some(label))?;
+        let digit = self.view(DigitSource::Test(index), &image, Some(label))?;
         Ok(Arc::new(DigitView { doubtful, place, ..digit }))
     }
 
-    fn view(&mut self, source: DigitSource, image: Image, label: Option<u8>) -> Result<DigitView, Error> {
-        let logits: [f32; CLASSES] = self.trainer.logits(&image)?;
+    fn view(&mut self, source: DigitSource, image: &Image, label: Option<u8>) -> Result<DigitView, Error> {
+        let logits: [f32; CLASSES] = self.trainer.logits(image)?;
         Ok(DigitView {
             source,
-            image: Box::new(image),
+            image: Box::new(*image),
             label,
             probabilities: softmax(&logits),
             predicted: argmax(&logits),

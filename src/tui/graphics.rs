@@ -122,7 +122,7 @@ impl Graphics {
     /// The protocol for this frame's pixels. Who wants no colours or no Unicode gets none unless the protocol was named.
     fn pixels(&self, theme: &Theme) -> Option<Protocol> {
         let plain = theme.depth == ColorDepth::None || theme.glyphs == Glyphs::Ascii;
-        let wanted = !self.covered.get() && !(plain && self.choice == Choice::Auto);
+        let wanted = !(self.covered.get() || plain && self.choice == Choice::Auto);
         self.protocol.filter(|_| wanted)
     }
 

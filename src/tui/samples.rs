@@ -77,7 +77,7 @@ fn epoch(number: u32) -> TrainEvent {
         samples: 48_000,
     };
     let mut confusion = Confusion::default();
-    for label in 0..10 {
+    for label in 0..10_u8 {
         for predicted in 0..10 {
             let near = 40 / (1 + 3 * u32::from(label.abs_diff(predicted)));
             confusion.counts[usize::from(label)][usize::from(predicted)] = if label == predicted { 1185 } else { near };

@@ -13,9 +13,9 @@ use vt100::{MouseProtocolMode, Parser};
 use crate::home::Home;
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a run on the real digits may take.
-const GREAT_PATIENCE: Duration = Duration::from_secs(1200);
+const GREAT_PATIENCE: Duration = Duration::from_mins(20);
 const POLL: Duration = Duration::from_millis(5);
 
 pub const ENTER: &str = "\r";
@@ -87,7 +87,7 @@ impl Launch {
         let mut output = pty.master.try_clone_reader().unwrap();
         let (parser, ended) = (screen.clone(), hung_up.clone());
         thread::spawn(move || {
-            let mut bytes = [0; 1 << 16];
+            let mut bytes = vec![0; 1 << 16];
             while let Ok(length @ 1..) = output.read(&mut bytes) {
                 parser.lock().unwrap().process(&bytes[..length]);
                 if ended.load(Ordering::SeqCst) {
@@ -177,9 +177,8 @@ impl Terminal {
     /// Waits until the screen's text is as `shown` wants it.
     #[track_caller]
     pub fn wait_until(&self, what: &str, shown: impl Fn(&str) -> bool) {
-        if !within(self.patience, || shown(&self.text())) {
-            panic!("waited in vain for {what}; the screen:\n{}", self.text());
-        }
+        let came = within(self.patience, || shown(&self.text()));
+        assert!(came, "waited in vain for {what}; the screen:\n{}", self.text());
     }
 
     /// Changes the terminal's size, as a person drags its window.

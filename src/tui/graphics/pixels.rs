@@ -92,7 +92,7 @@ struct Entry {
 
 impl std::fmt::Debug for Cache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache").field("entries", &self.entries.len()).finish()
+        f.debug_struct("Cache").field("entries", &self.entries.len()).finish_non_exhaustive()
     }
 }
 
@@ -134,7 +134,11 @@ impl Cache {
 
     /// Deletes the images from a kitty terminal's memory.
     pub(super) fn farewell(&self) -> String {
-        if self.sent { ids().map(|id| format!("\x1b_Ga=d,d=I,i={id},q=2\x1b\\")).collect() } else { String::new() }
+        if !self.sent {
+            return String::new();
+        }
+        let deletions: Vec<String> = ids().map(|id| format!("\x1b_Ga=d,d=I,i={id},q=2\x1b\\")).collect();
+        deletions.concat()
     }
 }
 

@@ -95,9 +95,9 @@ mod tests {
                     let end = rest.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap();
                     let number = rest[..end].split(';').next().unwrap().parse::<usize>().unwrap();
                     if c == '#' {
-                        grey = number
+                        grey = number;
                     } else {
-                        times = number
+                        times = number;
                     }
                     rest = &rest[end..];
                 }

@@ -121,12 +121,11 @@ impl Pane for ConfusionMatrix {
                 buffer.set_stringn(area.x + x, area.y + y, text, usize::from(area.width - x), style);
             }
         };
-        for row in 0..CLASSES {
+        for (row, counts) in counts.iter().enumerate() {
             let wide = usize::from(width);
             put(LABEL + row as u16 * width, 0, &format!("{row:>wide$}"), context.theme.dim);
             put(0, row as u16 + 1, &row.to_string(), context.theme.dim);
-            for column in 0..CLASSES {
-                let count = counts[row][column];
+            for (column, &count) in counts.iter().enumerate() {
                 let text = if count == 0 { context.theme.symbols().dot.into() } else { short(count, wide - 1) };
                 let style = self.style(context.theme, [row, column], count, most, context.focused);
                 put(LABEL + column as u16 * width, row as u16 + 1, &format!("{text:>wide$}"), style);
