@@ -94,7 +94,10 @@ fn wrap_line(line: &str, columns: usize) -> Vec<String> {
             lines.push(std::mem::replace(&mut current, rest));
         }
     }
-    lines.push(current.trim_end().to_owned());
+    // A line that was cut at its very end leaves nothing over.
+    if lines.is_empty() || !current.trim_end().is_empty() {
+        lines.push(current.trim_end().to_owned());
+    }
     lines
 }
 

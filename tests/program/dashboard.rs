@@ -249,7 +249,7 @@ fn a_click_moves_the_focus() {
         (0..rows).find_map(|row| Some((row, has_it(row)?))).unwrap()
     });
     terminal.keys(&format!("\x1b[<0;{};{}M\x1b[<0;{};{}m", column + 1, row + 1, column + 1, row + 1));
-    terminal.wait_for("Tab completes");
+    terminal.wait_for("Tab complete");
     terminal.keys("hel");
     terminal.keys(TAB);
     terminal.keys(ENTER);

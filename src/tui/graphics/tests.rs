@@ -1,3 +1,5 @@
+//! Images as they are drawn: exact half-blocks, shades, sixel, and which way is chosen.
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use ratatui::style::Color;
