@@ -1,4 +1,4 @@
-//! Networks: built from an [`Arch`](crate::arch::Arch) on a device, trained and asked through one object-safe boundary.
+//! Networks: built from an [`Arch`] on a device, trained and asked through one object-safe boundary.
 
 pub mod backend;
 pub mod composed;

@@ -132,7 +132,7 @@ pub struct SettingArgs {
     /// Learning rate before the schedule
     #[arg(long, allow_hyphen_values = true)]
     lr: Option<String>,
-    /// adam, adamw, sgd[:momentum=0.9[:nesterov]] or rmsprop
+    /// adam, adamw, sgd, sgd:momentum=0.9:nesterov or rmsprop
     #[arg(long)]
     optimizer: Option<String>,
     /// constant, step:EPOCHS:FACTOR, cosine, onecycle or warmup:EPOCHS

@@ -49,7 +49,7 @@ fn train_pause_change_ask_save_and_leave() {
     terminal.wait_for("wrong [1");
     terminal.leave_command_line();
     terminal.keys("e");
-    terminal.wait_until("the second of the misclassified", |screen| screen.contains("2 of "));
+    terminal.wait_until("the second of the misclassified", |screen| screen.contains("wrong 2/"));
 
     terminal.command("resume");
     terminal.wait_for("training");

@@ -8,6 +8,7 @@ use ratatui::widgets::{Axis, Chart, Dataset, GraphType, Widget};
 
 use super::{Context, Pane};
 use crate::state::LabState;
+use crate::train::history::StepRecord;
 use crate::tui::format::{count, loss, percent};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
@@ -55,32 +56,70 @@ fn range(points: &[(f64, f64)]) -> [f64; 2] {
     if high > low { [low, high] } else { [low - 0.5, low + 0.5] }
 }
 
+/// What one chart shows, all in the axis's scale.
+struct Curves {
+    /// Of each step, as measured.
+    raw: Vec<(f64, f64)>,
+    /// The same, smoothed.
+    train: Vec<(f64, f64)>,
+    /// After each epoch.
+    validation: Vec<(f64, f64)>,
+}
+
+/// Points `(step, value)`, each the mean of what came before with weights that fade over a fiftieth of the run.
+fn smooth(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let share = (50.0 / points.len() as f64).clamp(0.02, 1.0);
+    let mut mean = None;
+    let mut follow = |value: f64| {
+        let next = mean.map_or(value, |mean: f64| mean + share * (value - mean));
+        mean = Some(next);
+        next
+    };
+    points.iter().filter(|point| point.1.is_finite()).map(|&(step, value)| (step, follow(value))).collect()
+}
+
 impl Charts {
-    fn scaled(&self, points: impl Iterator<Item = (u64, f64)>) -> Vec<(f64, f64)> {
+    fn scaled(&self, points: impl IntoIterator<Item = (u64, f64)>) -> Vec<(f64, f64)> {
         let logarithmic = self.scale == Scale::Logarithmic;
         let value = |value: f64| if logarithmic { value.max(1e-4).log10() } else { value };
-        points.filter(|point| point.1.is_finite()).map(|(step, y)| (step as f64, value(y))).collect()
+        points.into_iter().filter(|point| point.1.is_finite()).map(|(step, y)| (step as f64, value(y))).collect()
     }
 
-    fn chart(&self, context: &Context, name: &str, curves: [Vec<(f64, f64)>; 2], area: Rect, buffer: &mut Buffer) {
-        let theme = context.theme;
-        let [train, validation] = curves;
-        let train = envelope(&train, usize::from(area.width));
+    fn curves(&self, steps: &[(u64, f64)], measured: impl Iterator<Item = (u64, f64)>, width: u16) -> Curves {
+        let width = usize::from(width);
+        Curves {
+            raw: envelope(&self.scaled(steps.iter().copied()), width),
+            train: envelope(&self.scaled(smooth(steps)), width),
+            validation: self.scaled(measured),
+        }
+    }
+
+    fn chart(&self, context: &Context, name: &str, curves: &Curves, area: Rect, buffer: &mut Buffer) {
+        let (theme, history) = (context.theme, &context.lab.history);
+        let Curves { raw, train, validation } = curves;
         let [low, high] = range(&[train.as_slice(), validation.as_slice()].concat());
-        let end = train.iter().chain(&validation).map(|point| point.0).fold(1.0, f64::max);
+        let end = history.steps.last().map_or(1.0, |step| step.step as f64).max(1.0);
         let label = |y: f64| loss(if self.scale == Scale::Logarithmic { 10f64.powf(y) } else { y });
         let marker = if theme.glyphs == Glyphs::Ascii { Marker::Custom('.') } else { Marker::Braille };
+        let upright = |step: u64| [(step as f64, low), (step as f64, high)];
+        let edits: Vec<_> = history.edits.iter().map(|edit| upright(edit.step)).collect();
+        let broken: Vec<_> =
+            history.steps.iter().filter(|step| !step.loss.is_finite()).map(|step| upright(step.step)).collect();
+
         let curve = |data, style| Dataset::default().data(data).style(style).marker(marker).graph_type(GraphType::Line);
-        Chart::new(vec![curve(&train, theme.train), curve(&validation, theme.validation)])
+        let mut datasets = vec![curve(raw.as_slice(), theme.dim)];
+        datasets.extend(edits.iter().map(|line| curve(line, theme.marker)));
+        datasets.extend(broken.iter().map(|line| curve(line, theme.bad)));
+        datasets.extend([curve(train, theme.train), curve(validation, theme.validation)]);
+        let middle = label(f64::midpoint(low, high));
+        Chart::new(datasets)
             .legend_position(None)
             .x_axis(Axis::default().style(theme.dim).bounds([0.0, end]).labels(["0".into(), count(end)]))
-            .y_axis(
-                Axis::default()
-                    .style(theme.dim)
-                    .bounds([low, high])
-                    .title(name.to_owned())
-                    .labels([label(low), label(high)]),
-            )
+            .y_axis(Axis::default().style(theme.dim).bounds([low, high]).title(name.to_owned()).labels([
+                label(low),
+                middle,
+                label(high),
+            ]))
             .render(area, buffer);
     }
 }
@@ -107,7 +146,9 @@ impl Pane for Charts {
     }
 
     fn help(&self) -> &'static str {
-        "Loss and error rate over the steps: of each training batch, and of the validation split after each epoch."
+        "Loss and error rate over the steps: of the training batches, smoothed and with each batch faint behind, and of the \
+         validation split after each epoch. An upright line marks where a setting was changed, or a loss that was no number. \
+         Where the validation curve turns up while the training curve goes on down, the network begins to overfit."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
@@ -127,16 +168,15 @@ impl Pane for Charts {
         }
         let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).areas(body);
         let measured = || history.epochs.iter().filter_map(|epoch| Some((epoch.step, epoch.validation?)));
-        let losses = [
-            self.scaled(history.steps.iter().map(|step| (step.step, step.loss.into()))),
-            self.scaled(measured().map(|(step, measured)| (step, measured.loss))),
-        ];
-        let errors = [
-            self.scaled(history.steps.iter().map(|step| (step.step, 1.0 - f64::from(step.accuracy)))),
-            self.scaled(measured().map(|(step, measured)| (step, 1.0 - measured.accuracy))),
-        ];
-        self.chart(context, "loss", losses, left, buffer);
-        self.chart(context, "error rate", errors, right, buffer);
+        let of_steps = |value: fn(&StepRecord) -> f64| -> Vec<(u64, f64)> {
+            history.steps.iter().map(|step| (step.step, value(step))).collect()
+        };
+        let losses = of_steps(|step| step.loss.into());
+        let losses = self.curves(&losses, measured().map(|(step, m)| (step, m.loss)), left.width);
+        let errors = of_steps(|step| 1.0 - f64::from(step.accuracy));
+        let errors = self.curves(&errors, measured().map(|(step, m)| (step, 1.0 - m.accuracy)), right.width);
+        self.chart(context, "loss", &losses, left, buffer);
+        self.chart(context, "error rate", &errors, right, buffer);
     }
 
     fn handle(&mut self, action: Action, _lab: &LabState) -> Option<Vec<Effect>> {
@@ -145,5 +185,28 @@ impl Pane for Charts {
         }
         self.scale = if self.scale == Scale::Linear { Scale::Logarithmic } else { Scale::Linear };
         Some(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{envelope, smooth};
+
+    #[test]
+    fn no_spike_is_lost_between_few_columns() {
+        let points: Vec<(f64, f64)> = (0..10_000).map(|x| (f64::from(x), if x == 777 { 9.0 } else { 1.0 })).collect();
+        let shown = envelope(&points, 40);
+        assert!(shown.len() <= 80, "{}", shown.len());
+        assert!(shown.contains(&(777.0, 9.0)));
+        assert!(shown.is_sorted_by(|a, b| a.0 <= b.0));
+    }
+
+    #[test]
+    fn smoothing_keeps_a_level_and_leaves_out_what_is_no_number() {
+        let mut points: Vec<(u64, f64)> = (0..1000).map(|step| (step, 0.5)).collect();
+        points[3].1 = f64::NAN;
+        let smoothed = smooth(&points);
+        assert_eq!(smoothed.len(), 999);
+        assert!(smoothed.iter().all(|point| (point.1 - 0.5).abs() < 1e-12));
     }
 }
