@@ -52,7 +52,7 @@ fn train_pause_change_ask_save_and_leave() {
     terminal.wait_until("the second of the misclassified", |screen| screen.contains("wrong 2/"));
 
     terminal.command("resume");
-    terminal.wait_for("training");
+    terminal.wait_for("· training · epoch");
     terminal.command("pause");
     terminal.wait_for("paused");
     terminal.command("save mine");

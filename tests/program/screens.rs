@@ -35,7 +35,7 @@ fn the_dashboard_in_the_middle_of_a_run() {
 
     terminal.keys("e");
     terminal.keys("z");
-    terminal.wait_for("1 of ");
+    terminal.wait_for("wrong 1/");
     draw(&terminal, "digit");
     terminal.keys("z");
     terminal.resize(80, 24);
