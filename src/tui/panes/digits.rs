@@ -1,4 +1,6 @@
-//! The digits pane: one digit and what the network says of it.
+//! The digits pane: one digit and what the network says of it, or what the augmentation makes of training digits.
+
+use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,6 +9,7 @@ use ratatui::style::Style;
 use super::{Context, Pane};
 use crate::command::Command;
 use crate::data::CLASSES;
+use crate::random::{Purpose, Stream};
 use crate::state::{DigitView, LabState};
 use crate::tui::format::{loss, percent};
 use crate::tui::keymap::Action;
@@ -15,9 +18,63 @@ use crate::tui::message::Effect;
 /// Columns that the probabilities want to the right of the image.
 const BARS: u16 = 18;
 
+/// Columns and rows of a preview: half the pixels, so that several stand beside each other.
+const PREVIEW: [u16; 2] = [14, 7];
+
 /// The digits pane.
 #[derive(Debug, Default)]
-pub struct Digits {}
+pub struct Digits {
+    look: Look,
+}
+
+/// What the pane shows.
+#[derive(Clone, Debug, Default)]
+enum Look {
+    /// The digit that was asked for last.
+    #[default]
+    Asked,
+    /// Training digits and what the augmentation makes of them, until another digit is asked for.
+    Augmented {
+        /// Chooses other digits and draws.
+        shuffle: u32,
+        /// The digit that had been asked for last.
+        asked: Option<Arc<DigitView>>,
+    },
+}
+
+impl Look {
+    /// Which previews to show, if any.
+    fn shuffle(&self, lab: &LabState) -> Option<u32> {
+        match self {
+            Self::Augmented { shuffle, asked } if *asked == lab.digit => Some(*shuffle),
+            _ => None,
+        }
+    }
+}
+
+/// Draws training digits in the first column and, beside each, random draws of the present augmentation.
+fn preview(context: &Context, shuffle: u32, area: Rect, buffer: &mut Buffer) {
+    let Some(images) = context.lab.dataset.as_ref().map(|dataset| &dataset.train) else { return };
+    let augment = context.lab.settings.augment;
+    let [columns, rows] = [area.width / (PREVIEW[0] + 1), area.height / PREVIEW[1]].map(|count| count.max(1));
+    for row in 0..rows {
+        let sample = (shuffle as usize * usize::from(rows) + usize::from(row)) % images.len().max(1);
+        for column in 0..columns {
+            let place = Rect {
+                x: area.x + column * (PREVIEW[0] + 1),
+                y: area.y + row * PREVIEW[1],
+                width: PREVIEW[0],
+                height: PREVIEW[1],
+            };
+            let mut image = *images.image(sample);
+            if column > 0 {
+                let draw = [u64::from(shuffle) << 16 | u64::from(column), sample as u64];
+                augment.apply(images.image(sample), &mut Stream::new(0, Purpose::Augment, draw), &mut image);
+            }
+            context.graphics.blocks(&image, context.theme, place.intersection(area), buffer);
+        }
+    }
+}
 
 /// The figures beside the image: verdict, bars by class, loss, doubts.
 fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(String, Style)> {
@@ -41,6 +98,9 @@ fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(String, S
 
 impl Pane for Digits {
     fn title(&self, lab: &LabState) -> String {
+        if self.look.shuffle(lab).is_some() {
+            return format!("augment {}", lab.settings.augment);
+        }
         let Some(digit) = &lab.digit else { return String::new() };
         match (&lab.list, digit.place) {
             (Some(list), Some((place, of))) => format!("{} {} {place}/{of}", digit.source, list.title),
@@ -49,13 +109,18 @@ impl Pane for Digits {
     }
 
     fn help(&self) -> &'static str {
-        "A digit, the probability of each class, and the loss against its label."
+        "A digit, the probability of each class, and the loss against its label. `a` shows training digits and what the \
+         augmentation makes of them instead: the digit itself first, then random draws; `a` again takes others, and \
+         the next digit that is asked for takes their place."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
         if area.is_empty() {
             return;
+        }
+        if let Some(shuffle) = self.look.shuffle(context.lab) {
+            return preview(context, shuffle, area, buffer);
         }
         let Some(digit) = &context.lab.digit else {
             let text = "e shows the next misclassified digit; `predict 42` any";
@@ -71,11 +136,39 @@ impl Pane for Digits {
         }
     }
 
-    fn handle(&mut self, action: Action, _lab: &LabState) -> Option<Vec<Effect>> {
+    fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        if action == Action::Augment {
+            let shuffle = self.look.shuffle(lab).map_or(0, |shuffle| shuffle.wrapping_add(1));
+            self.look = Look::Augmented { shuffle, asked: lab.digit.clone() };
+            return Some(Vec::new());
+        }
+        if matches!(action, Action::NextDigit | Action::PreviousDigit | Action::Enter) {
+            self.look = Look::Asked;
+        }
         match action {
             Action::NextDigit | Action::Enter => Some(Effect::ask(Command::Next { list: None })),
             Action::PreviousDigit => Some(Effect::ask(Command::Prev { list: None })),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Digits, Pane};
+    use crate::state::LabState;
+    use crate::tui::keymap::Action;
+
+    #[test]
+    fn previews_change_with_each_press_and_give_way_to_the_next_digit() {
+        let (mut pane, mut lab) = (Digits::default(), LabState::default());
+        assert_eq!(pane.look.shuffle(&lab), None);
+        for expected in [0, 1, 2] {
+            assert!(pane.handle(Action::Augment, &lab).is_some());
+            assert_eq!(pane.look.shuffle(&lab), Some(expected));
+        }
+        lab.digit = crate::tui::samples::paused().digit.clone();
+        assert!(lab.digit.is_some());
+        assert_eq!(pane.look.shuffle(&lab), None);
     }
 }
