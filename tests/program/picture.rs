@@ -41,6 +41,7 @@ pub fn svg(screen: &Screen) -> String {
     let (width, height) = (f64::from(columns) * WIDTH + 2.0 * MARGIN, f64::from(rows) * HEIGHT + 2.0 * MARGIN);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
+         <style>rect {{ shape-rendering: crispEdges }}</style>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"{}\"/>\n\
          <g transform=\"translate({MARGIN} {MARGIN})\" font-size=\"{LETTERS}\" \
          font-family=\"'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace\">\n",
@@ -233,11 +234,8 @@ fn draw_lines(svg: &mut String, [up, right, down, left]: [f64; 4], x: f64, y: f6
 
 fn rect(svg: &mut String, x: f64, y: f64, width: f64, height: f64, color: &str, opacity: f64) {
     let opacity = if opacity < 1.0 { format!(" fill-opacity=\"{opacity}\"") } else { String::new() };
-    let _ = writeln!(
-        svg,
-        "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{color}\"{opacity} \
-         shape-rendering=\"crispEdges\"/>"
-    );
+    let _ =
+        writeln!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{color}\"{opacity}/>");
 }
 
 /// Colour of the sign and of what lies behind it.
