@@ -72,8 +72,10 @@ pub fn divide(size: Size, focus: PaneId, zoomed: bool) -> Screen {
 fn all(area: Rect) -> Vec<(PaneId, Rect)> {
     let bottom = (area.height / 5).clamp(6, 16);
     let above = area.height - bottom;
-    // A digit of 14 lines with frame and caption, and a matrix of 11 with its frame, want to be seen whole.
-    let digits = (above / 2).clamp(17, 34).min(above.saturating_sub(13));
+    // A digit of 14 lines with frame and caption, and a matrix of 11 with its frame, want to be seen whole; on large screens the digit
+    // at twice its size.
+    let twice = 31;
+    let digits = if above >= twice + 17 { twice } else { (above / 2).max(17).min(above.saturating_sub(13)) };
     let [top, middle, bottom] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(digits), Constraint::Length(bottom)]).areas(area);
     let row = |area: Rect, right: u16| -> [Rect; 2] {

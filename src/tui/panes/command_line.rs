@@ -25,6 +25,15 @@ use transcript::Transcript;
 /// Columns of the prompt.
 const PROMPT: u16 = 2;
 
+/// What stands under the prompt before anything was typed.
+const EXAMPLES: [(&str, &str); 5] = [
+    ("train 5", "five more epochs"),
+    ("set lr 3e-4", "while it trains"),
+    ("predict 42", "a test digit, or an image file"),
+    ("find true=4 pred=9", "these mistakes, to walk through with n and p"),
+    ("help", "all commands"),
+];
+
 /// The command line pane.
 #[derive(Debug, Default)]
 pub struct CommandLine {
@@ -172,6 +181,17 @@ impl Pane for CommandLine {
         let [above, prompt] = self.parts(area);
         self.transcript.render(context.theme, above, buffer);
         self.prompt_line(context, usize::from(prompt.width)).render(prompt, buffer);
+        if self.transcript.lines().is_empty() && self.completion.is_none() {
+            let below = area.rows().skip_while(|row| row.y <= prompt.y);
+            for (row, (line, does)) in below.zip(EXAMPLES) {
+                let text = format!("  {line:<20} {does}");
+                Line::styled(
+                    shorten(&text, usize::from(row.width), context.theme.symbols().ellipsis),
+                    context.theme.dim,
+                )
+                .render(row, buffer);
+            }
+        }
         if let Some(completion) = self.completion.as_ref().filter(|_| context.focused) {
             completion.render(context.theme, area, prompt.y, buffer);
         }

@@ -134,12 +134,17 @@ fn value_spans<'a>(theme: &'a Theme, value: &str, edit: Option<&Edit>, room: usi
     let value = shorten(value, room, symbols.ellipsis);
     let Some(edit) = edit else { return vec![Span::styled(value, theme.text)] };
     let mark = format!(" {}", symbols.marker);
-    let since = format!(" was {} until step {}", edit.from, edit.step);
     let used = width(&value) + width(&mark);
+    let since = [
+        format!(" was {} until step {}", edit.from, edit.step),
+        format!(" {} until {}", edit.from, edit.step),
+        format!(" was {}", edit.from),
+    ];
+    let since = since.into_iter().find(|since| used + width(since) <= room).unwrap_or_default();
     let mut spans = vec![Span::styled(value, theme.text.patch(theme.accent))];
     if used <= room {
         spans.push(Span::styled(mark, theme.marker));
-        spans.push(Span::styled(shorten(&since, room - used, symbols.ellipsis), theme.dim));
+        spans.push(Span::styled(since, theme.dim));
     }
     spans
 }
