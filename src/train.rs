@@ -3,110 +3,25 @@
 pub mod event;
 pub mod history;
 pub mod recipe;
+mod run;
 pub mod settings;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::arch::Arch;
 use crate::data::{Batch, CLASSES, Dataset, Image, Images, Split};
 use crate::metrics::{Evaluation, Outcome};
-use crate::nn::{Network, NetworkError, NetworkState, Step};
+use crate::nn::{Network, NetworkError, Step};
 use crate::random::{Purpose, Stream};
 use event::{Reason, TrainEvent};
 use history::{Edit, EpochRecord, History, Measured, StepRecord};
 use settings::{Setting, SettingError, Settings};
 
+pub use run::{Advance, Best, Goal, Progress, RunConfig, RunState, Target};
+
 /// Samples of one chunk of an evaluation: small enough that a key is answered between two of them.
 const CHUNK: usize = 500;
-
-/// What can't change during a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunConfig {
-    /// The network's layers.
-    pub arch: Arch,
-    /// Names every random draw.
-    pub seed: u64,
-    /// Share of the training set that only measures.
-    pub validation_split: f64,
-}
-
-/// Everything that a run is made of, on the host: what a session file holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunState {
-    /// What can't change.
-    pub config: RunConfig,
-    /// What can.
-    pub settings: Settings,
-    /// How far it is.
-    pub progress: Progress,
-    /// Weights and optimizer.
-    pub network: NetworkState,
-    /// The weights that early stopping would take back.
-    pub best: Option<Best>,
-    /// What it has been through.
-    pub history: History,
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Progress {
-    /// Epochs done.
-    pub epoch: u32,
-    /// Samples of the running epoch that are done.
-    pub sample: usize,
-    /// Steps made.
-    pub step: u64,
-    /// Sum of the losses of the running epoch's samples.
-    pub loss_sum: f64,
-    /// Samples of the running epoch that were classified rightly.
-    pub correct: u64,
-    /// Seconds that the running epoch's training has taken.
-    pub epoch_seconds: f64,
-    /// Seconds that all training and validation has taken.
-    pub seconds: f64,
-}
-
-/// The best epoch so far.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Best {
-    /// Which it was.
-    pub epoch: u32,
-    /// Its validation loss.
-    pub loss: f64,
-    /// Its network.
-    pub network: NetworkState,
-}
-
-/// How far a run is to go before it comes to rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// Until so many epochs are done.
-    Epoch(u32),
-    /// Until so many steps are made.
-    Step(u64),
-}
-
-/// An accuracy at which a run ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Target {
-    /// On the validation split.
-    Validation(f64),
-    /// On the test set; for time-to-accuracy benchmarks alone, since it looks at what should stay unseen.
-    Test(f64),
-}
-
-/// Whether [`Trainer::advance`] should be called again.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Advance {
-    /// There is more to do.
-    More,
-    /// The goal is reached: the run rests in the middle of its way.
-    Resting,
-    /// The run came to an end.
-    Finished(Reason),
-}
 
 /// One run and the network it trains.
 pub struct Trainer {
