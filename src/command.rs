@@ -186,7 +186,8 @@ impl Command {
     /// # Errors
     /// If it is no command: the sentence says what to type instead.
     pub fn parse(line: &str) -> Result<Option<Self>, CommandError> {
-        let line = line.trim();
+        // The key that opens the command line is often typed along.
+        let line = line.trim().trim_start_matches(':');
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
@@ -305,6 +306,7 @@ mod tests {
     #[test]
     fn lines_become_commands() {
         check("train", Command::Train { epochs: None });
+        check(":pause", Command::Pause);
         check("train 5", Command::Train { epochs: Some(5) });
         check("  step 100 ", Command::Step { batches: 100 });
         check("set lr 3e-4", Command::Set { name: Some("lr".into()), value: Some("3e-4".into()) });

@@ -214,3 +214,13 @@ fn a_finished_run_goes_on_when_asked_for_more() {
     assert_eq!(run(&mut trainer, Goal::Epoch(2)).0, Advance::Finished(Reason::Completed));
     assert_eq!(trainer.history().epochs.len(), 2);
 }
+
+#[test]
+fn a_saved_place_beyond_the_data_is_no_panic() {
+    let mut trainer = fresh("mlp", &[("epochs", "2")]);
+    run(&mut trainer, Goal::Step(3));
+    let mut state = trainer.state().unwrap();
+    state.progress.sample = usize::MAX / 2;
+    let mut forged = Trainer::resume(&state, DATA.clone(), network(&state.config)).unwrap();
+    assert_eq!(run(&mut forged, Goal::Epoch(2)).0, Advance::Finished(Reason::Completed));
+}

@@ -57,7 +57,13 @@ impl Publisher {
 
     /// Adds a line to the log.
     pub fn log(&mut self, level: Level, text: impl Into<String>) {
-        self.emit(LabEvent::Log(LogLine { level, text: text.into() }));
+        let text = text.into();
+        match level {
+            Level::Info => tracing::info!("{text}"),
+            Level::Warning => tracing::warn!("{text}"),
+            Level::Error => tracing::error!("{text}"),
+        }
+        self.emit(LabEvent::Log(LogLine { level, text }));
     }
 
     /// Shows the state now.

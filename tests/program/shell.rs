@@ -231,3 +231,12 @@ fn what_describes_the_program_is_there() {
         assert!(out.replace('\\', "").contains(words), "{arguments:?}: {out}");
     }
 }
+
+#[test]
+fn the_log_tells_what_happened() {
+    let home = Home::new();
+    let log = home.path().join("lab.log");
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--log", log.to_str().unwrap()]).good();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("INFO") && text.contains("epoch 1: loss"), "{text}");
+}

@@ -12,7 +12,7 @@ use crate::state::LabState;
 use crate::tui::format::percent;
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
-use crate::tui::theme::Theme;
+use crate::tui::theme::{ColorDepth, Theme};
 
 /// Columns of the row's class and the line after it.
 const LABEL: u16 = 3;
@@ -21,8 +21,18 @@ const LABEL: u16 = 3;
 #[derive(Debug, Default)]
 pub struct ConfusionMatrix {
     source: Source,
+    numbers: Numbers,
     row: usize,
     column: usize,
+}
+
+/// What stands in a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Numbers {
+    #[default]
+    Counts,
+    /// Percent of the row's samples.
+    Shares,
 }
 
 /// Whose predictions are counted.
@@ -74,7 +84,21 @@ fn short(count: u32, room: usize) -> String {
     [exact, thousands].into_iter().find(|text| text.len() <= room).unwrap_or_else(|| "+".into())
 }
 
+/// From a dull to a glowing orange, legible on dark and light.
+fn heat(share: f64) -> [u8; 3] {
+    let mix = |from: f64, to: f64| (from + (to - from) * share.clamp(0.0, 1.0)) as u8;
+    [mix(150.0, 255.0), mix(130.0, 90.0), mix(90.0, 0.0)]
+}
+
 impl ConfusionMatrix {
+    /// What stands in a cell of `room` columns.
+    fn number(&self, count: u32, support: u32, room: usize) -> String {
+        match self.numbers {
+            Numbers::Counts => short(count, room),
+            Numbers::Shares => short((100.0 * f64::from(count) / f64::from(support.max(1))).round() as u32, room),
+        }
+    }
+
     /// The cell's style: errors by the logarithm of their count, hits dimmed.
     fn style(&self, theme: &Theme, at: [usize; 2], count: u32, most: u32, focused: bool) -> Style {
         let [row, column] = at;
@@ -82,7 +106,11 @@ impl ConfusionMatrix {
             theme.dim
         } else {
             let share = f64::from(count + 1).ln() / f64::from(most + 1).ln().max(1e-9);
-            if share > 0.6 { theme.bad } else { theme.warning }
+            match theme.depth {
+                ColorDepth::True | ColorDepth::Indexed => theme.text.fg(theme.rgb(heat(share))),
+                ColorDepth::Sixteen | ColorDepth::None if share > 0.6 => theme.bad,
+                ColorDepth::Sixteen | ColorDepth::None => theme.warning,
+            }
         };
         let selected = focused && (row, column) == (self.row, self.column);
         if selected { style.add_modifier(Modifier::REVERSED) } else { style }
@@ -99,7 +127,9 @@ impl Pane for ConfusionMatrix {
 
     fn help(&self) -> &'static str {
         "Rows are the labels, columns what the network takes them for: the diagonal is right, all else are errors, \
-         the brighter the more. Enter lists the test digits of the selected cell."
+         the brighter the more, on a logarithmic scale. `y` changes between counts and percent of the row. Where there is \
+         room, recall (the share of a class that is found) stands on the right, precision in percent (the share of a \
+         prediction that is right) below. Enter lists the test digits of the selected cell."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
@@ -121,12 +151,25 @@ impl Pane for ConfusionMatrix {
                 buffer.set_stringn(area.x + x, area.y + y, text, usize::from(area.width - x), style);
             }
         };
+        let recall = LABEL + CLASSES as u16 * width;
+        let classes = confusion.per_class();
+        put(recall, 0, "  recall", context.theme.dim);
+        put(0, CLASSES as u16 + 1, "pr", context.theme.dim);
+        for (class, report) in classes.iter().enumerate() {
+            put(recall, class as u16 + 1, &format!("{:>8}", percent(report.recall)), context.theme.text);
+            let precision = format!("{:>1$.0}", report.precision * 100.0, usize::from(width));
+            put(LABEL + class as u16 * width, CLASSES as u16 + 1, &precision, context.theme.text);
+        }
         for (row, counts) in counts.iter().enumerate() {
             let wide = usize::from(width);
             put(LABEL + row as u16 * width, 0, &format!("{row:>wide$}"), context.theme.dim);
             put(0, row as u16 + 1, &row.to_string(), context.theme.dim);
             for (column, &count) in counts.iter().enumerate() {
-                let text = if count == 0 { context.theme.symbols().dot.into() } else { short(count, wide - 1) };
+                let text = if count == 0 {
+                    context.theme.symbols().dot.into()
+                } else {
+                    self.number(count, counts.iter().sum(), wide - 1)
+                };
                 let style = self.style(context.theme, [row, column], count, most, context.focused);
                 put(LABEL + column as u16 * width, row as u16 + 1, &format!("{text:>wide$}"), style);
             }
@@ -139,6 +182,9 @@ impl Pane for ConfusionMatrix {
             Action::Down => self.row = (self.row + 1).min(CLASSES - 1),
             Action::Left => self.column = self.column.saturating_sub(1),
             Action::Right => self.column = (self.column + 1).min(CLASSES - 1),
+            Action::Scale => {
+                self.numbers = if self.numbers == Numbers::Counts { Numbers::Shares } else { Numbers::Counts };
+            }
             Action::Source => self.source = self.source.next(),
             Action::Enter => {
                 let filters = vec![Filter::True(self.row as u8), Filter::Predicted(self.column as u8)];
@@ -156,5 +202,26 @@ impl Pane for ConfusionMatrix {
             (self.row, self.column) = (row, column);
         }
         Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConfusionMatrix, Pane, heat};
+    use crate::state::LabState;
+    use crate::tui::keymap::Action;
+
+    #[test]
+    fn cells_show_counts_or_percent_of_the_row() {
+        let (mut pane, lab) = (ConfusionMatrix::default(), LabState::default());
+        assert_eq!(pane.number(30, 40, 4), "30");
+        assert!(pane.handle(Action::Scale, &lab).is_some());
+        assert_eq!(pane.number(30, 40, 4), "75");
+        assert_eq!(pane.number(0, 0, 4), "0");
+    }
+
+    #[test]
+    fn more_errors_glow_more() {
+        assert!(heat(0.9)[0] > heat(0.1)[0] && heat(0.9)[2] < heat(0.1)[2]);
     }
 }
