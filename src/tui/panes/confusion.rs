@@ -17,6 +17,9 @@ use crate::tui::theme::{ColorDepth, Theme};
 /// Columns of the row's class and the line after it.
 const LABEL: u16 = 3;
 
+/// Columns of the recall on the right.
+const RECALL: u16 = 5;
+
 /// The matrix pane.
 #[derive(Debug, Default)]
 pub struct ConfusionMatrix {
@@ -128,7 +131,7 @@ impl Pane for ConfusionMatrix {
     fn help(&self) -> &'static str {
         "Rows are the labels, columns what the network takes them for: the diagonal is right, all else are errors, \
          the brighter the more, on a logarithmic scale. `y` changes between counts and percent of the row. Where there is \
-         room, recall (the share of a class that is found) stands on the right, precision in percent (the share of a \
+         room, recall in percent (the share of a class that is found) stands on the right, precision (the share of a \
          prediction that is right) below. Enter lists the test digits of the selected cell."
     }
 
@@ -153,10 +156,13 @@ impl Pane for ConfusionMatrix {
         };
         let recall = LABEL + CLASSES as u16 * width;
         let classes = confusion.per_class();
-        put(recall, 0, "  recall", context.theme.dim);
+        let fits = recall + RECALL <= area.width;
+        put(recall, 0, if fits { "  rec" } else { "" }, context.theme.dim);
         put(0, CLASSES as u16 + 1, "pr", context.theme.dim);
         for (class, report) in classes.iter().enumerate() {
-            put(recall, class as u16 + 1, &format!("{:>8}", percent(report.recall)), context.theme.text);
+            if fits {
+                put(recall, class as u16 + 1, &format!("{:>5.1}", report.recall * 100.0), context.theme.text);
+            }
             let precision = format!("{:>1$.0}", report.precision * 100.0, usize::from(width));
             put(LABEL + class as u16 * width, CLASSES as u16 + 1, &precision, context.theme.text);
         }
