@@ -144,6 +144,12 @@ impl Dataset {
         }
     }
 
+    /// `7`, or `7 Sneaker` where the classes are no digits.
+    pub fn class_name(&self, class: u8) -> String {
+        let name = self.classes[usize::from(class)];
+        if name == DIGIT_CLASSES[usize::from(class)] { name.into() } else { format!("{class} {name}") }
+    }
+
     /// Whether the test digits are MNIST's own, in their order, wherever they were read from.
     pub fn is_mnist(&self) -> bool {
         self.test_labels == MNIST_TEST_LABELS

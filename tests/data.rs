@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use mnist_lab::data::{Dataset, PIXELS, Split};
+use mnist_lab::data::{Dataset, Images, PIXELS, Split};
 use tempfile::TempDir;
 
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
@@ -260,4 +260,13 @@ fn fashion_mnist_is_recognised_where_it_is_installed() {
 #[test]
 fn a_binary_without_the_mnist_says_how_to_go_on() {
     assert!(Dataset::open(None).unwrap_err().problem.contains("--data DIR"));
+}
+
+#[test]
+fn classes_are_named_where_they_are_no_digits() {
+    let images = || Images::new(vec![0; PIXELS], vec![7]);
+    let mut dataset = Dataset::new("clothes".into(), images(), images());
+    assert_eq!(dataset.class_name(7), "7");
+    dataset.classes[7] = "Sneaker";
+    assert_eq!(dataset.class_name(7), "7 Sneaker");
 }

@@ -12,6 +12,7 @@ use crate::arch::PRESETS;
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::nn::{self, Kernels, Setup};
+use crate::tui::graphics::Graphics;
 
 /// One thing that was looked at.
 struct Finding {
@@ -38,7 +39,7 @@ impl Finding {
 pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
     let (data, data_error) = data(options);
     let (device, device_error) = device(options);
-    let findings = [terminal(), size(), colours(), connection(), data, sessions(options), device];
+    let findings = [terminal(), size(), colours(), graphics(options), connection(), data, sessions(options), device];
     let object: Map<String, Value> =
         std::iter::once(("event".to_owned(), json!("doctor")))
             .chain(findings.iter().map(|finding| {
@@ -91,6 +92,13 @@ fn colours() -> Finding {
             "if your terminal can do more, `export COLORTERM=truecolor` (ssh does not carry it over by itself)",
         ),
         _ => Finding::poor("colours", "16", "`export TERM=xterm-256color` if your terminal is one"),
+    }
+}
+
+fn graphics(options: &Options) -> Finding {
+    match super::lab::choice(options.config.graphics.as_deref()) {
+        Ok(choice) => Finding::good("graphics", Graphics::new(choice, variable, Graphics::cell_size()).name()),
+        Err(error) => Finding::poor("graphics", "unknown", error.to_string()),
     }
 }
 

@@ -40,7 +40,8 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-fn choice(text: Option<&str>) -> Result<Choice, Error> {
+/// The way to draw images that `text` names.
+pub(super) fn choice(text: Option<&str>) -> Result<Choice, Error> {
     let Some(text) = text else { return Ok(Choice::Auto) };
     let refused = |_| {
         let names = Choice::value_variants()

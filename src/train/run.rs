@@ -82,7 +82,7 @@ pub enum Target {
     Test(f64),
 }
 
-/// Whether [`Trainer::advance`] should be called again.
+/// Whether [`Trainer::advance`](super::Trainer::advance) should be called again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Advance {
     /// There is more to do.

@@ -80,9 +80,11 @@ fn preview(context: &Context, shuffle: u32, area: Rect, buffer: &mut Buffer) {
 fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(String, Style)> {
     let (theme, symbols) = (context.theme, context.theme.symbols());
     let wrong = digit.label.is_some_and(|label| label != digit.predicted);
-    let label = digit.label.map_or_else(String::new, |label| format!(", label {label}"));
+    let name =
+        |class: u8| context.lab.dataset.as_ref().map_or_else(|| class.to_string(), |dataset| dataset.class_name(class));
+    let label = digit.label.map_or_else(String::new, |label| format!(", label {}", name(label)));
     let verdict = if wrong { theme.bad } else { theme.good };
-    let mut lines = vec![(format!("predicted {}{label}", digit.predicted), verdict)];
+    let mut lines = vec![(format!("predicted {}{label}", name(digit.predicted)), verdict)];
     for class in 0..CLASSES {
         let probability = f64::from(digit.probabilities[class]);
         let room = columns.saturating_sub(11).min(40);
