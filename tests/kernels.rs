@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use dfdx::dtypes::Dtype;
 use dfdx::tensor::Cpu;
 use mnist_lab::arch::Arch;
 use mnist_lab::data::{Batch, CLASSES, Images, PIXELS};
 use mnist_lab::nn::Step;
+use mnist_lab::nn::backend::{Backend, Values};
 use mnist_lab::nn::composed::Composed;
-use mnist_lab::nn::cpu::{Engine, Level, Pass};
+use mnist_lab::nn::cpu::Level;
+use mnist_lab::nn::fused::Fused;
 use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::param::Parameters;
 use mnist_lab::nn::plan::{Outcome, Plan};
@@ -42,7 +45,7 @@ fn parameters(arch: &Arch) -> Parameters<f64, Cpu> {
     parameters
 }
 
-/// What the engine computes with the instructions of `level` on `threads` threads.
+/// What the kernels compute with the instructions of `level` on `threads` threads.
 fn fused(
     parameters: &Parameters<f64, Cpu>,
     arch: &Arch,
@@ -50,20 +53,15 @@ fn fused(
     level: Level,
     threads: usize,
 ) -> (Outcome, Vec<Vec<f32>>, Vec<[f32; CLASSES]>) {
-    let parameters: Vec<Vec<f32>> = parameters.values.iter().map(|values| to_f32(values)).collect();
-    let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
-    let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|values| vec![0.0; values.len()]).collect();
-    let mut engine = Engine::with_level(arch, threads, level);
-    engine.load(&slices, Pass::Training);
-    let mut outcome = None;
-    // Twice, so that what is left in memory from the first time would show.
-    for _ in 0..2 {
-        let mut slices: Vec<&mut [f32]> = gradients.iter_mut().map(Vec::as_mut_slice).collect();
-        outcome = Some(engine.train(batch, &STEP, &mut slices));
+    let mut single = Parameters::<f32, Cpu>::new(arch, Cpu::default(), 0).expect("the CPU does not fail");
+    for (to, from) in single.values.iter_mut().zip(&parameters.values) {
+        to.copy_from_slice(&to_f32(from));
     }
-    engine.load(&slices, Pass::Inference);
-    let logits = engine.logits(batch);
-    (outcome.expect("two rounds"), gradients, logits)
+    let mut plan = Fused::with_level(arch, threads, level);
+    // Twice, so that what is left in memory from the first time would show.
+    plan_outcome(&mut plan, &single, batch);
+    let (outcome, gradients, logits) = plan_outcome(&mut plan, &single, batch);
+    (outcome, gradients.iter().map(|values| values.to_vec()).collect(), logits)
 }
 
 fn composed(
@@ -71,11 +69,23 @@ fn composed(
     arch: &Arch,
     batch: &Batch,
 ) -> (Outcome, Vec<Vec<f32>>, Vec<[f32; CLASSES]>) {
-    let mut gradients = parameters.zeros().expect("the CPU does not fail");
     let mut plan = Composed::<f64, Cpu>::new(arch, &parameters.device).expect("the CPU does not fail");
+    let (outcome, gradients, logits) = plan_outcome(&mut plan, parameters, batch);
+    (outcome, gradients.iter().map(|values| to_f32(values)).collect(), logits)
+}
+
+fn plan_outcome<E: Dtype, P: Plan<E, Cpu>>(
+    plan: &mut P,
+    parameters: &Parameters<E, Cpu>,
+    batch: &Batch,
+) -> (Outcome, Vec<Values<E, Cpu>>, Vec<[f32; CLASSES]>)
+where
+    Cpu: Backend<E>,
+{
+    let mut gradients = parameters.zeros().expect("the CPU does not fail");
     let outcome = plan.gradients(parameters, batch, &STEP, &mut gradients).expect("the CPU does not fail");
     let logits = plan.logits(parameters, batch).expect("the CPU does not fail");
-    (outcome, gradients.iter().map(|values| to_f32(values)).collect(), logits)
+    (outcome, gradients, logits)
 }
 
 fn to_f32(values: &[f64]) -> Vec<f32> {

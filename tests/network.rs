@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use mnist_lab::arch::{Arch, PRESETS};
 use mnist_lab::data::{Batch, Images, PIXELS, SIDE};
+use mnist_lab::nn::loss::target;
 use mnist_lab::nn::optim::OptimizerKind;
-use mnist_lab::nn::plan::{DropoutMask, normalise, target};
+use mnist_lab::nn::plan::{DropoutMask, normalise};
 use mnist_lab::nn::{self, DeviceChoice, Kernels, Network, NetworkError, NetworkState, Setup, Step};
 use mnist_lab::random::{Purpose, Stream};
 

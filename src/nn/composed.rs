@@ -6,16 +6,16 @@
 mod compile;
 mod layers;
 
+use std::ops::Range;
+
 use dfdx::dtypes::Dtype;
-use dfdx::shapes::{Axis, HasShape};
-use dfdx::tensor::{Gradients, NoneTape, OwnedTape, Tensor, Trace};
-use dfdx::tensor_ops::{Backward, SumTo, TryMul};
+use dfdx::tensor::{Gradients, Trace};
 use rayon::prelude::*;
 
-use super::backend::{Backend, Values};
-use super::param::{Parameters, from_f32, number, to_f32};
-use super::plan::{Outcome, Plan, normalise, target};
-use super::{NetworkError, Step};
+use super::NetworkError;
+use super::backend::Backend;
+use super::param::{Parameters, number, to_f32};
+use super::plan::{Forward, Leaf, Matrix, Part, Plan, by_sample, normalise};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES, PIXELS};
 use compile::Node;
@@ -25,9 +25,6 @@ use layers::{Context, Mode};
 const CHUNK: usize = 128;
 /// Batch sizes whose buffers dfdx keeps before it lets all of them go.
 const CACHED_SIZES: usize = 4;
-
-/// Features by samples.
-type Matrix<E, D, T = NoneTape> = Tensor<(usize, usize), E, D, T>;
 
 /// The layers of an architecture as dfdx operations.
 #[derive(Debug)]
@@ -73,34 +70,28 @@ impl<E: Dtype, D: Backend<E>> Drop for Composed<E, D> {
 }
 
 impl<E: Dtype, D: Backend<E>> Plan<E, D> for Composed<E, D> {
-    fn gradients(
+    fn leaves(&mut self, parameters: &Parameters<E, D>) -> Result<Vec<Leaf<E, D>>, NetworkError> {
+        parameters.tensors()
+    }
+
+    fn forward(
         &mut self,
-        parameters: &Parameters<E, D>,
-        batch: &Batch,
-        step: &Step,
-        gradients: &mut [Values<E, D>],
-    ) -> Result<Outcome, NetworkError> {
-        let device = &parameters.device;
-        self.bound_cache(batch.len())?;
-        let tensors = tensors(parameters)?;
-        let mut context = Context { device, parameters: &tensors, mode: Mode::Train(step), statistics: Vec::new() };
-        let input = images(device, batch, 0..batch.len()).map_err(NetworkError::device)?.traced(Gradients::leaky());
+        leaves: &[Leaf<E, D>],
+        part: &Part<D>,
+        gradients: Gradients<E, D>,
+    ) -> Result<Forward<E, D>, NetworkError> {
+        self.bound_cache(part.samples.len())?;
+        let Part { device, batch, ref samples, step } = *part;
+        let mode = Mode::Train { step, first: samples.start };
+        let mut context = Context { device, parameters: leaves, mode, statistics: Vec::new() };
+        let input = images(device, batch, samples.clone()).map_err(NetworkError::device)?.traced(gradients);
         let logits = layers::forward(&self.nodes, input, &mut context).map_err(NetworkError::device)?;
-        let statistics = context.statistics;
-        let on_host = by_sample(&to_f32(&logits.as_vec()));
-        let targets = targets(device, batch, step.label_smoothing).map_err(NetworkError::device)?;
-        let (loss, mut traced) = backward(logits, targets).map_err(NetworkError::device)?;
-        for ((spec, tensor), gradient) in parameters.specs.iter().zip(&tensors).zip(gradients) {
-            if spec.kind.is_trained() {
-                std::mem::swap(gradient, traced.get_or_alloc_mut(tensor).map_err(NetworkError::device)?);
-            }
-        }
-        Ok(Outcome { loss, logits: on_host, statistics })
+        Ok(Forward { logits, statistics: context.statistics })
     }
 
     fn logits(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
         let device = &parameters.device;
-        let tensors = tensors(parameters)?;
+        let tensors = parameters.tensors()?;
         let mut context = Context { device, parameters: &tensors, mode: Mode::Evaluate, statistics: Vec::new() };
         let mut all = Vec::with_capacity(batch.len());
         for start in (0..batch.len()).step_by(CHUNK) {
@@ -114,30 +105,8 @@ impl<E: Dtype, D: Backend<E>> Plan<E, D> for Composed<E, D> {
     }
 }
 
-fn tensors<E: Dtype, D: Backend<E>>(
-    parameters: &Parameters<E, D>,
-) -> Result<Vec<Tensor<(usize,), E, D>>, NetworkError> {
-    (0..parameters.specs.len()).map(|index| parameters.tensor(index)).collect()
-}
-
-/// The mean cross-entropy of `[class, sample]` logits against targets of the same shape, and the gradients of it.
-fn backward<E: Dtype, D: Backend<E>>(
-    logits: Matrix<E, D, OwnedTape<E, D>>,
-    targets: Matrix<E, D>,
-) -> Result<(f64, Gradients<E, D>), D::Err> {
-    let samples = targets.shape().1;
-    let sum = logits.try_log_softmax::<Axis<0>>()?.try_mul(targets)?.try_sum::<(), _>()?;
-    let loss = sum.try_mul(number::<E>(-1.0 / samples as f64))?;
-    let value = loss.as_vec()[0].to_f64().expect("networks compute in f32 or f64");
-    Ok((value, loss.try_backward()?))
-}
-
 /// The samples `range` of `batch`, normalised, as `[pixel, sample]`.
-fn images<E: Dtype, D: Backend<E>>(
-    device: &D,
-    batch: &Batch,
-    range: std::ops::Range<usize>,
-) -> Result<Matrix<E, D>, D::Err> {
+fn images<E: Dtype, D: Backend<E>>(device: &D, batch: &Batch, range: Range<usize>) -> Result<Matrix<E, D>, D::Err> {
     let samples = range.len();
     let mut pixels = vec![[0; PIXELS]; samples];
     pixels.par_iter_mut().enumerate().for_each(|(sample, image)| batch.write(range.start + sample, image));
@@ -148,18 +117,4 @@ fn images<E: Dtype, D: Backend<E>>(
         }
     }
     device.tensor(&values, (PIXELS, samples))
-}
-
-/// The smoothed targets as `[class, sample]`.
-fn targets<E: Dtype, D: Backend<E>>(device: &D, batch: &Batch, smoothing: f32) -> Result<Matrix<E, D>, D::Err> {
-    let samples = batch.len();
-    let at = |index: usize| target(batch.label(index % samples), index / samples, smoothing);
-    let values: Vec<f32> = (0..CLASSES * samples).map(at).collect();
-    device.tensor(&from_f32::<E>(&values), (CLASSES, samples))
-}
-
-/// `[class, sample]` as one array for each sample.
-fn by_sample(logits: &[f32]) -> Vec<[f32; CLASSES]> {
-    let samples = logits.len() / CLASSES;
-    (0..samples).map(|sample| std::array::from_fn(|class| logits[class * samples + sample])).collect()
 }

@@ -3,9 +3,11 @@
 //! - **Program** ([`program`]): the architecture becomes a list of steps between numbered maps. Convolution, bias, rectifier
 //!   and 2×2 pooling are one step, so what the pool drops is never stored. Maps lie in the order height, width, channel, with
 //!   the channels padded to whole vectors; the padding is always zero.
-//! - **Chunks** ([`chunk`]): a few samples go through all steps, loss and backward pass together, while what lies between
-//!   the steps is still in the cache. Their pixels are gathered, augmented and normalised there too. Only batch norm, which
-//!   needs statistics of the whole batch, divides a program in *stages* at whose ends the chunks meet.
+//! - **Chunks** ([`chunk`]): a few samples go through all steps together, while what lies between the steps is still in the
+//!   cache. Their pixels are gathered, augmented and normalised there too. Only batch norm, which needs statistics of the
+//!   whole batch, divides a program in *stages* at whose ends the chunks meet. The loss is dfdx's, between the forward and
+//!   the backward pass; so that what lies between the steps can wait in the cache for the latter, larger batches are cut
+//!   ([`Engine::most_samples`]).
 //! - **Workers**: chunk k belongs to worker k mod [`WORKERS`], which sums its own gradients. Threads take workers in turn
 //!   ([`team`]), and [`reduce`] adds the workers up in a fixed order: the result is the same to the bit for any number of threads.
 //! - **Kernels**: [`affine`] (matrix products in register tiles), [`conv_pool`] and [`winograd`] (fused forward passes), [`sparse`]
@@ -28,7 +30,6 @@ mod batch_norm;
 mod buffer;
 mod chunk;
 mod conv_pool;
-mod loss;
 mod max_pool;
 mod optim;
 mod pointwise;
@@ -46,7 +47,7 @@ use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
 use crate::nn::Step;
 use crate::nn::optim::Rule;
-use crate::nn::plan::Outcome;
+use crate::nn::plan::Statistics;
 use buffer::Buffer;
 use chunk::{Chunk, Context};
 pub use optim::Parameter;
@@ -75,6 +76,8 @@ pub struct Engine {
     workers: Vec<Worker>,
     team: Team,
     level: Level,
+    /// The forward pass of training that waits for its backward pass: which samples, and the step.
+    pass: Option<(Range<usize>, Step)>,
 }
 
 /// One share of a batch.
@@ -83,19 +86,14 @@ struct Worker {
     chunks: Vec<Chunk>,
     /// By parameter.
     gradients: Vec<Buffer>,
-    loss: f64,
     /// Of its chunks, one after the other.
     logits: Vec<[f32; CLASSES]>,
 }
 
 impl Engine {
-    /// For `arch` on `threads` threads, the caller's included; 0 for as many as the machine has.
-    pub fn new(arch: &Arch, threads: usize) -> Self {
-        Self::with_level(arch, threads, Level::detect())
-    }
-
-    /// The same with the instructions of `level`, which must be among [`Level::available`].
-    pub fn with_level(arch: &Arch, threads: usize, level: Level) -> Self {
+    /// For `arch` on `threads` threads, the caller's included, or 0 for as many as the machine has, with the instructions of
+    /// `level`, which must be among [`Level::available`].
+    pub fn new(arch: &Arch, threads: usize, level: Level) -> Self {
         let sample: usize = Program::new(arch, 1).maps.iter().map(Map::len).sum();
         let chunk = (CHUNK_VALUES / sample).clamp(1, CHUNK);
         let program = Program::new(arch, chunk);
@@ -107,6 +105,7 @@ impl Engine {
             team: Team::new(threads),
             level,
             program,
+            pass: None,
         }
     }
 
@@ -130,8 +129,9 @@ impl Engine {
 
     /// Logits of each sample of `batch`, with dropout off and the running statistics of batch norm.
     pub fn logits(&mut self, batch: &Batch) -> Vec<[f32; CLASSES]> {
+        self.pass = None;
         let all = 0..self.program.steps.len();
-        self.each_worker(batch.len(), None, |context, worker, chunks| {
+        self.each_worker(0..batch.len(), None, |context, worker, chunks| {
             worker.logits.clear();
             for samples in chunks {
                 let chunk = worker.chunk(0);
@@ -144,21 +144,23 @@ impl Engine {
         self.collect_logits(batch.len())
     }
 
-    /// Forward, loss and backward of a training step: overwrites `gradients`, in the order of the parameters, by those of the mean
-    /// loss. Those of running statistics are left alone; the parameters must have been loaded for [`Pass::Training`].
-    pub fn train(&mut self, batch: &Batch, step: &Step, gradients: &mut [&mut [f32]]) -> Outcome {
+    /// The most samples that [`Engine::forward`] should get at once: one chunk for each worker, unless a batch norm must see
+    /// the whole batch.
+    pub const fn most_samples(&self) -> usize {
+        if self.stages.len() == 1 { WORKERS * self.chunk } else { usize::MAX }
+    }
+
+    /// The forward pass of `samples` of `batch` in training: logits of each, and the statistics of the batch norms. The
+    /// parameters must have been loaded for [`Pass::Training`].
+    pub fn forward(&mut self, batch: &Batch, samples: Range<usize>, step: &Step) -> (Vec<[f32; CLASSES]>, Statistics) {
         let stages = self.stages.clone();
         let last = stages.len() - 1;
         let mut statistics = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            self.each_worker(batch.len(), Some(step), |context, worker, chunks| {
-                if index == 0 {
-                    worker.start(context.program);
-                }
+            self.each_worker(samples.clone(), Some(step), |context, worker, chunks| {
+                worker.logits.clear();
                 for (i, samples) in chunks.enumerate() {
-                    // With a single stage, one chunk's memory serves all.
-                    let at = if last == 0 { 0 } else { i };
-                    let chunk = worker.chunk(at);
+                    let chunk = worker.chunk(i);
                     if index == 0 {
                         chunk.load(context.program, batch, samples);
                     }
@@ -166,21 +168,43 @@ impl Engine {
                     if index < last {
                         chunk.statistics(context, &context.program.steps[stage.end]);
                     } else {
-                        worker.finish(context, at, batch, step.label_smoothing, stage.clone());
+                        let logits = worker.chunks[i].logits(context.program);
+                        worker.logits.extend(logits);
                     }
                 }
             });
             if index < last {
-                self.normalise(stage.end, batch.len(), &mut statistics);
+                self.normalise(stage.end, samples.len(), &mut statistics);
             }
         }
-        for index in (0..last).rev() {
-            self.backward_through_norm(batch.len(), step, stages[index].clone());
+        let logits = self.collect_logits(samples.len());
+        self.pass = Some((samples, *step));
+        (logits, statistics)
+    }
+
+    /// The backward pass after [`Engine::forward`]: adds to `gradients`, in the order of the parameters, what follows from
+    /// `slopes`, the gradients of the logits. Those of running statistics are left alone.
+    ///
+    /// # Panics
+    /// If there was no such forward pass, or something else since.
+    pub fn backward(&mut self, slopes: &[[f32; CLASSES]], gradients: &mut [&mut [f32]]) {
+        let (samples, step) = self.pass.take().expect("a backward pass follows its forward pass");
+        let stages = self.stages.clone();
+        let last = stages.len() - 1;
+        self.each_worker(samples.clone(), Some(&step), |context, worker, chunks| {
+            worker.start(context.program);
+            for (i, part) in chunks.enumerate() {
+                let chunk = &mut worker.chunks[i];
+                let slopes = &slopes[part.start - samples.start..part.end - samples.start];
+                chunk.start_backward(context.program, slopes);
+                chunk.backward(context, stages[last].clone(), &mut worker.gradients);
+            }
+        });
+        for stage in stages[..last].iter().rev() {
+            self.backward_through_norm(samples.clone(), &step, stage.clone());
         }
-        let active: Vec<&[Buffer]> = self.active(batch.len()).iter().map(|worker| &*worker.gradients).collect();
+        let active: Vec<&[Buffer]> = self.active(samples.len()).iter().map(|worker| &*worker.gradients).collect();
         reduce::reduce(&self.team, self.level, &active, &self.program.parameters, gradients);
-        let loss = self.active(batch.len()).iter().map(|worker| worker.loss).sum::<f64>() / batch.len() as f64;
-        Outcome { loss, logits: self.collect_logits(batch.len()), statistics }
     }
 
     /// One update of the `parameters` by their gradients; they must be loaded anew before the next pass.
@@ -196,21 +220,21 @@ impl Engine {
     /// Runs `work` for each worker that has chunks, with the samples of each of them.
     fn each_worker(
         &mut self,
-        samples: usize,
+        samples: Range<usize>,
         training: Option<&Step>,
         work: impl Fn(&Context, &mut Worker, Chunks) + Sync,
     ) {
-        let active = self.active(samples).len();
+        let active = self.active(samples.len()).len();
         let size = self.chunk;
         let Self { program, weights, workers, team, level, .. } = self;
-        let context = Context { program, weights, level: *level, training, batch: samples };
+        let context = Context { program, weights, level: *level, training, samples: samples.len() };
         team.run(workers[..active].iter_mut().enumerate(), |(number, worker)| {
-            work(&context, worker, Chunks { next: number * size, samples, size });
+            work(&context, worker, Chunks { next: samples.start + number * size, end: samples.end, size });
         });
     }
 
     /// Gives the batch norm at `step` the mean and variance of the batch, from its chunks' sums in their order.
-    fn normalise(&mut self, step: usize, samples: usize, statistics: &mut Vec<(usize, Vec<f32>)>) {
+    fn normalise(&mut self, step: usize, samples: usize, statistics: &mut Statistics) {
         let program::Step { input, op: Op::BatchNorm { parameter, flat, .. }, .. } = &self.program.steps[step] else {
             return;
         };
@@ -239,12 +263,12 @@ impl Engine {
     }
 
     /// Brings the gradient from behind the batch norm that follows `stage` back to the start of `stage`.
-    fn backward_through_norm(&mut self, samples: usize, step: &Step, stage: Range<usize>) {
+    fn backward_through_norm(&mut self, samples: Range<usize>, step: &Step, stage: Range<usize>) {
         let norm = stage.end;
         let Op::BatchNorm { parameter, .. } = self.program.steps[norm].op else { return };
         let total = |parameter: usize| {
             let mut sum = vec![0.0; self.workers[0].gradients[parameter].len()];
-            self.active(samples)
+            self.active(samples.len())
                 .iter()
                 .for_each(|worker| pointwise::accumulate(&worker.gradients[parameter], &mut sum));
             sum
@@ -279,30 +303,20 @@ impl Worker {
         &mut self.chunks[index]
     }
 
-    /// Forgets the batch before.
+    /// Zeros for the gradients of all parameters that have some.
     fn start(&mut self, program: &Program) {
-        self.loss = 0.0;
-        self.logits.clear();
         self.gradients.resize_with(program.parameters.len(), Buffer::default);
         for (gradient, packed) in self.gradients.iter_mut().zip(&program.parameters) {
             gradient.reserve(packed.reserved());
             gradient.fill(0.0);
         }
     }
-
-    /// Loss and backward pass of chunk `index`, whose forward pass is through.
-    fn finish(&mut self, context: &Context, index: usize, batch: &Batch, smoothing: f32, stage: Range<usize>) {
-        let chunk = &mut self.chunks[index];
-        self.loss += chunk.loss(context, batch, smoothing);
-        self.logits.extend(chunk.logits(context.program));
-        chunk.backward(context, stage, &mut self.gradients);
-    }
 }
 
 /// The samples of each chunk of one worker.
 struct Chunks {
     next: usize,
-    samples: usize,
+    end: usize,
     size: usize,
 }
 
@@ -312,6 +326,6 @@ impl Iterator for Chunks {
     fn next(&mut self) -> Option<Range<usize>> {
         let start = self.next;
         self.next += self.size * WORKERS;
-        (start < self.samples).then(|| start..self.samples.min(start + self.size))
+        (start < self.end).then(|| start..self.end.min(start + self.size))
     }
 }

@@ -53,11 +53,7 @@ pub(super) fn build(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, Dev
 fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
     if setup.kernels != Kernels::Composed {
         let plan = Fused::new(arch, setup.threads);
-        let info = DeviceInfo {
-            device: "cpu".into(),
-            name: plan.engine().level().to_string(),
-            threads: plan.engine().threads(),
-        };
+        let info = DeviceInfo { device: "cpu".into(), name: plan.level().to_string(), threads: plan.threads() };
         let network = PlanNetwork::<f32, _, _>::new(arch, Cpu::seed_from_u64(setup.seed), plan, setup.seed)?;
         return Ok((Box::new(network), info));
     }

@@ -1,20 +1,26 @@
 //! The CPU kernels as a plan: parameters and gradients stay in dfdx's storage, which on the CPU is plain memory.
 
-use dfdx::tensor::Cpu;
+use std::cell::RefCell;
+use std::mem;
+use std::rc::Rc;
 
-use super::backend::Values;
-use super::cpu::{Engine, Parameter, Pass};
+use dfdx::tensor::{Cpu, Gradients, PutTape, SplitTape, Storage, Tape, Trace};
+
+use super::NetworkError;
+use super::backend::{Backend, Values};
+use super::cpu::{Engine, Level, Parameter, Pass};
 use super::optim::{Rule, Update};
 use super::param::Parameters;
-use super::plan::{Outcome, Plan};
-use super::{NetworkError, Step};
+use super::plan::{Forward, Leaf, Part, Plan, by_class, by_sample};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
 
-/// A network computed by the fused kernels.
+/// A network computed by the fused kernels: to dfdx, one operation from parameters and batch to logits.
 #[derive(Debug)]
 pub struct Fused {
-    engine: Engine,
+    /// Shared with the tape of a training step.
+    engine: Rc<RefCell<Engine>>,
+    leaves: Vec<Leaf<f32, Cpu>>,
     /// The parameters that the engine holds for inference; empty after a training step.
     loaded: Vec<f32>,
 }
@@ -22,12 +28,23 @@ pub struct Fused {
 impl Fused {
     /// Makes `arch` ready for `threads` threads; 0 for as many as the machine has.
     pub fn new(arch: &Arch, threads: usize) -> Self {
-        Self { engine: Engine::new(arch, threads), loaded: Vec::new() }
+        Self::with_level(arch, threads, Level::detect())
     }
 
-    /// The engine that computes.
-    pub const fn engine(&self) -> &Engine {
-        &self.engine
+    /// The same with the instructions of `level`, which must be among [`Level::available`].
+    pub fn with_level(arch: &Arch, threads: usize, level: Level) -> Self {
+        let engine = Rc::new(RefCell::new(Engine::new(arch, threads, level)));
+        Self { engine, leaves: Vec::new(), loaded: Vec::new() }
+    }
+
+    /// How many threads work.
+    pub fn threads(&self) -> usize {
+        self.engine.borrow().threads()
+    }
+
+    /// The instructions in use.
+    pub fn level(&self) -> Level {
+        self.engine.borrow().level()
     }
 
     /// Rearranging the parameters takes longer than a few samples do, so it is left out if they are what they were.
@@ -39,24 +56,55 @@ impl Fused {
             same_bits(before, values)
         });
         if !same {
-            self.engine.load(parameters, Pass::Inference);
+            self.engine.borrow_mut().load(parameters, Pass::Inference);
             self.loaded = parameters.concat();
         }
     }
 }
 
 impl Plan<f32, Cpu> for Fused {
-    fn gradients(
-        &mut self,
-        parameters: &Parameters<f32, Cpu>,
-        batch: &Batch,
-        step: &Step,
-        gradients: &mut [Values<f32, Cpu>],
-    ) -> Result<Outcome, NetworkError> {
+    fn most_samples(&self) -> usize {
+        self.engine.borrow().most_samples()
+    }
+
+    fn leaves(&mut self, parameters: &Parameters<f32, Cpu>) -> Result<Vec<Leaf<f32, Cpu>>, NetworkError> {
         self.loaded.clear();
-        self.engine.load(&slices(parameters), Pass::Training);
-        let mut gradients: Vec<&mut [f32]> = gradients.iter_mut().map(|values| &mut values[..]).collect();
-        Ok(self.engine.train(batch, step, &mut gradients))
+        self.engine.borrow_mut().load(&slices(parameters), Pass::Training);
+        if self.leaves.is_empty() {
+            // The numbers go to the engine: these only name the gradients.
+            self.leaves = parameters.tensors()?;
+        }
+        Ok(self.leaves.clone())
+    }
+
+    fn forward(
+        &mut self,
+        leaves: &[Leaf<f32, Cpu>],
+        part: &Part<Cpu>,
+        gradients: Gradients<f32, Cpu>,
+    ) -> Result<Forward<f32, Cpu>, NetworkError> {
+        let (logits, statistics) = self.engine.borrow_mut().forward(part.batch, part.samples.clone(), part.step);
+        let logits = part.device.tensor(&by_class(&logits), (CLASSES, logits.len())).map_err(NetworkError::device)?;
+        let (key, device) = (logits.ghost(), part.device.clone());
+        let (engine, leaves) = (Rc::clone(&self.engine), leaves.to_vec());
+        let (logits, mut tape) = logits.traced(gradients).split_tape();
+        tape.add_backward_op(move |gradients| {
+            let slopes = by_sample(gradients.get_or_alloc_mut(&key)?);
+            // All at once can only be written to outside of the container.
+            let taken: Result<Vec<_>, _> = leaves
+                .iter()
+                .map(|leaf| Ok(mem::replace(gradients.get_or_alloc_mut(leaf)?, device.try_alloc_len(0)?)))
+                .collect();
+            let mut taken = taken?;
+            let mut sums: Vec<&mut [f32]> =
+                taken.iter_mut().map(|values: &mut Values<f32, Cpu>| &mut values[..]).collect();
+            engine.borrow_mut().backward(&slopes, &mut sums);
+            for (leaf, values) in leaves.iter().zip(taken) {
+                *gradients.get_or_alloc_mut(leaf)? = values;
+            }
+            Ok(())
+        });
+        Ok(Forward { logits: logits.put_tape(tape), statistics })
     }
 
     fn logits(
@@ -65,11 +113,11 @@ impl Plan<f32, Cpu> for Fused {
         batch: &Batch,
     ) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
         self.load_for_inference(&slices(parameters));
-        Ok(self.engine.logits(batch))
+        Ok(self.engine.borrow_mut().logits(batch))
     }
 
     fn update(&mut self, rule: Rule, updates: &mut [Update<f32, Cpu>]) -> bool {
-        self.engine.update(rule, updates.iter_mut().map(part).collect());
+        self.engine.borrow().update(rule, updates.iter_mut().map(part).collect());
         true
     }
 }

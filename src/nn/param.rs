@@ -142,12 +142,12 @@ impl<E: Dtype, D: Backend<E>> Parameters<E, D> {
         Ok(Self { device, specs, values })
     }
 
-    /// A copy of parameter `index` as a flat tensor on the device.
+    /// Copies of all parameters as flat tensors on the device.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn tensor(&self, index: usize) -> Result<Tensor<(usize,), E, D>, NetworkError> {
-        self.device.tensor_of(&self.values[index])
+    pub fn tensors(&self) -> Result<Vec<Tensor<(usize,), E, D>>, NetworkError> {
+        self.values.iter().map(|values| self.device.tensor_of(values)).collect()
     }
 
     /// Zeros in the shape of every parameter, for gradients and moments.

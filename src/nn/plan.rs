@@ -1,11 +1,14 @@
 //! The boundary between a network and the way it is computed: a plan turns parameters and a batch into gradients or logits.
 
+use std::ops::Range;
+
 use dfdx::dtypes::Dtype;
+use dfdx::tensor::{Gradients, NoneTape, OwnedTape, Tensor};
 
 use super::backend::{Backend, Values};
 use super::optim::{Rule, Update};
-use super::param::Parameters;
-use super::{NetworkError, Step};
+use super::param::{Parameters, to_f32};
+use super::{NetworkError, Step, loss};
 use crate::data::{Batch, CLASSES};
 use crate::random::{Purpose, Stream, unit};
 
@@ -14,20 +17,36 @@ pub const BATCH_NORM_EPSILON: f64 = 1e-3;
 /// What batch norm keeps of its running statistics at each step, as in Keras.
 pub const BATCH_NORM_MOMENTUM: f64 = 0.99;
 
+/// Features by samples.
+pub type Matrix<E, D, T = NoneTape> = Tensor<(usize, usize), E, D, T>;
+
+/// A parameter as a flat tensor, after which dfdx names its gradient.
+pub type Leaf<E, D> = Tensor<(usize,), E, D>;
+
 /// An architecture made ready for a device. The parameters stay outside, so that one network can be computed by several plans.
 pub trait Plan<E: Dtype, D: Backend<E>> {
-    /// Forward, loss and backward of a training step: overwrites `gradients`, which are in the order of the parameters, by
-    /// the gradient of the mean loss over the batch. Those of running statistics are left alone.
+    /// The most samples that one forward pass of a training step may have; the gradients of the parts add up.
+    fn most_samples(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Makes ready for a training step: the tensors that stand for `parameters` on its tapes.
     ///
     /// # Errors
     /// If the device fails.
-    fn gradients(
+    fn leaves(&mut self, parameters: &Parameters<E, D>) -> Result<Vec<Leaf<E, D>>, NetworkError>;
+
+    /// The forward pass of a part of a training step, on a tape that starts with `gradients`. The backward pass must follow
+    /// before the next forward pass.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn forward(
         &mut self,
-        parameters: &Parameters<E, D>,
-        batch: &Batch,
-        step: &Step,
-        gradients: &mut [Values<E, D>],
-    ) -> Result<Outcome, NetworkError>;
+        leaves: &[Leaf<E, D>],
+        part: &Part<D>,
+        gradients: Gradients<E, D>,
+    ) -> Result<Forward<E, D>, NetworkError>;
 
     /// Logits `[sample, class]`, with dropout off and the running statistics of batch norm.
     ///
@@ -39,7 +58,66 @@ pub trait Plan<E: Dtype, D: Backend<E>> {
     fn update(&mut self, _rule: Rule, _updates: &mut [Update<E, D>]) -> bool {
         false
     }
+
+    /// Forward, loss and backward of a training step: overwrites `gradients`, which are in the order of the parameters, by
+    /// the gradient of the mean loss over the batch. Those of running statistics are left alone.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn gradients(
+        &mut self,
+        parameters: &Parameters<E, D>,
+        batch: &Batch,
+        step: &Step,
+        gradients: &mut [Values<E, D>],
+    ) -> Result<Outcome, NetworkError> {
+        let leaves = self.leaves(parameters)?;
+        let mut outcome = Outcome { loss: 0.0, logits: Vec::with_capacity(batch.len()), statistics: Vec::new() };
+        let mut sums = Gradients::leaky();
+        let size = self.most_samples().min(batch.len()).max(1);
+        for start in (0..batch.len()).step_by(size) {
+            let samples = start..batch.len().min(start + size);
+            let part = Part { device: &parameters.device, batch, samples, step };
+            let Forward { logits, statistics } = self.forward(&leaves, &part, sums)?;
+            outcome.logits.extend(by_sample(&to_f32(&logits.as_vec())));
+            outcome.statistics.extend(statistics);
+            let loss;
+            (loss, sums) = loss::backward(logits, &part).map_err(NetworkError::device)?;
+            outcome.loss += loss;
+        }
+        for ((spec, leaf), gradient) in parameters.specs.iter().zip(&leaves).zip(gradients) {
+            if spec.kind.is_trained() {
+                std::mem::swap(gradient, sums.get_or_alloc_mut(leaf).map_err(NetworkError::device)?);
+            }
+        }
+        Ok(outcome)
+    }
 }
+
+/// The samples of one forward pass of a training step.
+#[derive(Clone, Debug)]
+pub struct Part<'a, D> {
+    /// Where to compute.
+    pub device: &'a D,
+    /// The whole batch.
+    pub batch: &'a Batch,
+    /// Which of its samples.
+    pub samples: Range<usize>,
+    /// The step.
+    pub step: &'a Step,
+}
+
+/// What comes out of a forward pass in training.
+#[derive(Debug)]
+pub struct Forward<E: Dtype, D: Backend<E>> {
+    /// `[class, sample]`, with the tape that leads back to the parameters.
+    pub logits: Matrix<E, D, OwnedTape<E, D>>,
+    /// As in [`Outcome`].
+    pub statistics: Statistics,
+}
+
+/// A batch's own mean or (biased) variance of each channel, with the index of the running statistic it moves.
+pub type Statistics = Vec<(usize, Vec<f32>)>;
 
 /// What a plan computes beside the gradients.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,19 +126,24 @@ pub struct Outcome {
     pub loss: f64,
     /// `[sample, class]`.
     pub logits: Vec<[f32; CLASSES]>,
-    /// The batch's own mean or (biased) variance of each channel, with the index of the running statistic it moves.
-    pub statistics: Vec<(usize, Vec<f32>)>,
+    /// Of all batch norms.
+    pub statistics: Statistics,
+}
+
+/// `[class, sample]` as one array for each sample.
+pub fn by_sample(values: &[f32]) -> Vec<[f32; CLASSES]> {
+    let samples = values.len() / CLASSES;
+    (0..samples).map(|sample| std::array::from_fn(|class| values[class * samples + sample])).collect()
+}
+
+/// One array for each sample as `[class, sample]`.
+pub fn by_class(values: &[[f32; CLASSES]]) -> Vec<f32> {
+    (0..CLASSES).flat_map(|class| values.iter().map(move |sample| sample[class])).collect()
 }
 
 /// What goes into the network for a grey value: 0 to 1.
 pub const fn normalise(pixel: u8) -> f32 {
     pixel as f32 / 255.0
-}
-
-/// The target for `class` when the label is `label`: `smoothing` of it is spread evenly over all classes (Szegedy et al. 2016).
-pub fn target(label: u8, class: usize, smoothing: f32) -> f32 {
-    let spread = smoothing / CLASSES as f32;
-    if usize::from(label) == class { 1.0 - smoothing + spread } else { spread }
 }
 
 /// The class with the largest logit, the first one of equals.

@@ -10,8 +10,7 @@ use dfdx::tensor_ops::{
 use super::super::Step;
 use super::super::backend::Backend;
 use super::super::param::{number, to_f32};
-use super::super::plan::{BATCH_NORM_EPSILON, DropoutMask};
-use super::Matrix;
+use super::super::plan::{BATCH_NORM_EPSILON, DropoutMask, Matrix, Statistics};
 use super::compile::{Node, Padding, Rows, Windows};
 use crate::arch::{DropoutRate, Shape};
 
@@ -22,13 +21,17 @@ pub(super) struct Context<'a, E: Dtype, D: Backend<E>> {
     pub parameters: &'a [Tensor<(usize,), E, D>],
     pub mode: Mode<'a>,
     /// The statistics of the batch, by the place of the running one.
-    pub statistics: Vec<(usize, Vec<f32>)>,
+    pub statistics: Statistics,
 }
 
 /// Whether dropout and the batch's own statistics are on.
 #[derive(Clone, Copy)]
 pub(super) enum Mode<'a> {
-    Train(&'a Step),
+    /// With the number of the first sample in its batch.
+    Train {
+        step: &'a Step,
+        first: usize,
+    },
     Evaluate,
 }
 
@@ -186,7 +189,7 @@ fn batch_norm<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
         std::array::from_fn(|index| context.parameters[parameter + index].retaped::<T>());
     let (centred, variance) = match context.mode {
         Mode::Evaluate => (x.try_sub(mean.try_broadcast_like::<_, Axis<1>>(&wide)?)?, variance),
-        Mode::Train(_) => {
+        Mode::Train { .. } => {
             let (x, tape) = x.split_tape();
             let mean: Tensor<(usize,), E, D, T> = x.clone().put_tape(tape).try_mean::<_, Axis<1>>()?;
             context.statistics.push((parameter + 2, to_f32(&mean.as_vec())));
@@ -211,7 +214,7 @@ fn dropout<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
     shape: Shape,
     context: &Context<E, D>,
 ) -> Result<Matrix<E, D, T>, D::Err> {
-    let Mode::Train(step) = context.mode else { return Ok(x) };
+    let Mode::Train { step, first } = context.mode else { return Ok(x) };
     let rate = match rate {
         DropoutRate::Setting => step.dropout,
         DropoutRate::Fixed(rate) => rate,
@@ -229,7 +232,7 @@ fn dropout<E: Dtype, D: Backend<E>, T: Tape<E, D>>(
     for feature in 0..features {
         // From channel, position to position, channel.
         let value = feature % positions * channels + feature / positions;
-        factors.extend((0..samples).map(|sample| number::<E>(f64::from(mask.factor(sample, value)))));
+        factors.extend((first..first + samples).map(|sample| number::<E>(f64::from(mask.factor(sample, value)))));
     }
     x.try_mul(context.device.tensor(&factors, (features, samples))?)
 }

@@ -6,7 +6,6 @@ mod forward;
 use std::ops::Range;
 
 use super::buffer::Buffer;
-use super::loss::cross_entropy;
 use super::program::{Op, Program};
 use super::simd::Level;
 use super::sparse::{CellHits, Hits};
@@ -25,8 +24,8 @@ pub struct Context<'a> {
     pub level: Level,
     /// The training step, or none while evaluating: dropout is then off.
     pub training: Option<&'a Step>,
-    /// Samples of the whole batch.
-    pub batch: usize,
+    /// How many go through the network, in all chunks.
+    pub samples: usize,
 }
 
 impl Context<'_> {
@@ -91,27 +90,9 @@ impl Chunk {
         samples.map(|row| std::array::from_fn(|class| row[class]))
     }
 
-    /// The sum of the samples' losses; makes ready for the backward pass from the gradient of the batch's mean loss.
-    pub fn loss(&mut self, context: &Context, batch: &Batch, smoothing: f32) -> f64 {
-        self.prepare_gradients(context.program);
-        let Program { output, ref maps, .. } = *context.program;
-        let stride = maps[output].len();
-        let logits = self.maps[output].chunks_exact(stride);
-        let gradients = self.gradients[output].chunks_exact_mut(stride);
-        let mut sum = 0.0;
-        for (sample, (row, gradient)) in self.samples.clone().zip(logits.zip(gradients)) {
-            let logits = std::array::from_fn(|class| row[class]);
-            let (loss, slopes) = cross_entropy(&logits, batch.label(sample), smoothing);
-            sum += loss;
-            for (gradient, slope) in gradient.iter_mut().zip(slopes) {
-                *gradient = slope / context.batch as f32;
-            }
-        }
-        sum
-    }
-
-    /// Zeros for the gradients of all maps that have some: the backward steps add to them.
-    fn prepare_gradients(&mut self, program: &Program) {
+    /// Makes ready for the backward pass from `slopes`, the gradients of the logits. The backward steps add to the gradients
+    /// of the maps, so all others start at zero.
+    pub fn start_backward(&mut self, program: &Program, slopes: &[[f32; CLASSES]]) {
         self.gradients.resize_with(program.maps.len(), Buffer::default);
         for (buffer, map) in self.gradients.iter_mut().zip(&program.maps) {
             if map.trained {
@@ -119,6 +100,11 @@ impl Chunk {
                 buffer.reserve(len);
                 buffer[..len].fill(0.0);
             }
+        }
+        let stride = program.maps[program.output].len();
+        let rows = self.gradients[program.output].chunks_exact_mut(stride);
+        for (row, slopes) in rows.zip(slopes) {
+            row[..CLASSES].copy_from_slice(slopes);
         }
     }
 }

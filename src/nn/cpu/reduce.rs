@@ -1,6 +1,7 @@
 //! The sum of the workers' gradients, always in the same order, so that it does not depend on which thread did what.
 
 use super::buffer::Buffer;
+use super::pointwise;
 use super::program::Packed;
 use super::simd::{Kernel, Level, Simd};
 use super::team::Team;
@@ -8,8 +9,8 @@ use super::team::Team;
 /// Values that a thread sums at a time.
 const BLOCK: usize = 4096;
 
-/// Overwrites `out[parameter]` by the sum over `workers` of their gradients `[worker][parameter]`. Parameters whose gradient
-/// the workers do not have are left alone.
+/// Adds to `out[parameter]` the sum over `workers` of their gradients `[worker][parameter]`. Parameters whose gradient the
+/// workers do not have are left alone.
 pub fn reduce(team: &Team, level: Level, workers: &[&[Buffer]], parameters: &[Packed], out: &mut [&mut [f32]]) {
     let mut tasks = Vec::new();
     for (parameter, (packed, out)) in parameters.iter().zip(out).enumerate() {
@@ -53,35 +54,25 @@ impl Kernel for Sum<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Self { workers, parameter, task, out } = self;
-        for (i, worker) in workers.iter().enumerate() {
+        for worker in workers {
             let from = &*worker[parameter];
             match task {
-                Task::Runs { start, len, stride } if len == stride => combine(i == 0, &from[start..], out),
+                Task::Runs { start, len, stride } if len == stride => {
+                    pointwise::accumulate(&from[start..][..out.len()], out)
+                }
                 Task::Runs { start, len, stride } => {
                     for (from, to) in from[start..].chunks(stride).zip(out.chunks_exact_mut(len)) {
-                        combine(i == 0, from, to);
+                        pointwise::accumulate(&from[..len], to);
                     }
                 }
                 Task::Transposed { width, taps } => {
                     for (output, to) in out.chunks_exact_mut(taps).enumerate() {
                         for (tap, to) in to.iter_mut().enumerate() {
-                            let value = from[tap * width + output];
-                            *to = if i == 0 { value } else { *to + value };
+                            *to += from[tap * width + output];
                         }
                     }
                 }
             }
         }
-    }
-}
-
-/// `to = from` for the first worker, `to += from` for the others.
-#[inline(always)]
-fn combine(first: bool, from: &[f32], to: &mut [f32]) {
-    let from = &from[..to.len()];
-    if first {
-        to.copy_from_slice(from);
-    } else {
-        super::pointwise::accumulate(from, to);
     }
 }

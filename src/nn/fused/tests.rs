@@ -1,8 +1,8 @@
 //! The kernels' optimizers against dfdx's.
 
-use dfdx::tensor::Cpu;
+use dfdx::tensor::{Cpu, Gradients};
 
-use super::{Fused, Outcome, Parameters, Plan, Values};
+use super::{Forward, Fused, Leaf, Parameters, Part, Plan};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES, Images, PIXELS};
 use crate::nn::network::PlanNetwork;
@@ -12,14 +12,17 @@ use crate::nn::{Network, NetworkError, NetworkState, Step};
 struct OnlyGradients(Fused);
 
 impl Plan<f32, Cpu> for OnlyGradients {
-    fn gradients(
+    fn leaves(&mut self, parameters: &Parameters<f32, Cpu>) -> Result<Vec<Leaf<f32, Cpu>>, NetworkError> {
+        self.0.leaves(parameters)
+    }
+
+    fn forward(
         &mut self,
-        parameters: &Parameters<f32, Cpu>,
-        batch: &Batch,
-        step: &Step,
-        gradients: &mut [Values<f32, Cpu>],
-    ) -> Result<Outcome, NetworkError> {
-        self.0.gradients(parameters, batch, step, gradients)
+        leaves: &[Leaf<f32, Cpu>],
+        part: &Part<Cpu>,
+        gradients: Gradients<f32, Cpu>,
+    ) -> Result<Forward<f32, Cpu>, NetworkError> {
+        self.0.forward(leaves, part, gradients)
     }
 
     fn logits(

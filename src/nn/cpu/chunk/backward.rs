@@ -245,7 +245,7 @@ impl Chunk {
         let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
         context.level.run(batch_norm::InputGradient {
             normal: &weights.normal,
-            rows: context.batch * from.len() / weights.normal.mean.len(),
+            rows: context.samples * from.len() / weights.normal.mean.len(),
             input: &self.maps[step.input][..len],
             gradient: &gradient[..len],
             scale,
