@@ -125,3 +125,6 @@ fn pair(buffers: &mut [Buffer], input: usize, output: usize) -> (&mut Buffer, &m
     let (before, after) = buffers.split_at_mut(output);
     (&mut before[input], &mut after[0])
 }
+
+#[cfg(test)]
+mod tests;
