@@ -33,6 +33,7 @@ mod conv_pool;
 mod max_pool;
 mod optim;
 mod pointwise;
+pub mod profile;
 mod program;
 mod reduce;
 mod simd;

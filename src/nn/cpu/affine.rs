@@ -41,7 +41,14 @@ impl<'a> Windows<'a> {
 /// `range` cut into pieces of at most `most`, as equal as can be.
 pub fn pieces(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let count = len.div_ceil(most).max(1);
-    (0..count).map(move |i| len * i / count..len * (i + 1) / count)
+    let (size, longer) = (len / count, len % count);
+    // Each starts where the one before ends: from its number, the compiler would divide anew for every value of a tile.
+    let mut start = 0;
+    (0..count).map(move |i| {
+        let piece = start..start + size + usize::from(i < longer);
+        start = piece.end;
+        piece
+    })
 }
 
 /// Runs `$body` with the constant `$P` equal to `$count`, 1 to 12.
