@@ -284,8 +284,12 @@ impl WeightGradient<'_> {
         let offset = run * self.windows.step + column;
         // SAFETY: `Kernel::run` has asserted that windows, gradient and weights are large enough, and P divides `width`.
         unsafe {
-            let mut sums: [[S::V; Q]; P] =
-                std::array::from_fn(|p| std::array::from_fn(|q| simd.load(self.weight_gradient, at(p, q))));
+            let mut sums = [[simd.zero(); Q]; P];
+            for p in 0..P {
+                for q in 0..Q {
+                    sums[p][q] = simd.load(self.weight_gradient, at(p, q));
+                }
+            }
             for row in rows.clone() {
                 let start = *self.windows.starts.get_unchecked(row) as usize + offset;
                 let x: [S::V; Q] = std::array::from_fn(|q| simd.load(self.input, start + q * S::LANES));

@@ -16,6 +16,9 @@ pub const fn quarter(code: u8) -> usize {
 /// Any convolution, directly. Four rows of `windows` make a cell.
 pub struct Direct<'a> {
     pub windows: Windows<'a>,
+    /// That the windows of a cell make a 4×4 patch of the image: where there is no ink, which is half of a digit's image,
+    /// there is nothing to multiply.
+    pub image_patch: bool,
     pub input: &'a [f32],
     /// `[depth, width]`
     pub weights: &'a [f32],
@@ -36,6 +39,10 @@ impl Kernel for Direct<'_> {
         let cells = self.windows.starts.len() / 4;
         self.windows.assert_inside(self.input.len());
         assert!(self.weights.len() >= self.windows.depth() * self.width && self.bias.len() >= self.width);
+        assert!(
+            !self.image_patch || (self.windows.runs, self.windows.run) == (3, 3),
+            "four 3×3 windows make a 4×4 patch"
+        );
         assert!(self.out.len() >= cells * self.width && self.codes.len() >= cells * self.width);
         let mut column = 0;
         while column < self.width {
@@ -64,7 +71,16 @@ impl Direct<'_> {
         let rows = std::array::from_fn::<_, P, _>(|p| &self.input[starts[4 * cell + p] as usize..]);
         // SAFETY: `run` has asserted that windows, weights, bias and outputs are large enough.
         unsafe {
-            let sums = tile::<S, P, Q>(simd, rows, [runs, run, step], self.weights, self.width, column);
+            let blank = self.image_patch
+                && (0..P).step_by(4).all(|p| {
+                    let corner = starts[4 * cell + p] as usize;
+                    simd.is_blank(simd.load_patch(self.input, corner, step))
+                });
+            let sums = if blank {
+                [[simd.zero(); Q]; P]
+            } else {
+                tile::<S, P, Q>(simd, rows, [runs, run, step], self.weights, self.width, column)
+            };
             for i in 0..P / 4 {
                 for q in 0..Q {
                     let at = column + q * S::LANES;

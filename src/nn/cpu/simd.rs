@@ -113,6 +113,8 @@ pub trait Simd: Copy {
     fn select_gt(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// `index + by` in each lane.
     fn shift(self, index: Self::Index, by: u8) -> Self::Index;
+    /// Whether all 16 numbers are zero.
+    fn is_blank(self, table: Self::Table) -> bool;
     /// `table[index]` in each lane, for indices below 16.
     fn lookup(self, table: Self::Table, index: Self::Index) -> Self::V;
 
@@ -207,6 +209,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn shift(self, index: Self::Index, by: u8) -> Self::Index {
         index.map(|i| i + by)
+    }
+    #[inline(always)]
+    fn is_blank(self, table: Self::Table) -> bool {
+        table.iter().fold(0, |bits, x| bits | x.to_bits()) == 0
     }
     #[inline(always)]
     fn lookup(self, table: Self::Table, index: Self::Index) -> Self::V {

@@ -97,8 +97,12 @@ impl WeightGradient<'_> {
         let at = |r: usize, q: usize| (output * runs + run + r) * len + column + q * S::LANES;
         // SAFETY: `Kernel::run` has asserted that the windows lie inside the input and the weights are large enough.
         unsafe {
-            let mut sums: [[S::V; Q]; R] =
-                std::array::from_fn(|r| std::array::from_fn(|q| simd.load(self.weight_gradient, at(r, q))));
+            let mut sums = [[simd.zero(); Q]; R];
+            for r in 0..R {
+                for q in 0..Q {
+                    sums[r][q] = simd.load(self.weight_gradient, at(r, q));
+                }
+            }
             for hit in self.hits.of(output) {
                 let g = simd.splat(hit.gradient);
                 let start = hit.at as usize + run * step + column;

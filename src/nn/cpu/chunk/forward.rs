@@ -84,7 +84,8 @@ impl Chunk {
         let (width, bias) = (affine.outputs_padded, &weights.bias);
         match kind {
             ConvPool::Direct => {
-                context.level.run(Direct { windows, input, weights: &weights.forward, bias, width, out, codes });
+                let (image_patch, weights) = (affine.fits_patch() && affine.stride == 1, &weights.forward);
+                context.level.run(Direct { windows, image_patch, input, weights, bias, width, out, codes });
             }
             ConvPool::Winograd => {
                 self.scratch.reserve(scratch_len(affine.stride));

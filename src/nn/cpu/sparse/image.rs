@@ -3,7 +3,8 @@
 use super::{Kernel, Simd, quarter};
 
 /// `weight_gradient[tap] += Σ_cell gradient[cell] · window(cell)[tap]` for 3×3 in steps of 1. The 4×4 pixels under a cell are
-/// one table, and each output looks up the pixel under its maximum.
+/// one table, and each output looks up the pixel under its maximum. Where there is no ink, which is half of a digit's image,
+/// there is nothing to add.
 pub struct ImageWeightGradient<'a> {
     /// Four for each cell; the first is the corner of its patch.
     pub starts: &'a [u32],
@@ -45,10 +46,17 @@ impl ImageWeightGradient<'_> {
         let at = |row: usize, q: usize| row * self.width + column + q * S::LANES;
         // SAFETY: `run` has asserted that patches lie inside the image and the other slices are large enough.
         unsafe {
-            let mut sums: [[S::V; Q]; 9] =
-                std::array::from_fn(|tap| std::array::from_fn(|q| simd.load(self.weight_gradient, at(tap, q))));
+            let mut sums = [[simd.zero(); Q]; 9];
+            for tap in 0..9 {
+                for q in 0..Q {
+                    sums[tap][q] = simd.load(self.weight_gradient, at(tap, q));
+                }
+            }
             for (cell, starts) in self.starts.as_chunks::<4>().0.iter().enumerate() {
                 let pixels = simd.load_patch(self.input, starts[0] as usize, self.row);
+                if simd.is_blank(pixels) {
+                    continue;
+                }
                 for q in 0..Q {
                     let index = simd.load_index(self.codes, at(cell, q));
                     let g = simd.load(self.gradient, at(cell, q));

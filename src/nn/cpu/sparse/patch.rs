@@ -17,11 +17,12 @@ pub struct CellHits {
 
 impl CellHits {
     /// Lists the non-zero values among the `outputs` of `gradient`, `[cell, width]`.
+    #[inline(always)]
     fn collect(&mut self, gradient: &[f32], codes: &[u8], width: usize, outputs: std::ops::Range<usize>) {
         self.hits.clear();
         self.ends.clear();
+        let mut quarters = [[Hit::default(); OUTPUTS]; 4];
         for (gradient, codes) in gradient.chunks_exact(width).zip(codes.chunks_exact(width)) {
-            let mut quarters = [[Hit::default(); OUTPUTS]; 4];
             let mut counts = [0; 4];
             for (at, (&gradient, &code)) in
                 (outputs.start..).zip(gradient[outputs.clone()].iter().zip(&codes[outputs.clone()]))
@@ -100,9 +101,13 @@ unsafe fn patch<S: Simd>(
     weights: &[f32],
 ) {
     let at = |y: usize, x: usize| corner + y * row + x * channels;
-    // SAFETY: the caller's promise.
-    let mut sums: [[S::V; 4]; 4] =
-        std::array::from_fn(|y| std::array::from_fn(|x| unsafe { simd.load(gradient, at(y, x)) }));
+    let mut sums = [[simd.zero(); 4]; 4];
+    for y in 0..4 {
+        for x in 0..4 {
+            // SAFETY: the caller's promise.
+            sums[y][x] = unsafe { simd.load(gradient, at(y, x)) };
+        }
+    }
     let [a, b, c, d] = *ends;
     // SAFETY: the caller's promise.
     unsafe {

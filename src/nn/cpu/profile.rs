@@ -1,0 +1,115 @@
+//! Where the time goes: each step of a program alone on one thread, and the multiply-adds that the processor can do at best.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use super::chunk::Context;
+use super::simd::{Kernel, LANES, Level, Simd};
+use super::{Engine, Worker};
+use crate::data::{Batch, CLASSES};
+use crate::nn::Step;
+
+/// The time of one step of the program, for one sample, on one thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepProfile {
+    /// The step in words.
+    pub name: String,
+    /// Multiplications and additions of the forward pass if nothing were left out; the backward pass has as many for the
+    /// weights and, unless the step reads the image, for the input.
+    pub flops: f64,
+    /// The median over the rounds.
+    pub forward: Duration,
+    /// The median over the rounds.
+    pub backward: Duration,
+}
+
+impl Engine {
+    /// Times each step over one chunk of `batch` in training, `rounds` times. The parameters must have been loaded for
+    /// [`Pass::Training`](super::Pass::Training); batch norms take the statistics that were loaded.
+    pub fn profile(&mut self, batch: &Batch, step: &Step, rounds: usize) -> Vec<StepProfile> {
+        self.pass = None;
+        let samples = batch.len().min(self.chunk);
+        let slopes = vec![[0.1 / CLASSES as f32; CLASSES]; samples];
+        let count = self.program.steps.len();
+        let mut times = vec![[const { Vec::new() }; 2]; count];
+        for _ in 0..rounds {
+            let mut worker = Worker::default();
+            std::mem::swap(&mut worker, &mut self.workers[0]);
+            let Self { program, weights, level, .. } = &*self;
+            worker.start(program);
+            let context = Context { program, weights, level: *level, training: Some(step), samples };
+            let chunk = worker.chunk(0);
+            chunk.load(context.program, batch, 0..samples);
+            for (index, times) in times.iter_mut().enumerate() {
+                let start = Instant::now();
+                chunk.forward(&context, index..index + 1);
+                times[0].push(start.elapsed());
+            }
+            chunk.start_backward(context.program, &slopes);
+            for (index, times) in times.iter_mut().enumerate().rev() {
+                let start = Instant::now();
+                worker.chunks[0].backward(&context, index..index + 1, &mut worker.gradients);
+                times[1].push(start.elapsed());
+            }
+            self.workers[0] = worker;
+        }
+        let steps = self.program.steps.iter().zip(times);
+        steps
+            .map(|(step, mut times)| {
+                let [forward, backward] = times.each_mut().map(|times| {
+                    times.sort();
+                    times[times.len() / 2] / samples as u32
+                });
+                let (name, flops) = step.describe(&self.program.maps);
+                StepProfile { name, flops, forward, backward }
+            })
+            .collect()
+    }
+}
+
+/// Multiplications and additions a second of one thread that does nothing but multiply-adds on registers, with the
+/// instructions of `level`: what no kernel can pass.
+pub fn peak_flops(level: Level) -> f64 {
+    const TURNS: usize = 2_000_000;
+    let rate = |_| {
+        let start = Instant::now();
+        let flops = level.run(Peak { turns: TURNS });
+        flops / start.elapsed().as_secs_f64()
+    };
+    (0..5).map(rate).fold(0.0, f64::max)
+}
+
+/// Chains of multiply-adds, enough to hide the latency of each and few enough for the registers.
+struct Peak {
+    turns: usize,
+}
+
+impl Kernel for Peak {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f64 {
+        let factor = simd.splat(black_box(0.999));
+        if S::ROWS < 6 { self.chains::<S, 6>(simd) } else { self.chains::<S, 12>(simd) }
+    }
+}
+
+impl Peak {
+    #[inline(always)]
+    fn chains<S: Simd, const N: usize>(self, simd: S) -> f64 {
+        let factor = simd.splat(black_box(0.999));
+        let mut sums = [simd.splat(black_box(1.0)); N];
+        for _ in 0..self.turns {
+            for sum in &mut sums {
+                *sum = simd.fma(*sum, factor, factor);
+            }
+        }
+        let mut out = [0.0; LANES];
+        for sum in sums {
+            // SAFETY: `out` holds a vector of the widest level.
+            unsafe { simd.store(&mut out, 0, sum) };
+            black_box(&out);
+        }
+        (2 * N * S::LANES * self.turns) as f64
+    }
+}
