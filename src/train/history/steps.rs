@@ -49,7 +49,7 @@ impl Steps {
     pub fn partition_point(&self, is_before: impl Fn(&StepRecord) -> bool) -> usize {
         let full = self.blocks.partition_point(|block| block.last().is_some_and(&is_before));
         let rest = self.blocks.get(full).map_or(0, |block| block.partition_point(is_before));
-        full * BLOCK + rest
+        (full * BLOCK + rest).min(self.len())
     }
 
     /// Adds the newest.

@@ -1,0 +1,45 @@
+//! Pictures of single panes, each small and large.
+
+use ratatui::backend::TestBackend;
+use ratatui::layout::Rect;
+
+use super::theme;
+use crate::state::LabState;
+use crate::tui::graphics::Graphics;
+use crate::tui::graphics::choice::Choice;
+use crate::tui::keymap::Action;
+use crate::tui::panes::charts::Charts;
+use crate::tui::panes::{Context, Pane};
+use crate::tui::samples;
+
+/// The inside of a pane at 110×32, and of one that fills a screen of 120×40.
+const SIZES: [(&str, u16, u16); 2] = [("small", 60, 10), ("large", 116, 34)];
+
+/// `pane` after these keys.
+#[track_caller]
+fn check(name: &str, lab: &LabState, mut pane: impl Pane, actions: &[Action]) {
+    let (theme, graphics) = (theme(), Graphics::new(Choice::HalfBlocks, |_| None, None));
+    for action in actions {
+        assert!(pane.handle(*action, lab).is_some(), "{action:?}");
+    }
+    for (size, width, height) in SIZES {
+        let context = Context { lab, theme: &theme, graphics: &graphics, focused: true };
+        let mut terminal = ratatui::Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| pane.render(&context, Rect::new(0, 0, width, height), frame.buffer_mut())).unwrap();
+        insta::assert_snapshot!(format!("{name}_{size}"), terminal.backend().to_string());
+    }
+}
+
+#[test]
+fn curves() {
+    let [left, top, scale, closer] = [Action::Left, Action::Top, Action::Scale, Action::ZoomIn];
+    check("curves_live", &samples::training(), Charts::default(), &[]);
+    check("curves_cursor", &samples::training(), Charts::default(), &[left; 20]);
+    check("curves_at_a_change", &samples::training(), Charts::default(), &[left; 48]);
+    check("curves_first_step", &samples::training(), Charts::default(), &[top]);
+    check("curves_linear", &samples::training(), Charts::default(), &[scale]);
+    check("curves_closer", &samples::training(), Charts::default(), &[closer, closer, closer, left]);
+    check("curves_of_one_epoch", &samples::epochs(1), Charts::default(), &[]);
+    check("curves_of_many_epochs", &samples::epochs(30), Charts::default(), &[left]);
+    check("curves_no_number", &samples::diverged(), Charts::default(), &[left, Action::Right, top, Action::Bottom]);
+}
