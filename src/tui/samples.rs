@@ -166,6 +166,16 @@ pub fn paused() -> LabState {
     state
 }
 
+/// The same on clothes in the place of digits.
+pub fn clothes() -> LabState {
+    let mut state = paused();
+    if let Some(dataset) = &mut state.dataset {
+        dataset.classes =
+            ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    }
+    state
+}
+
 /// A run whose loss became NaN.
 pub fn diverged() -> LabState {
     let mut state = training();

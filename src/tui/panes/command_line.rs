@@ -197,7 +197,7 @@ impl Pane for CommandLine {
         }
     }
 
-    fn footnote(&self) -> String {
+    fn footnote(&self, _lab: &LabState) -> String {
         let line = self.input.value();
         if line.trim().is_empty() {
             return String::new();
