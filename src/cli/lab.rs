@@ -33,7 +33,7 @@ pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
     };
     let graphics = Graphics::new(choice, variable, Graphics::cell_size());
     let (lab, _thread) = Lab::start(options.lab(start, Autosave::On))?;
-    tui::run(lab, TuiOptions { offer, theme, graphics }).await
+    tui::run(lab, TuiOptions { store: options.store.clone(), offer, theme, graphics }).await
 }
 
 fn variable(name: &str) -> Option<String> {

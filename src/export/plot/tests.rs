@@ -96,7 +96,9 @@ fn a_loss_that_is_no_number_leaves_a_gap() {
 fn no_history_is_too_odd_to_draw() {
     let mut nothing_finite = history(3, 1);
     change(&mut nothing_finite, |steps| {
-        steps.iter_mut().for_each(|step| (step.loss, step.accuracy) = (f32::NAN, f32::NAN));
+        for step in steps {
+            (step.loss, step.accuracy) = (f32::NAN, f32::NAN);
+        }
     });
     let mut extreme = history(5, 2);
     change(&mut extreme, |steps| (steps[2].loss, steps[3].loss, steps[4].loss) = (f32::MAX, 0.0, -1.0));

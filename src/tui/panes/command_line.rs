@@ -137,7 +137,7 @@ impl CommandLine {
     /// Asks for the names of the sessions once they can be completed.
     fn sessions_wanted(&self) -> Vec<Effect> {
         let wanted = matches!(self.input.value(), "load " | "save ");
-        if wanted { vec![Effect::Ask(Command::Sessions, Origin::Sessions)] } else { Vec::new() }
+        if wanted { vec![Effect::ListSessions] } else { Vec::new() }
     }
 
     fn prompt_line<'a>(&'a self, context: &Context<'a>, columns: usize) -> Line<'a> {

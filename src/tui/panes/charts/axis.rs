@@ -48,7 +48,7 @@ impl Scale {
             };
         }
         let unit = match self {
-            Self::Logarithmic => 0.05,
+            Self::Logarithmic => 0.1,
             Self::Linear => 10f64.powf((high - low).log10().floor()) / 10.0,
         };
         [(low / unit).floor() * unit, (high / unit).ceil() * unit]
@@ -122,6 +122,7 @@ mod tests {
                 assert!(low < high && (low..=high).contains(&place), "{scale:?} {value}");
             }
         }
-        assert_eq!(Scale::Logarithmic.around([-1.01, 0.02]), [-1.05, 0.05]);
+        let [low, high] = Scale::Logarithmic.around([-1.01, 0.02]);
+        assert!((low + 1.1).abs() < 1e-9 && (high - 0.1).abs() < 1e-9, "{low} {high}");
     }
 }

@@ -30,17 +30,17 @@ fn check(actions: &[Action], cursor: Option<u64>) -> Charts {
 #[test]
 fn keys_move_the_cursor_by_a_hundredth_of_what_is_shown() {
     use Action::{Bottom, Escape, Left, Right, Top, ZoomIn, ZoomOut};
-    check(&[Left], Some(1693));
-    check(&[Left, Left, Right], Some(1693));
+    check(&[Left], Some(1692));
+    check(&[Left, Left, Right], Some(1692));
     check(&[Left, Right, Right], None);
     check(&[Right], None);
     check(&[Top], Some(1));
     check(&[Top, Left], Some(1));
-    check(&[Top, Right], Some(18));
+    check(&[Top, Right], Some(19));
     check(&[Top, Bottom], None);
     check(&[Top, Escape], None);
     check(&[Top, ZoomIn, ZoomIn, ZoomIn, ZoomIn, ZoomIn, Right], Some(2));
-    check(&[ZoomIn, ZoomOut, ZoomOut, Left], Some(1693));
+    check(&[ZoomIn, ZoomOut, ZoomOut, Left], Some(1692));
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn escape_without_a_cursor_is_somebody_elses() {
 
 #[test]
 fn the_cursor_stays_while_the_run_goes_on_and_goes_with_its_step() {
-    let mut pane = check(&[Action::Top, Action::Right], Some(18));
+    let mut pane = check(&[Action::Top, Action::Right], Some(19));
     pane.changed(&samples::diverged());
-    assert_eq!(pane.cursor, Some(18));
+    assert_eq!(pane.cursor, Some(19));
     pane.changed(&samples::ready());
     assert_eq!(pane.cursor, None);
     press(&mut pane, &samples::ready(), &[Action::Left, Action::Top, Action::Right]);
@@ -69,9 +69,9 @@ fn a_click_puts_the_cursor_under_the_mouse() {
         pane.cursor
     };
     assert_eq!(click(5, 5), None, "left of the axis");
-    assert_eq!(click(10, 5), Some(34));
+    assert_eq!(click(10, 5), Some(35));
     assert_eq!(click(35, 5), Some(1710), "right of the newest step");
-    assert_eq!(click(44 + 13, 5), Some(875), "the other chart");
+    assert_eq!(click(44 + 13, 5), Some(900), "the other chart");
 }
 
 /// Histories that are empty, short, long, of no numbers, or odd are drawn at every size, with the cursor anywhere.

@@ -53,10 +53,13 @@ impl Window {
 /// The fewest steps that can be zoomed to.
 const SHORTEST: u64 = 20;
 
-/// The number rounded up to a twentieth of its magnitude: 1710 to 1750, 7500 stays.
-fn round_up(steps: u64) -> u64 {
-    let unit = (10u64.pow(steps.max(1).ilog10()) / 20).max(1);
-    steps.max(1).div_ceil(unit).saturating_mul(unit)
+/// The end of an axis over so many steps: up to an eighth more, so that a run seldom reaches it.
+pub fn round_up(steps: u64) -> u64 {
+    /// An axis grows from one of these to the next, in twentieths of a power of ten.
+    const ENDS: [u64; 21] = [20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 64, 72, 80, 90, 100, 112, 125, 140, 160, 180, 200];
+    let power = 10u64.pow(steps.max(1).ilog10());
+    let ends = ENDS.iter().map(|end| power / 20 * end);
+    ends.chain([steps]).filter(|end| *end >= steps).find(|_| power >= 20).unwrap_or(steps).max(1)
 }
 
 #[cfg(test)]
@@ -65,18 +68,18 @@ mod tests {
 
     #[test]
     fn the_end_is_round_and_near() {
-        assert_eq!([0, 1, 7, 99, 1710, 7500, 75_001].map(round_up), [1, 1, 7, 99, 1750, 7500, 75_500]);
-        assert!(round_up(u64::MAX) > 1 << 63);
+        assert_eq!([0, 1, 7, 99, 101, 1710, 7500, 75_001].map(round_up), [1, 1, 7, 99, 110, 1800, 8000, 80_000]);
+        assert_eq!([u64::MAX, u64::MAX / 2].map(|steps| round_up(steps) >= steps), [true; 2]);
     }
 
     #[test]
     fn columns_and_steps_are_each_others_inverse() {
         let window = Window::new(7500, 0, None);
-        assert_eq!(window, Window { first: 0, last: 7500 });
+        assert_eq!(window, Window { first: 0, last: 8000 });
         for column in 0..50 {
             assert_eq!(window.column(window.step(column, 50), 50, 2), Some(column));
         }
-        assert_eq!((window.column(7500, 50, 2), window.column(7501, 50, 2)), (Some(49), None));
+        assert_eq!((window.column(8000, 50, 2), window.column(8001, 50, 2)), (Some(49), None));
         assert_eq!(window.column(3, 0, 2), Some(0));
     }
 
