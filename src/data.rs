@@ -35,7 +35,8 @@ const MNIST_TEST_LABELS: u32 = 0xee86_04d9;
 /// CRC-32 of the 10,000 test labels of Fashion-MNIST (Xiao et al. 2017).
 const FASHION_MNIST_TEST_LABELS: u32 = 0x242b_c73f;
 
-const DIGIT_CLASSES: [&str; CLASSES] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+/// What the classes of MNIST are called.
+pub const DIGIT_CLASSES: [&str; CLASSES] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 const FASHION_CLASSES: [&str; CLASSES] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 

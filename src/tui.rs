@@ -1,7 +1,7 @@
 //! The dashboard: a terminal screen that shows the lab's state and sends it commands.
 //!
 //! One loop takes one [`Message`] after the other, [`update`](update::update) changes the model, and when something changed
-//! that can be seen [`view`](view::view) draws it: at once for a key, else at most thirty times a second.
+//! that can be seen [`view`](view::view) draws it: at once for a key, soon for an answer, eight times a second for a run.
 
 mod format;
 pub mod graphics;
@@ -29,6 +29,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::error::Error;
 use crate::lab::Lab;
+use crate::session::Store;
 use crate::state::{LabState, Phase};
 use graphics::Graphics;
 use message::{Effect, Message};
@@ -37,13 +38,17 @@ use terminal::{Signals, Terminal};
 use theme::Theme;
 use update::{Draw, update};
 
-/// Shortest time between two frames that nobody asked for.
+/// Shortest time between two frames that a person did not ask for: thirty a second for answers.
 const FRAME: Duration = Duration::from_millis(33);
+/// The same for what the run does by itself: eight a second are lively, and a slow line carries them.
+const PROGRESS: Duration = Duration::from_millis(125);
 /// After how long the screen counts as slow: it is then drawn at half its pace at most.
 const SLOW: u32 = 2;
 
 /// What the screen needs to know besides the lab.
 pub struct TuiOptions {
+    /// Where sessions are kept, for the completion of their names.
+    pub store: Store,
     /// The session that can be resumed, if there is one.
     pub offer: Option<Offer>,
     /// How it is to look.
@@ -70,7 +75,7 @@ pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
     let mut terminal = Terminal::enter().map_err(|error| terminal_error(&error))?;
     let size = terminal.size().map_err(|error| terminal_error(&error))?;
     let model = Model::new(options.theme, options.graphics, size, options.offer);
-    let outcome = match Dashboard::new(lab, model) {
+    let outcome = match Dashboard::new(lab, model, options.store) {
         Ok(mut dashboard) => {
             let outcome = dashboard.run(&mut terminal).await;
             terminal.write(&dashboard.model.graphics.farewell());
@@ -94,6 +99,7 @@ fn terminal_error(error: &std::io::Error) -> Error {
 struct Dashboard {
     lab: Lab,
     model: Model,
+    store: Store,
     events: EventStream,
     signals: Signals,
     states: watch::Receiver<Arc<LabState>>,
@@ -101,7 +107,7 @@ struct Dashboard {
     ticks: Interval,
     /// The terminal is gone: nobody sees or types anything any more.
     lost: bool,
-    /// The lab published a state that the model has not seen.
+    /// It is known that the lab published a state that the model has not seen: nobody need wait for it any more.
     published: bool,
     /// When the next frame is to be drawn.
     frame: Option<Instant>,
@@ -124,7 +130,7 @@ enum Wake {
 }
 
 impl Dashboard {
-    fn new(lab: Lab, model: Model) -> Result<Self, Error> {
+    fn new(lab: Lab, model: Model, store: Store) -> Result<Self, Error> {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut states = lab.state();
@@ -133,6 +139,7 @@ impl Dashboard {
             states,
             lab,
             model,
+            store,
             events: EventStream::new(),
             signals: Signals::new().map_err(|error| terminal_error(&error))?,
             answers: JoinSet::new(),
@@ -159,7 +166,7 @@ impl Dashboard {
                 },
                 Wake::Published => {
                     self.published = true;
-                    self.plan(Draw::Soon);
+                    self.plan(Draw::Progress);
                     continue;
                 }
                 Wake::Frame => {
@@ -209,6 +216,12 @@ impl Dashboard {
                     let lab = self.lab.clone();
                     self.answers.spawn(async move { Message::Answer { origin, result: lab.ask(command).await } });
                 }
+                // Reading a folder may take a while on a slow disk, and is nothing that training should wait for.
+                Effect::ListSessions => {
+                    let store = self.store.clone();
+                    let names = move || store.list().unwrap_or_default().into_iter().map(|entry| entry.name).collect();
+                    self.answers.spawn_blocking(move || Message::Sessions(names()));
+                }
                 Effect::Leave => return Some(self.left()),
                 Effect::Redraw => {
                     self.model.graphics.forget();
@@ -235,8 +248,9 @@ impl Dashboard {
 
     /// Shows the newest state.
     fn next_frame(&mut self, terminal: &mut Terminal) -> Option<Result<(), Error>> {
-        if std::mem::take(&mut self.published) {
-            let lab = self.states.borrow_and_update().clone();
+        self.published = false;
+        let lab = self.states.borrow_and_update().clone();
+        if !Arc::ptr_eq(&lab, &self.model.lab) {
             if let Some(leave) = self.take(Message::State(lab), terminal) {
                 return Some(leave);
             }
@@ -272,6 +286,7 @@ impl Dashboard {
             Draw::No => return,
             Draw::Now => Instant::now(),
             Draw::Soon => at + FRAME.max(took * SLOW),
+            Draw::Progress => at + PROGRESS.max(took * SLOW),
         };
         self.frame = Some(self.frame.map_or(due, |planned| planned.min(due)));
     }

@@ -128,7 +128,7 @@ fn a_changed_setting_holds_from_the_next_batch_and_is_in_the_history() {
     run(&mut trainer, Goal::Epoch(1));
 
     let history = trainer.history();
-    let rates: Vec<f32> = history.steps[2..4].iter().map(|step| step.learning_rate).collect();
+    let rates: Vec<f32> = history.steps.iter().skip(2).take(2).map(|step| step.learning_rate).collect();
     assert_eq!(rates, [1e-3, 1e-2]);
     let edit = &history.edits[0];
     assert_eq!((edit.step, edit.setting.as_str(), edit.from.as_str(), edit.to.as_str()), (3, "lr", "0.001", "0.01"));

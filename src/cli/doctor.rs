@@ -12,7 +12,7 @@ use crate::arch::PRESETS;
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::nn::{self, Kernels, Setup};
-use crate::tui::graphics::Graphics;
+use crate::tui::graphics::{Graphics, probe};
 
 /// One thing that was looked at.
 struct Finding {
@@ -97,7 +97,10 @@ fn colours() -> Finding {
 
 fn graphics(options: &Options) -> Finding {
     match super::lab::choice(options.config.graphics.as_deref()) {
-        Ok(choice) => Finding::good("graphics", Graphics::new(choice, variable, Graphics::cell_size()).name()),
+        Ok(choice) => Finding::good(
+            "graphics",
+            Graphics::new(choice, variable, Graphics::cell_size()).proven(probe::version).name(),
+        ),
         Err(error) => Finding::poor("graphics", "unknown", error.to_string()),
     }
 }

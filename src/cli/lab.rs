@@ -10,8 +10,8 @@ use super::options::Options;
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Start};
 use crate::session::Store;
-use crate::tui::graphics::Graphics;
 use crate::tui::graphics::choice::Choice;
+use crate::tui::graphics::{Graphics, probe};
 use crate::tui::theme::{Background, ColorDepth, Glyphs, Theme};
 use crate::tui::{self, Offer, TuiOptions};
 
@@ -31,9 +31,9 @@ pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
         Some(name) => (Start::Session(name), None),
         None => (options.fresh(&args.run)?, newest(&options.store)),
     };
-    let graphics = Graphics::new(choice, variable, Graphics::cell_size());
+    let graphics = Graphics::new(choice, variable, Graphics::cell_size()).proven(probe::version);
     let (lab, _thread) = Lab::start(options.lab(start, Autosave::On))?;
-    tui::run(lab, TuiOptions { offer, theme, graphics }).await
+    tui::run(lab, TuiOptions { store: options.store.clone(), offer, theme, graphics }).await
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -1,10 +1,14 @@
 //! What a run has been through: every step's point on the curve, every epoch's figures, every change of a setting.
 
-/// The whole record of a run; saved with it.
+mod steps;
+
+pub use steps::Steps;
+
+/// The whole record of a run; saved with it. Cheap to clone, however long the run is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// One point a step.
-    pub steps: Vec<StepRecord>,
+    pub steps: Steps,
     /// One record an epoch.
     pub epochs: Vec<EpochRecord>,
     /// Settings changed after the run began.

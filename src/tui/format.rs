@@ -18,6 +18,13 @@ pub fn count(value: f64) -> String {
     }
 }
 
+/// A number that wavers, with two digits, so that it stands still: `840`, `28k`.
+pub fn rate(value: f64) -> String {
+    let unit = 10f64.powf(value.abs().max(1.0).log10().floor() - 1.0).max(1.0);
+    let rounded = (value / unit).round() * unit;
+    if (1e4..1e6).contains(&rounded) { format!("{:.0}k", rounded / 1e3) } else { count(rounded) }
+}
+
 /// `9s`, `1m 09s`, `2h 05m`
 pub fn duration(seconds: f64) -> String {
     let whole = if seconds.is_finite() { seconds.round().max(0.0) as u64 } else { 0 };
@@ -26,6 +33,12 @@ pub fn duration(seconds: f64) -> String {
         60..3600 => format!("{}m {:02}s", whole / 60, whole % 60),
         _ => format!("{}h {:02}m", whole / 3600, whole / 60 % 60),
     }
+}
+
+/// The time that something will take, in steps that are small beside it: `9s`, `1m 10s`, `2h 05m`.
+pub fn remaining(seconds: f64) -> String {
+    let step = if seconds < 30.0 { 1.0 } else { 5.0 };
+    duration((seconds / step).round() * step)
 }
 
 /// A loss with four significant digits: `2.303`, `0.04217`.
@@ -103,7 +116,7 @@ fn wrap_line(line: &str, columns: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{count, duration, loss, percent, shorten, width, wrap};
+    use super::{count, duration, loss, percent, rate, remaining, shorten, width, wrap};
 
     #[test]
     fn numbers_read_well() {
@@ -116,6 +129,11 @@ mod tests {
             [0.4, 9.0, 69.0, 3599.0, 7500.0, f64::NAN].map(duration),
             ["0s", "9s", "1m 09s", "59m 59s", "2h 05m", "0s"]
         );
+        assert_eq!(
+            [842.4, 1234.0, 9960.0, 28_140.0, 123_456.0, f64::NAN].map(rate),
+            ["840", "1.2k", "10k", "28k", "120k", "NaN"]
+        );
+        assert_eq!([9.4, 33.0, 69.0, 7500.0].map(remaining), ["9s", "35s", "1m 10s", "2h 05m"]);
         assert_eq!([2.3126, 0.1234, 0.042_17, f64::NAN].map(loss), ["2.313", "0.1234", "0.04217", "NaN"]);
     }
 

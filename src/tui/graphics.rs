@@ -3,6 +3,7 @@
 pub mod choice;
 mod ink;
 mod pixels;
+pub mod probe;
 mod scale;
 mod sixel;
 
@@ -30,15 +31,29 @@ pub struct Graphics {
     cell: Size,
     /// Whether something lies over the panes. Text over pixels leaves holes in them on most terminals.
     covered: Cell<bool>,
+    /// Where this frame has pixels, and where the one before had.
+    placed: Cell<Option<Rect>>,
+    placed_before: Cell<Option<Rect>>,
     cache: RefCell<Cache>,
 }
 
 impl Graphics {
     /// For the terminal that `variable`, the environment, speaks of. `cell` is a character's size in pixels, if it is known.
-    /// Nothing is asked of the terminal: an answer that comes late would be taken for keys.
+    /// Nothing is asked of the terminal: see [`Graphics::proven`].
     pub fn new(choice: Choice, variable: impl Fn(&str) -> Option<String>, cell: Option<Size>) -> Self {
         let protocol = choice.protocol(variable, cell.is_some());
         Self { choice, protocol, cell: cell.unwrap_or(USUAL_CELL), ..Self::default() }
+    }
+
+    /// Without a protocol of which the environment speaks and the terminal's `version` does not: old kitty terminals show
+    /// placeholders as boxes.
+    #[must_use]
+    pub fn proven(self, version: impl FnOnce() -> Option<String>) -> Self {
+        let doubtful = self.choice == Choice::Auto && self.protocol == Some(Protocol::Kitty);
+        if !doubtful || version().is_some_and(|version| probe::has_placeholders(&version)) {
+            return self;
+        }
+        Self { protocol: None, ..self }
     }
 
     /// A character's size in pixels, as the terminal's driver tells it.
@@ -71,9 +86,17 @@ impl Graphics {
         self.cache.borrow_mut().forget();
     }
 
-    /// Says whether something will lie over the panes in this frame; then images are made of characters.
-    pub fn cover(&self, covered: bool) {
+    /// Begins a frame. Should something lie over the panes in it, images are made of characters.
+    pub fn begin(&self, covered: bool) {
         self.covered.set(covered);
+        self.placed_before.set(self.placed.take());
+    }
+
+    /// Whether pixels of the frame before lie where this frame has none. Text takes their place, but on some terminals
+    /// (Konsole) stands behind them: there only clearing the screen removes them.
+    pub fn leaves_remains(&self) -> bool {
+        let before = self.placed_before.get();
+        self.protocol != Some(Protocol::Kitty) && before.is_some() && before != self.placed.get()
     }
 
     /// What to write to the terminal when the screen is given back, so that no image stays in its memory.
@@ -97,6 +120,7 @@ impl Graphics {
             let light = theme.background == Background::Light;
             self.cache.borrow_mut().draw(protocol, image, fit, light, area, buffer)
         });
+        self.placed.set(drawn);
         drawn.unwrap_or_else(|| self.blocks(image, theme, area, buffer))
     }
 

@@ -143,9 +143,14 @@ pub const BINDINGS: &[Binding] = &[
     bind(Everywhere, &["4"], Action::Pane(PaneId::Digits), "the digits"),
     bind(Everywhere, &["5"], Action::Pane(PaneId::CommandLine), "the command line"),
     bind(Everywhere, &["6"], Action::Pane(PaneId::Log), "the log"),
-    bind(CHARTS, &["y"], Action::Scale, "log or linear axis").hint("log axis"),
-    bind(CHARTS, &["+", "="], Action::ZoomIn, "look closer"),
+    bind(CHARTS, &["Left", "h"], Action::Left, "cursor: back along the steps").hint("cursor"),
+    bind(CHARTS, &["Right", "l"], Action::Right, "cursor: on along the steps"),
+    bind(CHARTS, &["Home", "g", "S-Left"], Action::Top, "cursor to the first step"),
+    bind(CHARTS, &["End", "G", "S-Right"], Action::Bottom, "cursor away: the newest step"),
+    bind(CHARTS, &["Esc"], Action::Escape, "cursor away"),
+    bind(CHARTS, &["+", "="], Action::ZoomIn, "look closer").hint("closer"),
     bind(CHARTS, &["-"], Action::ZoomOut, "see more"),
+    bind(CHARTS, &["y"], Action::Scale, "log or linear axis").hint("axis"),
     bind(CONFUSION, &["v"], Action::Source, "training, validation or test").hint("split"),
     bind(CONFUSION, &["y"], Action::Scale, "counts or shares of the row").hint("scale"),
     bind(CONFUSION, &["Enter"], Action::Enter, "show this cell's digits").hint("digits"),
@@ -194,6 +199,7 @@ fn name(key: KeyEvent) -> String {
         KeyCode::PageDown => "PgDn".to_owned(),
         KeyCode::BackTab => "S-Tab".to_owned(),
         KeyCode::F(number) => format!("F{number}"),
+        KeyCode::Left | KeyCode::Right if key.modifiers.contains(KeyModifiers::SHIFT) => format!("S-{:?}", key.code),
         code => format!("{code:?}"),
     };
     if key.modifiers.contains(KeyModifiers::CONTROL) {
@@ -222,6 +228,7 @@ mod tests {
         check(KeyCode::Char(' '), none, PaneId::Charts, Some(Action::PauseResume));
         check(KeyCode::Char('E'), KeyModifiers::SHIFT, PaneId::Charts, Some(Action::PreviousWrong));
         check(KeyCode::Char('l'), none, PaneId::Charts, Some(Action::Right));
+        check(KeyCode::Left, KeyModifiers::SHIFT, PaneId::Charts, Some(Action::Top));
         check(KeyCode::Char('l'), none, PaneId::Digits, Some(Action::NextDigit));
         check(KeyCode::Char('c'), KeyModifiers::CONTROL, PaneId::CommandLine, Some(Action::Interrupt));
         check(KeyCode::BackTab, KeyModifiers::SHIFT, PaneId::Log, Some(Action::PreviousPane));

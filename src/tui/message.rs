@@ -31,6 +31,8 @@ pub enum Message {
         /// What came of it.
         result: Result<Reply, Error>,
     },
+    /// The sessions there are.
+    Sessions(Vec<String>),
     /// A second passed: something that is only shown for a while may go.
     Tick,
     /// The system wants the program to end.
@@ -48,8 +50,6 @@ pub enum Origin {
     CommandLine(usize),
     /// This line of the settings; errors alone are shown.
     Setting(Setting),
-    /// The command line wants the names of the sessions.
-    Sessions,
     /// The offer to resume.
     Offer,
     /// The wish to leave.
@@ -61,6 +61,8 @@ pub enum Origin {
 pub enum Effect {
     /// Send this to the lab.
     Ask(Command, Origin),
+    /// Find out which sessions there are.
+    ListSessions,
     /// Put this into the command line and go there.
     Prompt(String),
     /// Give the focus to this pane.

@@ -86,8 +86,8 @@ pub trait Pane {
         None
     }
 
-    /// What stands on the lower frame while the pane has the focus; if empty, its keys stand there.
-    fn footnote(&self) -> String {
+    /// What stands on the lower frame while the pane has the focus, before its keys.
+    fn footnote(&self, _lab: &LabState) -> String {
         String::new()
     }
 

@@ -86,12 +86,16 @@ fn epoch(number: u32) -> TrainEvent {
     TrainEvent::Epoch { record, confusion }
 }
 
-/// A run in its third epoch, with changed settings and a line in the log.
-pub fn training() -> LabState {
+/// A run after so many epochs.
+pub fn epochs(number: u32) -> LabState {
     let mut state = ready();
-    let goal = [LabEvent::Goal(Goal::Epoch(10)), LabEvent::Phase(Phase::Training)];
-    apply(&mut state, goal);
-    for number in 1..=2 * STEPS + 210 {
+    steps(&mut state, u64::from(number) * STEPS);
+    state
+}
+
+/// Trains for so many steps, with a setting changed after step 900.
+fn steps(state: &mut LabState, steps: u64) {
+    for number in 1..=steps {
         state.apply(LabEvent::Train(step(number)));
         if number.is_multiple_of(STEPS) {
             state.apply(LabEvent::Train(epoch((number / STEPS) as u32)));
@@ -100,9 +104,17 @@ pub fn training() -> LabState {
             let edit = Edit { step: number, setting: "lr".into(), from: "0.001".into(), to: "0.0003".into() };
             let mut settings = state.settings.clone();
             Setting::LearningRate.set(&mut settings, "3e-4").expect("a learning rate");
-            apply(&mut state, [LabEvent::Train(TrainEvent::Edited(edit)), LabEvent::Settings(settings)]);
+            apply(state, [LabEvent::Train(TrainEvent::Edited(edit)), LabEvent::Settings(settings)]);
         }
     }
+}
+
+/// A run in its third epoch, with changed settings and a line in the log.
+pub fn training() -> LabState {
+    let mut state = ready();
+    let goal = [LabEvent::Goal(Goal::Epoch(10)), LabEvent::Phase(Phase::Training)];
+    apply(&mut state, goal);
+    steps(&mut state, 2 * STEPS + 210);
     let progress = Progress {
         epoch: 2,
         sample: 210 * 64,
@@ -151,6 +163,16 @@ pub fn paused() -> LabState {
             log(Level::Warning, "the validation loss has not got better for 2 epochs: try a smaller lr"),
         ],
     );
+    state
+}
+
+/// The same on clothes in the place of digits.
+pub fn clothes() -> LabState {
+    let mut state = paused();
+    if let Some(dataset) = &mut state.dataset {
+        dataset.classes =
+            ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    }
     state
 }
 

@@ -122,13 +122,22 @@ impl Terminal {
     /// If the terminal is gone.
     pub fn draw(&mut self, model: &Model) -> io::Result<()> {
         queue!(self.inner.backend_mut(), BeginSynchronizedUpdate)?;
+        self.draw_changes(model)?;
+        if model.graphics.leaves_remains() {
+            self.forget();
+            self.draw_changes(model)?;
+        }
+        execute!(self.inner.backend_mut(), EndSynchronizedUpdate)
+    }
+
+    fn draw_changes(&mut self, model: &Model) -> io::Result<()> {
         self.inner.draw(|frame| {
             let area = frame.area();
             if let Some(position) = view(model, area, frame.buffer_mut()) {
                 frame.set_cursor_position(position);
             }
         })?;
-        execute!(self.inner.backend_mut(), EndSynchronizedUpdate)
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the screen as a whole: pictures of it, and scripts of messages.
 
+mod panes;
 mod script;
 
 use std::sync::Arc;

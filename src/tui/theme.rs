@@ -177,6 +177,8 @@ pub struct Symbols {
     pub vertical: &'static str,
     /// A horizontal line.
     pub horizontal: &'static str,
+    /// A horizontal line with a tick below.
+    pub tick: &'static str,
 }
 
 const UNICODE: Symbols = Symbols {
@@ -196,6 +198,7 @@ const UNICODE: Symbols = Symbols {
     times: "×",
     vertical: "│",
     horizontal: "─",
+    tick: "┬",
 };
 
 const ASCII_BORDER: border::Set<'static> = border::Set {
@@ -226,6 +229,7 @@ const ASCII: Symbols = Symbols {
     times: "x",
     vertical: "|",
     horizontal: "-",
+    tick: "+",
 };
 
 /// How everything looks: one style for each role. Panes never name a colour of their own, except through [`Theme::rgb`].

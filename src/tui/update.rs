@@ -28,6 +28,8 @@ const WHEEL: i32 = 1;
 pub enum Draw {
     /// Nothing changed that can be seen.
     No,
+    /// With the next frame of a run that goes on.
+    Progress,
     /// With the next frame.
     Soon,
     /// At once: a person waits for it.
@@ -57,8 +59,12 @@ fn take(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
             model.size = size;
             (Vec::new(), Draw::Now)
         }
-        Message::State(lab) => (state(model, &lab), Draw::Soon),
+        Message::State(lab) => (state(model, &lab), Draw::Progress),
         Message::Answer { origin, result } => (answer(model, origin, result), Draw::Soon),
+        Message::Sessions(names) => {
+            model.panes.command_line.set_sessions(names);
+            (Vec::new(), Draw::No)
+        }
         Message::Tick => tick(model),
         Message::Terminate => (terminate(model), Draw::Soon),
         Message::Continued => (vec![Effect::Retake], Draw::Now),
@@ -315,9 +321,6 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
     match (origin, result) {
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
         (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
-        (Origin::Sessions, Ok(Reply::Sessions(rows))) => {
-            model.panes.command_line.set_sessions(rows.into_iter().map(|row| row.name).collect());
-        }
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
         (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
         (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_)))) => {

@@ -46,6 +46,7 @@ fn to_ascii(buffer: &mut Buffer) {
 }
 
 fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    model.graphics.begin(model.overlay.is_some());
     // The terminal may have been resized after the model was told: what is drawn must fit the buffer.
     match model.screen_of(area.as_size()) {
         Screen::TooSmall(_) => {
@@ -53,7 +54,6 @@ fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
             None
         }
         Screen::Parts(parts) => {
-            model.graphics.cover(model.overlay.is_some());
             let cursor = parts_view(model, &parts, buffer);
             match &model.overlay {
                 Some(overlay) => {

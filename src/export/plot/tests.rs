@@ -31,6 +31,12 @@ fn history(steps: u64, length: u64) -> History {
     history
 }
 
+fn change(history: &mut History, change: impl FnOnce(&mut [StepRecord])) {
+    let mut steps: Vec<StepRecord> = history.steps.iter().copied().collect();
+    change(&mut steps);
+    history.steps = steps.into_iter().collect();
+}
+
 fn with_edits(mut history: History, steps: &[u64]) -> History {
     let edit = |&step: &u64| Edit { step, setting: "lr".into(), from: "0.001".into(), to: "0.0003".into() };
     history.edits = steps.iter().map(edit).collect();
@@ -79,7 +85,7 @@ fn long_runs_make_no_larger_pictures() {
 fn a_loss_that_is_no_number_leaves_a_gap() {
     let whole = history(200, 100);
     let mut broken = whole.clone();
-    broken.steps[99].loss = f32::NAN;
+    change(&mut broken, |steps| steps[99].loss = f32::NAN);
     broken.epochs[1].validation = Some(Measured { loss: f64::INFINITY, accuracy: 0.1 });
     let marks = |svg: &str| svg.matches(&format!("#{:02X}{:02X}{:02X}", 204, 0, 60)).count();
     assert_eq!((marks(&svg(&whole, "")), marks(&svg(&broken, ""))), (0, 2));
@@ -89,15 +95,17 @@ fn a_loss_that_is_no_number_leaves_a_gap() {
 #[test]
 fn no_history_is_too_odd_to_draw() {
     let mut nothing_finite = history(3, 1);
-    nothing_finite.steps.iter_mut().for_each(|step| (step.loss, step.accuracy) = (f32::NAN, f32::NAN));
+    change(&mut nothing_finite, |steps| {
+        for step in steps {
+            (step.loss, step.accuracy) = (f32::NAN, f32::NAN);
+        }
+    });
     let mut extreme = history(5, 2);
-    extreme.steps[2].loss = f32::MAX;
-    extreme.steps[3].loss = 0.0;
-    extreme.steps[4].loss = -1.0;
+    change(&mut extreme, |steps| (steps[2].loss, steps[3].loss, steps[4].loss) = (f32::MAX, 0.0, -1.0));
     let mut backward = history(6, 2);
     backward.epochs.reverse();
     let mut far = history(1, 1);
-    far.steps[0].step = u64::MAX;
+    change(&mut far, |steps| steps[0].step = u64::MAX);
     far.epochs[0].step = u64::MAX;
     let many_edits = with_edits(history(30, 10), &(0..30).collect::<Vec<_>>());
     let cases = [

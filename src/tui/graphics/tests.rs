@@ -81,10 +81,41 @@ fn what_lies_over_the_panes_turns_pixels_into_characters() {
         buffer[(1, 1)].symbol().to_owned()
     };
     assert_eq!(draw(), "\u{10EEEE}");
-    graphics.cover(true);
+    graphics.begin(true);
     assert_eq!(draw(), "▀");
-    graphics.cover(false);
+    graphics.begin(false);
     assert_eq!(draw(), "\u{10EEEE}");
+}
+
+#[test]
+fn pixels_that_moved_or_went_leave_remains() {
+    let theme = theme(ColorDepth::True, Background::Dark);
+    for (choice, expected) in [(Choice::Sixel, true), (Choice::Iterm2, true), (Choice::Kitty, false)] {
+        let graphics = Graphics::new(choice, |_| None, None);
+        let frame = |area: Option<Rect>| {
+            graphics.begin(false);
+            if let Some(area) = area {
+                graphics.digit(&pattern(), &theme, area, &mut Buffer::empty(Rect::new(0, 0, 90, 40)));
+            }
+            graphics.leaves_remains()
+        };
+        let (here, there) = (Some(Rect::new(0, 0, 28, 14)), Some(Rect::new(9, 9, 28, 14)));
+        let steps = [None, here, here, there, None, None];
+        let remains = steps.map(frame);
+        assert_eq!(remains, [false, false, false, expected, expected, false], "{choice:?}");
+    }
+}
+
+#[test]
+fn what_the_environment_says_of_kitty_is_proven() {
+    let kitty = |name: &str| (name == "TERM").then(|| "xterm-kitty".to_owned());
+    let name = |choice, version: Option<&str>| {
+        Graphics::new(choice, kitty, Some(Size::new(10, 20))).proven(|| version.map(str::to_owned)).name()
+    };
+    assert_eq!(name(Choice::Auto, Some("kitty(0.41.1)")), "kitty");
+    assert_eq!(name(Choice::Auto, Some("kitty(0.26.5)")), "half-blocks");
+    assert_eq!(name(Choice::Auto, None), "half-blocks");
+    assert_eq!(name(Choice::Kitty, None), "kitty");
 }
 
 #[test]

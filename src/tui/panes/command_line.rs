@@ -137,7 +137,7 @@ impl CommandLine {
     /// Asks for the names of the sessions once they can be completed.
     fn sessions_wanted(&self) -> Vec<Effect> {
         let wanted = matches!(self.input.value(), "load " | "save ");
-        if wanted { vec![Effect::Ask(Command::Sessions, Origin::Sessions)] } else { Vec::new() }
+        if wanted { vec![Effect::ListSessions] } else { Vec::new() }
     }
 
     fn prompt_line<'a>(&'a self, context: &Context<'a>, columns: usize) -> Line<'a> {
@@ -197,7 +197,7 @@ impl Pane for CommandLine {
         }
     }
 
-    fn footnote(&self) -> String {
+    fn footnote(&self, _lab: &LabState) -> String {
         let line = self.input.value();
         if line.trim().is_empty() {
             return String::new();

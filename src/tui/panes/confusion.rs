@@ -6,19 +6,22 @@ use ratatui::style::{Modifier, Style};
 
 use super::{Context, Pane};
 use crate::command::{Command, Filter};
-use crate::data::CLASSES;
+use crate::data::{CLASSES, DIGIT_CLASSES};
 use crate::metrics::Confusion;
 use crate::state::LabState;
-use crate::tui::format::percent;
+use crate::tui::format::{percent, shorten, width};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
 use crate::tui::theme::{ColorDepth, Theme};
 
-/// Columns of the row's class and the line after it.
-const LABEL: u16 = 3;
-
+/// Columns of a cell, at least and at most: the last one is air, which only the largest numbers take.
+const CELL: [u16; 2] = [2, 6];
+/// Columns of a cell in which every count of ten thousand samples has room.
+const GOOD_CELL: u16 = 4;
+/// The fewest columns in which a name says more than the class's number.
+const SHORTEST_NAME: usize = 3;
 /// Columns of the recall on the right.
-const RECALL: u16 = 5;
+const RECALL: u16 = 6;
 
 /// The matrix pane.
 #[derive(Debug, Default)]
@@ -75,31 +78,52 @@ impl Source {
     }
 }
 
-/// Columns of a cell: as wide as the area allows, 2 to 6.
-fn cell_width(area: Rect) -> u16 {
-    (area.width.saturating_sub(LABEL) / CLASSES as u16).clamp(2, 6)
+/// Columns of the row's class and the air after it, and of a cell: full names as far as cells stay good.
+fn columns(area: Rect, names: &[&str; CLASSES]) -> [u16; 2] {
+    let longest = names.iter().map(|name| width(name) as u16).max().unwrap_or(0);
+    let spare = area.width.saturating_sub(CLASSES as u16 * GOOD_CELL);
+    let label = (longest + 2).min(spare).max(3);
+    [label, (area.width.saturating_sub(label) / CLASSES as u16).clamp(CELL[0], CELL[1])]
 }
 
-/// A count in at most `room` columns, `+` where it can't be said.
+/// What the classes are called: digits before the data is there.
+fn names(lab: &LabState) -> [&'static str; CLASSES] {
+    lab.dataset.as_ref().map_or(DIGIT_CLASSES, |dataset| dataset.classes)
+}
+
+/// The beginning of a class's name, or its number where a name would say nothing.
+fn short_name(names: &[&'static str; CLASSES], class: usize, room: usize) -> String {
+    if room < SHORTEST_NAME { class.to_string() } else { shorten(names[class], room, "").trim_end().to_owned() }
+}
+
+/// A count in at most `room` columns, in thousands or `+` where it can't be said.
 fn short(count: u32, room: usize) -> String {
     let exact = count.to_string();
-    let thousands = format!("{}k", count / 1000);
+    let thousands = if count < 1000 { "+".into() } else { format!("{}k", (count + 500) / 1000) };
     [exact, thousands].into_iter().find(|text| text.len() <= room).unwrap_or_else(|| "+".into())
 }
 
-/// From a dull to a glowing orange, legible on dark and light.
+/// From a dull to a glowing orange, legible on dark and light, in steps: a shade more is not worth sending.
 fn heat(share: f64) -> [u8; 3] {
-    let mix = |from: f64, to: f64| (from + (to - from) * share.clamp(0.0, 1.0)) as u8;
+    let share = (share.clamp(0.0, 1.0) * 6.0).round() / 6.0;
+    let mix = |from: f64, to: f64| (from + (to - from) * share) as u8;
     [mix(150.0, 255.0), mix(130.0, 90.0), mix(90.0, 0.0)]
 }
 
 impl ConfusionMatrix {
-    /// What stands in a cell of `room` columns.
-    fn number(&self, count: u32, support: u32, room: usize) -> String {
-        match self.numbers {
-            Numbers::Counts => short(count, room),
-            Numbers::Shares => short((100.0 * f64::from(count) / f64::from(support.max(1))).round() as u32, room),
-        }
+    /// What stands in the cells of a row, each `wide` columns with one of air at its end. A number that needs the air gets it
+    /// where the next one is so short that they stay apart.
+    fn row(&self, counts: &[u32; CLASSES], wide: usize, zero: &str) -> [String; CLASSES] {
+        let support = counts.iter().sum::<u32>().max(1);
+        let number = |count: u32| match self.numbers {
+            Numbers::Counts => count,
+            Numbers::Shares => (100.0 * f64::from(count) / f64::from(support)).round() as u32,
+        };
+        let digits = |column: usize| counts.get(column).map_or(0, |&count| number(count).to_string().len());
+        std::array::from_fn(|column| match counts[column] {
+            0 => zero.to_owned(),
+            count => short(number(count), if digits(column + 1) + 1 < wide { wide } else { wide - 1 }),
+        })
     }
 
     /// The cell's style: errors by the logarithm of their count, hits dimmed.
@@ -148,38 +172,44 @@ impl Pane for ConfusionMatrix {
         let counts = confusion.counts;
         let errors = |row: usize, column: usize| if row == column { 0 } else { counts[row][column] };
         let most = (0..CLASSES * CLASSES).map(|at| errors(at / CLASSES, at % CLASSES)).max().unwrap_or(0);
-        let width = cell_width(area);
+        let names = names(context.lab);
+        let [label, cell] = columns(area, &names);
+        let (wide, room) = (usize::from(cell), usize::from(cell) - 1);
         let mut put = |x: u16, y: u16, text: &str, style: Style| {
             if y < area.height && x < area.width {
                 buffer.set_stringn(area.x + x, area.y + y, text, usize::from(area.width - x), style);
             }
         };
-        let recall = LABEL + CLASSES as u16 * width;
-        let classes = confusion.per_class();
-        let fits = recall + RECALL <= area.width;
-        put(recall, 0, if fits { "  rec" } else { "" }, context.theme.dim);
-        put(0, CLASSES as u16 + 1, "pr", context.theme.dim);
-        for (class, report) in classes.iter().enumerate() {
+        let (dim, text) = (context.theme.dim, context.theme.text);
+        let recall = label + CLASSES as u16 * cell;
+        let fits = recall + RECALL <= area.width + 1;
+        put(recall, 0, if fits { "  rec" } else { "" }, dim);
+        put(0, CLASSES as u16 + 1, "pr", dim);
+        for (class, report) in confusion.per_class().iter().enumerate() {
+            let (x, y) = (label + class as u16 * cell, class as u16 + 1);
+            put(x, 0, &format!("{:>room$}", short_name(&names, class, room)), dim);
+            put(0, y, &short_name(&names, class, usize::from(label) - 1), dim);
             if fits {
-                put(recall, class as u16 + 1, &format!("{:>5.1}", report.recall * 100.0), context.theme.text);
+                put(recall, y, &format!("{:>5.1}", report.recall * 100.0), text);
             }
-            let precision = format!("{:>1$.0}", report.precision * 100.0, usize::from(width));
-            put(LABEL + class as u16 * width, CLASSES as u16 + 1, &precision, context.theme.text);
+            let precision = short((report.precision * 100.0).round() as u32, wide);
+            put(x, CLASSES as u16 + 1, &format!("{precision:>room$}"), text);
         }
         for (row, counts) in counts.iter().enumerate() {
-            let wide = usize::from(width);
-            put(LABEL + row as u16 * width, 0, &format!("{row:>wide$}"), context.theme.dim);
-            put(0, row as u16 + 1, &row.to_string(), context.theme.dim);
-            for (column, &count) in counts.iter().enumerate() {
-                let text = if count == 0 {
-                    context.theme.symbols().dot.into()
-                } else {
-                    self.number(count, counts.iter().sum(), wide - 1)
-                };
-                let style = self.style(context.theme, [row, column], count, most, context.focused);
-                put(LABEL + column as u16 * width, row as u16 + 1, &format!("{text:>wide$}"), style);
+            for (column, text) in self.row(counts, wide, context.theme.symbols().dot).iter().enumerate() {
+                let style = self.style(context.theme, [row, column], counts[column], most, context.focused);
+                put(label + column as u16 * cell, row as u16 + 1, &format!("{text:>room$}"), style);
             }
         }
+    }
+
+    fn footnote(&self, lab: &LabState) -> String {
+        let Some(confusion) = self.source.confusion(lab) else { return String::new() };
+        let ([label, taken], counts) = ([self.row, self.column].map(|class| names(lab)[class]), confusion.counts);
+        let (count, support) = (counts[self.row][self.column], counts[self.row].iter().sum::<u32>());
+        let share = percent(f64::from(count) / f64::from(support.max(1)));
+        let what = if label == taken { format!("{label} right") } else { format!("{label} taken for {taken}") };
+        format!("{what}: {count} of {support}, {share}")
     }
 
     fn handle(&mut self, action: Action, _lab: &LabState) -> Option<Vec<Effect>> {
@@ -201,8 +231,9 @@ impl Pane for ConfusionMatrix {
         Some(Vec::new())
     }
 
-    fn click(&mut self, position: Position, area: Rect, _lab: &LabState) -> Vec<Effect> {
-        let column = position.x.checked_sub(area.x + LABEL).map(|x| usize::from(x / cell_width(area)));
+    fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
+        let [label, cell] = columns(area, &names(lab));
+        let column = position.x.checked_sub(area.x + label).map(|x| usize::from(x / cell));
         let row = position.y.checked_sub(area.y + 1).map(usize::from);
         if let Some((row, column)) = row.zip(column).filter(|&(row, column)| row < CLASSES && column < CLASSES) {
             (self.row, self.column) = (row, column);
@@ -213,17 +244,39 @@ impl Pane for ConfusionMatrix {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfusionMatrix, Pane, heat};
+    use super::{CLASSES, ConfusionMatrix, DIGIT_CLASSES, Pane, Rect, columns, heat, short_name};
     use crate::state::LabState;
     use crate::tui::keymap::Action;
+
+    #[track_caller]
+    fn check(pane: &ConfusionMatrix, counts: [u32; CLASSES], wide: usize, expected: &str) {
+        assert_eq!(pane.row(&counts, wide, "."), expected.split(' ').collect::<Vec<_>>()[..], "{counts:?} {wide}");
+    }
 
     #[test]
     fn cells_show_counts_or_percent_of_the_row() {
         let (mut pane, lab) = (ConfusionMatrix::default(), LabState::default());
-        assert_eq!(pane.number(30, 40, 4), "30");
+        check(&pane, [30, 10, 0, 0, 0, 0, 0, 0, 0, 0], 4, "30 10 . . . . . . . .");
         assert!(pane.handle(Action::Scale, &lab).is_some());
-        assert_eq!(pane.number(30, 40, 4), "75");
-        assert_eq!(pane.number(0, 0, 4), "0");
+        check(&pane, [30, 10, 0, 0, 0, 0, 0, 0, 0, 0], 4, "75 25 . . . . . . . .");
+    }
+
+    #[test]
+    fn a_count_is_said_in_full_where_it_stays_apart_from_the_next() {
+        let pane = ConfusionMatrix::default();
+        check(&pane, [1010, 12, 1010, 123, 0, 0, 0, 0, 64, 1280], 4, "1010 12 1k 123 . . . . 64 1280");
+        check(&pane, [1999, 0, 150, 150, 0, 0, 0, 0, 7, 12_345], 3, "2k . + 150 . . . . 7 12k");
+        check(&pane, [9, 0, 20, 0, 200, 5, 0, 0, 0, 0], 2, "9 . + . + 5 . . . .");
+    }
+
+    #[test]
+    fn names_get_the_room_that_good_cells_leave() {
+        let names = ["Ankle boot"; CLASSES];
+        for (width, expected) in [(116, [12, 6]), (76, [12, 6]), (44, [4, 4]), (42, [3, 3]), (9, [3, 2])] {
+            assert_eq!(columns(Rect::new(0, 0, width, 9), &names), expected);
+        }
+        assert_eq!(columns(Rect::new(0, 0, 76, 9), &DIGIT_CLASSES), [3, 6]);
+        assert_eq!([3, 2].map(|room| short_name(&names, 7, room)), ["Ank", "7"]);
     }
 
     #[test]

@@ -11,12 +11,15 @@ use crate::command::Command;
 use crate::data::CLASSES;
 use crate::random::{Purpose, Stream};
 use crate::state::{DigitView, LabState};
-use crate::tui::format::{loss, percent};
+use crate::tui::format::{loss, percent, shorten, width};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
 
 /// Columns that the probabilities want to the right of the image.
 const BARS: u16 = 18;
+
+/// Columns of a line with a probability, besides the class's name and the bar.
+const BESIDE: usize = 10;
 
 /// Columns and rows of a preview: half the pixels, so that several stand beside each other.
 const PREVIEW: [u16; 2] = [14, 7];
@@ -85,12 +88,17 @@ fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(String, S
     let label = digit.label.map_or_else(String::new, |label| format!(", label {}", name(label)));
     let verdict = if wrong { theme.bad } else { theme.good };
     let mut lines = vec![(format!("predicted {}{label}", name(digit.predicted)), verdict)];
-    for class in 0..CLASSES {
+    // Names where they leave room for the bars.
+    let names: [String; CLASSES] = std::array::from_fn(|class| name(class as u8));
+    let longest = names.iter().map(|name| width(name)).max().unwrap_or(1);
+    let longest = if longest + BESIDE + 10 <= columns { longest } else { 1 };
+    for (class, name) in names.iter().enumerate() {
         let probability = f64::from(digit.probabilities[class]);
-        let room = columns.saturating_sub(11).min(40);
+        let room = columns.saturating_sub(longest + BESIDE).min(40);
         let bar = symbols.full.repeat((probability.clamp(0.0, 1.0) * room as f64).round() as usize);
         let style = if class == usize::from(digit.predicted) { verdict } else { theme.dim };
-        lines.push((format!("{class} {:>8} {bar}", percent(probability)), style));
+        let name = shorten(name, longest, "");
+        lines.push((format!("{name:<longest$} {:>8} {bar}", percent(probability)), style));
     }
     lines.extend(digit.loss.map(|value| (format!("loss {}", loss(value.into())), theme.text)));
     lines.extend(digit.doubtful.then(|| ("label in doubt".into(), theme.warning)));

@@ -128,7 +128,11 @@ fn a_command_is_typed_completed_and_recalled() {
     check(samples::ready(), ":⇥", &[]);
     check(samples::ready(), ":  ⏎# a comment⏎", &[]);
     // Names of sessions are asked for when they are needed.
-    check(samples::ready(), ":load ", &[Effect::Ask(Command::Sessions, Origin::Sessions)]);
+    let mut model = check(samples::ready(), ":load ", &[Effect::ListSessions]);
+    let names = ["run-7", "demo"].map(str::to_owned).to_vec();
+    assert_eq!(update(&mut model, Message::Sessions(names)), (Vec::new(), Draw::No));
+    let load = Command::Load { name: "demo".into() };
+    assert_eq!(play(&mut model, keys("d⇥⏎")), [typed(0, load)]);
 }
 
 #[test]

@@ -32,12 +32,17 @@ pub fn render(model: &Model, pane: PaneId, focused: bool, area: Rect, buffer: &m
         title.push(Span::styled(format!("{} {addition} ", symbols.dot), theme.dim));
     }
     let mut block = Block::bordered().border_set(set).border_style(border).title_top(Line::from(title));
-    let footnote = model.panes.get(pane).footnote();
-    if focused && !footnote.is_empty() {
-        let footnote = shorten(&footnote, usize::from(area.width.saturating_sub(6)), symbols.ellipsis);
-        block = block.title_bottom(Line::styled(format!(" {footnote} "), theme.dim));
-    } else if focused && let Some(keys) = keys(model, pane, usize::from(area.width.saturating_sub(4))) {
-        block = block.title_bottom(keys.right_aligned());
+    if focused {
+        let mut room = usize::from(area.width.saturating_sub(4));
+        let footnote = model.panes.get(pane).footnote(&model.lab);
+        if !footnote.is_empty() {
+            let footnote = format!(" {} ", shorten(&footnote, room.saturating_sub(2), symbols.ellipsis));
+            room = room.saturating_sub(width(&footnote) + 1);
+            block = block.title_bottom(Line::styled(footnote, theme.dim));
+        }
+        if let Some(keys) = keys(model, pane, room) {
+            block = block.title_bottom(keys.right_aligned());
+        }
     }
     block.render(area, buffer);
 }

@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 
 use crate::state::{LabState, Phase};
 use crate::train::event::Reason;
-use crate::tui::format::{count, duration, percent};
+use crate::tui::format::{percent, rate, remaining};
 use crate::tui::model::Model;
 use crate::tui::theme::{Symbols, Theme};
 
@@ -57,11 +57,11 @@ fn facts<'a>(lab: &LabState, theme: &'a Theme, columns: usize) -> Vec<Fact<'a>> 
     facts.push(Fact::new(9, word, style));
     let Some(run) = &lab.run else { return facts };
     facts.push(epochs(lab, theme, (columns / 8).clamp(6, 24)));
-    if let Some(rate) = lab.samples_per_second() {
-        facts.push(Fact::new(5, format!("{} img/s", count(rate)), theme.text));
+    if let Some(speed) = lab.samples_per_second() {
+        facts.push(Fact::new(5, format!("{} img/s", rate(speed)), theme.text));
     }
     if let Some(seconds) = lab.eta().filter(|_| lab.phase == Phase::Training) {
-        facts.push(Fact::new(6, format!("ETA {}", duration(seconds)), theme.text));
+        facts.push(Fact::new(6, format!("ETA {}", remaining(seconds)), theme.text));
     }
     if let Some(measured) = lab.history.epochs.last().and_then(|epoch| epoch.validation) {
         facts.push(Fact {

@@ -63,11 +63,11 @@ fn loss(model: &Model, columns: usize) -> Line<'static> {
 
 /// The loss of the whole run in `columns` cells: means over equal parts, on a log scale.
 fn sparks(lab: &LabState, columns: usize, symbols: &Symbols) -> String {
-    let steps = &lab.history.steps;
-    let columns = columns.min(steps.len());
+    let losses: Vec<f64> = lab.history.steps.iter().map(|step| f64::from(step.loss)).collect();
+    let columns = columns.min(losses.len());
     let mean = |part: usize| {
-        let part = &steps[part * steps.len() / columns..(part + 1) * steps.len() / columns];
-        (part.iter().map(|step| f64::from(step.loss)).sum::<f64>() / part.len() as f64).max(1e-9).ln()
+        let part = &losses[part * losses.len() / columns..(part + 1) * losses.len() / columns];
+        (part.iter().sum::<f64>() / part.len() as f64).max(1e-9).ln()
     };
     let values: Vec<f64> = (0..columns).map(mean).collect();
     let finite = || values.iter().copied().filter(|value| value.is_finite());

@@ -1,0 +1,68 @@
+//! The figures of one step in words: what was measured there, and what was changed.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::train::history::{Edit, History, StepRecord};
+use crate::tui::format::{loss, percent, width};
+use crate::tui::theme::Theme;
+
+/// Columns between two facts.
+const AIR: usize = 2;
+
+/// The figures of the newest step, on one line of `columns`.
+pub fn newest<'a>(history: &'a History, theme: &'a Theme, columns: usize) -> Vec<Line<'a>> {
+    let Some(record) = history.steps.last() else { return Vec::new() };
+    let mut facts = vec![(format!("step {}", record.step), theme.text), trained(record, theme)];
+    facts.extend(validated(history, record.step, theme));
+    wrap(facts, columns, 1)
+}
+
+/// The figures of step `cursor`, on at most two lines: with its epoch, and the changes of settings at most `near` steps away.
+pub fn at<'a>(history: &'a History, cursor: u64, near: u64, theme: &'a Theme, columns: usize) -> Vec<Line<'a>> {
+    let at = history.steps.partition_point(|record| record.step < cursor);
+    let Some(record) = history.steps.get(at) else { return Vec::new() };
+    let ended = history.epochs.partition_point(|epoch| epoch.step < record.step);
+    let epoch = history.epochs[..ended].last().map_or(0, |epoch| epoch.epoch) + 1;
+    let mut facts = vec![
+        (format!("{} step {}, epoch {epoch}", theme.symbols().pointer, record.step), theme.title),
+        trained(record, theme),
+    ];
+    facts.extend(validated(history, record.step, theme));
+    let edits = history.edits.iter().filter(|edit| edit.step.abs_diff(record.step) <= near);
+    facts.extend(edits.map(|Edit { step, setting, from, to }| {
+        (format!("{} {setting} {from} → {to} at {step}", theme.symbols().marker), theme.marker)
+    }));
+    wrap(facts, columns, 2)
+}
+
+fn trained(record: &StepRecord, theme: &Theme) -> (String, Style) {
+    (format!("loss {} acc {}", loss(record.loss.into()), percent(record.accuracy.into())), theme.train)
+}
+
+/// The validation that was the newest one at `step`.
+fn validated(history: &History, step: u64, theme: &Theme) -> Option<(String, Style)> {
+    let measured = history.epochs.iter().rev().find(|epoch| epoch.step <= step)?.validation?;
+    Some((format!("val {} acc {}", loss(measured.loss), percent(measured.accuracy)), theme.validation))
+}
+
+/// The facts on at most `lines` lines; those that don't fit are left out.
+fn wrap<'a>(facts: Vec<(String, Style)>, columns: usize, lines: usize) -> Vec<Line<'a>> {
+    let mut wrapped: Vec<Line> = vec![Line::default()];
+    for (text, style) in facts {
+        let used = wrapped.last().map_or(0, Line::width);
+        if used > 0 && used + AIR + width(&text) > columns {
+            if wrapped.len() == lines {
+                continue;
+            }
+            wrapped.push(Line::default());
+        }
+        if let Some(line) = wrapped.last_mut() {
+            if line.width() > 0 {
+                line.push_span(Span::raw(" ".repeat(AIR)));
+            }
+            line.push_span(Span::styled(text, style));
+        }
+    }
+    wrapped
+}

@@ -1,0 +1,64 @@
+//! Pictures of single panes, each small and large.
+
+use ratatui::backend::TestBackend;
+use ratatui::layout::Rect;
+
+use super::theme;
+use crate::state::LabState;
+use crate::tui::graphics::Graphics;
+use crate::tui::graphics::choice::Choice;
+use crate::tui::keymap::Action;
+use crate::tui::panes::charts::Charts;
+use crate::tui::panes::confusion::ConfusionMatrix;
+use crate::tui::panes::digits::Digits;
+use crate::tui::panes::{Context, Pane};
+use crate::tui::samples;
+
+/// The inside of a pane at 110×32, and of one that fills a screen of 120×40.
+const SIZES: [(&str, u16, u16); 2] = [("small", 60, 11), ("large", 116, 34)];
+
+/// `pane` after these keys.
+#[track_caller]
+fn check(name: &str, lab: &LabState, mut pane: impl Pane, actions: &[Action]) {
+    let (theme, graphics) = (theme(), Graphics::new(Choice::HalfBlocks, |_| None, None));
+    for action in actions {
+        assert!(pane.handle(*action, lab).is_some(), "{action:?}");
+    }
+    for (size, width, height) in SIZES {
+        let context = Context { lab, theme: &theme, graphics: &graphics, focused: true };
+        let mut terminal = ratatui::Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| pane.render(&context, Rect::new(0, 0, width, height), frame.buffer_mut())).unwrap();
+        insta::assert_snapshot!(format!("{name}_{size}"), terminal.backend().to_string());
+    }
+}
+
+#[test]
+fn curves() {
+    let [left, top, scale, closer] = [Action::Left, Action::Top, Action::Scale, Action::ZoomIn];
+    check("curves_live", &samples::training(), Charts::default(), &[]);
+    check("curves_cursor", &samples::training(), Charts::default(), &[left; 20]);
+    check("curves_at_a_change", &samples::training(), Charts::default(), &[left; 45]);
+    check("curves_first_step", &samples::training(), Charts::default(), &[top]);
+    check("curves_linear", &samples::training(), Charts::default(), &[scale]);
+    check("curves_closer", &samples::training(), Charts::default(), &[closer, closer, closer, left]);
+    check("curves_of_one_epoch", &samples::epochs(1), Charts::default(), &[]);
+    check("curves_of_many_epochs", &samples::epochs(30), Charts::default(), &[left]);
+    check("curves_no_number", &samples::diverged(), Charts::default(), &[left, Action::Right, top, Action::Bottom]);
+}
+
+#[test]
+fn confusion() {
+    let [down, right, source, scale] = [Action::Down, Action::Right, Action::Source, Action::Scale];
+    check("confusion_digits", &samples::training(), ConfusionMatrix::default(), &[down, right, right]);
+    check("confusion_named", &samples::clothes(), ConfusionMatrix::default(), &[source, down, down, right]);
+    check("confusion_shares", &samples::training(), ConfusionMatrix::default(), &[source, scale]);
+    check("confusion_without_test", &samples::training(), ConfusionMatrix::default(), &[source, source]);
+}
+
+#[test]
+fn digits() {
+    check("digits_none", &samples::ready(), Digits::default(), &[]);
+    check("digits_wrong", &samples::paused(), Digits::default(), &[]);
+    check("digits_named", &samples::clothes(), Digits::default(), &[]);
+    check("digits_augmented", &samples::paused(), Digits::default(), &[Action::Augment]);
+}
