@@ -89,7 +89,6 @@ impl Kernel for Peak {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> f64 {
-        let factor = simd.splat(black_box(0.999));
         if S::ROWS < 6 { self.chains::<S, 6>(simd) } else { self.chains::<S, 12>(simd) }
     }
 }
