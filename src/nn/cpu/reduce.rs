@@ -58,7 +58,7 @@ impl Kernel for Sum<'_> {
             let from = &*worker[parameter];
             match task {
                 Task::Runs { start, len, stride } if len == stride => {
-                    pointwise::accumulate(&from[start..][..out.len()], out)
+                    pointwise::accumulate(&from[start..][..out.len()], out);
                 }
                 Task::Runs { start, len, stride } => {
                     for (from, to) in from[start..].chunks(stride).zip(out.chunks_exact_mut(len)) {

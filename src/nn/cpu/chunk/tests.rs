@@ -1,6 +1,9 @@
 //! Every step of random architectures, alone and on every level, against loops in f64. Inputs, weights and gradients are small
 //! whole numbers, so sums are exact in any order: kernels must agree to the bit, and maxima tie all the time.
 
+#![expect(clippy::float_cmp, reason = "sums of whole numbers are exact")]
+#![expect(clippy::too_many_lines, reason = "one arm for each kind of step")]
+
 use proptest::prelude::{ProptestConfig, Strategy, prop, prop_assume, prop_oneof, proptest};
 
 use super::*;
