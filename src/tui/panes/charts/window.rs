@@ -58,7 +58,7 @@ pub fn round_up(steps: u64) -> u64 {
     /// An axis grows from one of these to the next, in twentieths of a power of ten.
     const ENDS: [u64; 21] = [20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 64, 72, 80, 90, 100, 112, 125, 140, 160, 180, 200];
     let power = 10u64.pow(steps.max(1).ilog10());
-    let ends = ENDS.iter().map(|end| power / 20 * end);
+    let ends = ENDS.iter().map(|end| (power / 20).saturating_mul(*end));
     ends.chain([steps]).filter(|end| *end >= steps).find(|_| power >= 20).unwrap_or(steps).max(1)
 }
 
