@@ -8,18 +8,7 @@ use mnist_lab::arch::Arch;
 use mnist_lab::data::{Batch, Dataset};
 use mnist_lab::nn::Step;
 use mnist_lab::nn::cpu::{Engine, Level, Pass, profile};
-use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::param::specs;
-
-const STEP: Step = Step {
-    seed: 1,
-    number: 0,
-    learning_rate: 1e-3,
-    optimizer: OptimizerKind::Adam,
-    weight_decay: 0.0,
-    dropout: 0.25,
-    label_smoothing: 0.0,
-};
 
 fn main() {
     let texts: Vec<String> = std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
@@ -40,15 +29,16 @@ fn table(text: &str, level: Level, peak: f64) {
     let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
     let mut engine = Engine::new(&arch, 1, level);
     engine.load(&slices, Pass::Training);
-    let profile = engine.profile(&batch(16), &STEP, 200);
+    let profile = engine.profile(&batch(16), &Step { dropout: 0.25, ..Step::default() }, 200);
     println!(
         "\n{text:<46} {:>9} {:>9} {:>6} {:>9} {:>9} {:>6}",
         "forward", "GFLOP/s", "peak", "backward", "GFLOP/s", "peak"
     );
-    let mut first = true;
+    // The image wants no gradient, so the first product has one for its weights alone.
+    let mut of_image = true;
     for step in &profile {
-        let products = if first { 1.0 } else { 2.0 };
-        first &= step.flops == 0.0;
+        let products = if of_image { 1.0 } else { 2.0 };
+        of_image &= step.flops == 0.0;
         let cells = [(step.forward, step.flops), (step.backward, products * step.flops)].map(|(time, flops)| {
             let rate = flops / time.as_secs_f64().max(1e-9);
             let micros = time.as_secs_f64() * 1e6;

@@ -9,7 +9,6 @@ use std::sync::LazyLock;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use mnist_lab::data::{Batch, Dataset, PIXELS};
-use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::{self, DeviceChoice, Network, Setup, Step};
 
 /// Opened once.
@@ -40,15 +39,7 @@ fn steps(bencher: Bencher, arch: &str, batch_size: usize, threads: usize) {
         .counter(ItemsCount::new(batch_size))
         .with_inputs(|| batches.next().expect("they repeat"))
         .bench_local_values(|batch| {
-            let step = Step {
-                seed: 1,
-                number,
-                learning_rate: 1e-3,
-                optimizer: OptimizerKind::Adam,
-                weight_decay: 0.0,
-                dropout: 0.0,
-                label_smoothing: 0.0,
-            };
+            let step = Step { number, ..Step::default() };
             number += 1;
             network.train(&batch, &step).expect("the CPU does not fail")
         });

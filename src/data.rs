@@ -37,7 +37,8 @@ const FASHION_MNIST_TEST_LABELS: u32 = 0x242b_c73f;
 
 /// What the classes of MNIST are called.
 pub const DIGIT_CLASSES: [&str; CLASSES] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-const FASHION_CLASSES: [&str; CLASSES] =
+/// What the classes of Fashion-MNIST are called.
+pub const FASHION_CLASSES: [&str; CLASSES] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 /// Why a data set could not be read. The sentence names the file and what to do.

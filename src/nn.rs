@@ -119,6 +119,21 @@ pub struct Step {
     pub label_smoothing: f32,
 }
 
+/// Adam with Keras's learning rate, and nothing that a network can do without.
+impl Default for Step {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            number: 0,
+            learning_rate: 1e-3,
+            optimizer: OptimizerKind::Adam,
+            weight_decay: 0.0,
+            dropout: 0.0,
+            label_smoothing: 0.0,
+        }
+    }
+}
+
 /// What came out of a training step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchResult {

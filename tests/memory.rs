@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use mnist_lab::data::{Batch, Images, PIXELS};
-use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::{self, DeviceChoice, Kernels, Network, Setup, Step};
 
 /// The resident memory of this process in MiB (`/proc/self/statm` counts pages of 4 KiB).
@@ -22,15 +21,7 @@ fn build() -> Box<dyn Network> {
 fn train(network: &mut dyn Network, size: usize, steps: u64) {
     let images = Arc::new(Images::new(vec![3; size * PIXELS], vec![1; size]));
     for number in 0..steps {
-        let step = Step {
-            seed: 1,
-            number,
-            learning_rate: 1e-3,
-            optimizer: OptimizerKind::Adam,
-            weight_decay: 0.0,
-            dropout: 0.0,
-            label_smoothing: 0.0,
-        };
+        let step = Step { seed: 1, number, ..Step::default() };
         let batch = Batch::new(images.clone(), (0..size as u32).collect());
         network.train(&batch, &step).expect("the CPU does not fail");
         network.logits(&batch).expect("the CPU does not fail");

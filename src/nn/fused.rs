@@ -90,7 +90,7 @@ impl Plan<f32, Cpu> for Fused {
         let (logits, mut tape) = logits.traced(gradients).split_tape();
         tape.add_backward_op(move |gradients| {
             let slopes = by_sample(gradients.get_or_alloc_mut(&key)?);
-            // All at once can only be written to outside of the container.
+            // The container lends one gradient at a time, and the kernels write to all of them.
             let taken: Result<Vec<_>, _> = leaves
                 .iter()
                 .map(|leaf| Ok(mem::replace(gradients.get_or_alloc_mut(leaf)?, device.try_alloc_len(0)?)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::arch::Arch;
-use crate::data::{Dataset, Images, PIXELS, SIDE, Split};
+use crate::data::{Dataset, FASHION_CLASSES, Images, PIXELS, SIDE, Split};
 use crate::error::Failure;
 use crate::metrics::Confusion;
 use crate::nn::DeviceInfo;
@@ -170,8 +170,7 @@ pub fn paused() -> LabState {
 pub fn clothes() -> LabState {
     let mut state = paused();
     if let Some(dataset) = &mut state.dataset {
-        dataset.classes =
-            ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+        dataset.classes = FASHION_CLASSES;
     }
     state
 }

@@ -1,11 +1,13 @@
 //! Where the time goes: each step of a program alone on one thread, and the multiply-adds that the processor can do at best.
 
 use std::hint::black_box;
+use std::mem;
 use std::time::{Duration, Instant};
 
+use super::Engine;
 use super::chunk::Context;
+use super::program::{self, Affine, ConvPool, Map, Op};
 use super::simd::{Kernel, LANES, Level, Simd};
-use super::{Engine, Worker};
 use crate::data::{Batch, CLASSES};
 use crate::nn::Step;
 
@@ -25,16 +27,14 @@ pub struct StepProfile {
 
 impl Engine {
     /// Times each step over one chunk of `batch` in training, `rounds` times. The parameters must have been loaded for
-    /// [`Pass::Training`](super::Pass::Training); batch norms take the statistics that were loaded.
+    /// [`Pass::Training`](super::Pass::Training); batch norms take the statistics that were loaded, and the chunk for the batch.
     pub fn profile(&mut self, batch: &Batch, step: &Step, rounds: usize) -> Vec<StepProfile> {
         self.pass = None;
         let samples = batch.len().min(self.chunk);
         let slopes = vec![[0.1 / CLASSES as f32; CLASSES]; samples];
-        let count = self.program.steps.len();
-        let mut times = vec![[const { Vec::new() }; 2]; count];
+        let mut times = vec![[const { Vec::new() }; 2]; self.program.steps.len()];
         for _ in 0..rounds {
-            let mut worker = Worker::default();
-            std::mem::swap(&mut worker, &mut self.workers[0]);
+            let mut worker = mem::take(&mut self.workers[0]);
             let Self { program, weights, level, .. } = &*self;
             worker.start(program);
             let context = Context { program, weights, level: *level, training: Some(step), samples };
@@ -48,7 +48,7 @@ impl Engine {
             chunk.start_backward(context.program, &slopes);
             for (index, times) in times.iter_mut().enumerate().rev() {
                 let start = Instant::now();
-                worker.chunks[0].backward(&context, index..index + 1, &mut worker.gradients);
+                worker.chunks[0].backward_alone(&context, index, &mut worker.gradients);
                 times[1].push(start.elapsed());
             }
             self.workers[0] = worker;
@@ -60,11 +60,36 @@ impl Engine {
                     times.sort();
                     times[times.len() / 2] / samples as u32
                 });
-                let (name, flops) = step.describe(&self.program.maps);
+                let (name, flops) = describe(step, &self.program.maps);
                 StepProfile { name, flops, forward, backward }
             })
             .collect()
     }
+}
+
+/// A step in words, and the multiplications and additions of its matrix product for one sample.
+fn describe(step: &program::Step, maps: &[Map]) -> (String, f64) {
+    let (name, affine) = match &step.op {
+        Op::Affine { affine, relu } => {
+            let layer = if affine.rows == 1 { "dense" } else { "convolution" };
+            (format!("{layer}{}", if *relu { ", relu" } else { "" }), Some(affine))
+        }
+        Op::ConvPool { affine, kind: ConvPool::Direct } => ("convolution, relu, pool".into(), Some(affine)),
+        Op::ConvPool { affine, kind: ConvPool::Winograd } => {
+            ("convolution (Winograd), relu, pool".into(), Some(affine))
+        }
+        Op::Pad { .. } => ("zeros around".into(), None),
+        Op::Repack => ("other layout".into(), None),
+        Op::MaxPool { .. } => ("max pool".into(), None),
+        Op::BatchNorm { .. } => ("batch norm".into(), None),
+        Op::Relu => ("relu".into(), None),
+        Op::Add { .. } => ("sum".into(), None),
+        Op::Average => ("average pool".into(), None),
+        Op::Dropout { .. } => ("dropout".into(), None),
+    };
+    let product = |affine: &Affine| 2.0 * (affine.rows * affine.taps * affine.channels * affine.outputs) as f64;
+    let to = maps[step.output];
+    (format!("{name} to {}×{}×{}", to.height, to.width, to.channels), affine.map_or(0.0, product))
 }
 
 /// Multiplications and additions a second of one thread that does nothing but multiply-adds on registers, with the

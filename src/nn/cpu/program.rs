@@ -57,27 +57,6 @@ pub struct Step {
     pub output: usize,
 }
 
-impl Step {
-    /// The step in words, and the multiplications and additions of its matrix product for one sample.
-    pub fn describe(&self, maps: &[Map]) -> (String, f64) {
-        let to = maps[self.output];
-        let product = |affine: &Affine| 2.0 * (affine.rows * affine.taps * affine.channels * affine.outputs) as f64;
-        let (name, flops) = match &self.op {
-            Op::Affine { affine, relu } => {
-                let name = if affine.rows == 1 { "dense" } else { "convolution" };
-                (format!("{name}{}", if *relu { ", relu" } else { "" }), product(affine))
-            }
-            Op::ConvPool { affine, kind } => {
-                (format!("convolution ({kind:?}), relu, pool").to_lowercase(), product(affine))
-            }
-            Op::BatchNorm { .. } => ("batch norm".into(), 0.0),
-            Op::Dropout { .. } => ("dropout".into(), 0.0),
-            other => (format!("{other:?}").split(' ').next().unwrap_or_default().to_lowercase(), 0.0),
-        };
-        (format!("{name} to {}×{}×{}", to.height, to.width, to.channels), flops)
-    }
-}
-
 /// What a step computes.
 #[derive(Clone, Debug)]
 pub enum Op {

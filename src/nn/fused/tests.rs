@@ -46,7 +46,7 @@ fn trained(plan: impl Plan<f32, Cpu>, arch: &Arch, optimizer: &str, weight_decay
             optimizer: optimizer.parse().expect("an optimizer"),
             weight_decay,
             dropout: 0.1,
-            label_smoothing: 0.0,
+            ..Step::default()
         };
         network.train(&batch, &step).expect("the CPU does not fail");
         // What was loaded for a look at the network must not be taken for the weights of the next step.

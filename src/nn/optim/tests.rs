@@ -58,15 +58,8 @@ fn updates_equal_the_formulas() {
             .collect();
         let mut plan = Composed::new(&arch, &parameters.device).expect("the CPU");
         for number in 0..6 {
-            let step = Step {
-                seed: 0,
-                number,
-                learning_rate: LEARNING_RATE,
-                optimizer: kind,
-                weight_decay: DECAY,
-                dropout: 0.0,
-                label_smoothing: 0.0,
-            };
+            let step =
+                Step { number, learning_rate: LEARNING_RATE, optimizer: kind, weight_decay: DECAY, ..Step::default() };
             let mut stream = Stream::new(1, Purpose::Initialise, [7, number]);
             for gradient in gradients.iter_mut().flat_map(|values| values.iter_mut()) {
                 *gradient = f64::from(stream.normal());

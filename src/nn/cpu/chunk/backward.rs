@@ -24,6 +24,16 @@ impl Chunk {
         }
     }
 
+    /// Runs step `index` backward as if the chunk were the whole batch: a batch norm needs nobody else's sums then.
+    pub fn backward_alone(&mut self, context: &Context, index: usize, parameters: &mut [Buffer]) {
+        self.backward(context, index..index + 1, parameters);
+        let step = &context.program.steps[index];
+        if let Op::BatchNorm { parameter, .. } = step.op {
+            let sums = [&*parameters[parameter], &*parameters[parameter + 1]];
+            self.batch_norm_input_gradient(context, step, &context.weights[index], sums);
+        }
+    }
+
     fn backward_step(&mut self, context: &Context, step: &Step, weights: &Weights, parameters: &mut [Buffer]) {
         match &step.op {
             Op::Affine { affine, relu } => self.affine_gradient(context, step, affine, *relu, weights, parameters),

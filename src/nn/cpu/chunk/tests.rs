@@ -89,11 +89,7 @@ impl Case<'_> {
         let mut packed: Vec<Buffer> =
             program.parameters.iter().map(|packed| Buffer::zeros(packed.reserved())).collect();
         chunk.gradients[step.output] = buffer(&self.gradient);
-        chunk.backward(&context, index..index + 1, &mut packed);
-        if let Op::BatchNorm { parameter, .. } = step.op {
-            let sums = [&*packed[parameter], &*packed[parameter + 1]];
-            chunk.batch_norm_input_gradient(&context, step, &weights[index], sums);
-        }
+        chunk.backward_alone(&context, index, &mut packed);
         let mut unpacked: Vec<Vec<f32>> = self.parameters.iter().map(|values| vec![0.0; values.len()]).collect();
         let mut slices: Vec<&mut [f32]> = unpacked.iter_mut().map(Vec::as_mut_slice).collect();
         reduce::reduce(&Team::new(1), level, &[&packed], &program.parameters, &mut slices);
