@@ -69,10 +69,14 @@ impl Engine {
 
 /// A step in words, and the multiplications and additions of its matrix product for one sample.
 fn describe(step: &program::Step, maps: &[Map]) -> (String, f64) {
+    let to = maps[step.output];
     let (name, affine) = match &step.op {
         Op::Affine { affine, relu } => {
             let layer = if affine.rows == 1 { "dense" } else { "convolution" };
             (format!("{layer}{}", if *relu { ", relu" } else { "" }), Some(affine))
+        }
+        Op::Winograd { affine, relu, .. } => {
+            (format!("convolution (Winograd){}", if *relu { ", relu" } else { "" }), Some(affine))
         }
         Op::ConvPool { affine, kind: ConvPool::Direct } => ("convolution, relu, pool".into(), Some(affine)),
         Op::ConvPool { affine, kind: ConvPool::Winograd } => {
@@ -87,8 +91,10 @@ fn describe(step: &program::Step, maps: &[Map]) -> (String, f64) {
         Op::Average => ("average pool".into(), None),
         Op::Dropout { .. } => ("dropout".into(), None),
     };
-    let product = |affine: &Affine| 2.0 * (affine.rows * affine.taps * affine.channels * affine.outputs) as f64;
-    let to = maps[step.output];
+    let product = |affine: &Affine| {
+        let rows = if affine.rows == 0 { to.positions() } else { affine.rows };
+        2.0 * (rows * affine.taps * affine.channels * affine.outputs) as f64
+    };
     (format!("{name} to {}×{}×{}", to.height, to.width, to.channels), affine.map_or(0.0, product))
 }
 

@@ -6,6 +6,7 @@ mod compile;
 use std::ops::Range;
 
 use super::simd::{LANES, padded};
+use super::winograd::conv::Grid;
 use crate::arch::{Arch, DropoutRate, Shape};
 use crate::data::SIDE;
 
@@ -62,6 +63,9 @@ pub struct Step {
 pub enum Op {
     /// Convolution or dense layer, then perhaps the rectifier.
     Affine { affine: Affine, relu: bool },
+    /// 3×3 convolution in steps of 1 by Winograd's algorithm, zeros around the map included, then perhaps the rectifier.
+    /// `affine` has no rows.
+    Winograd { affine: Affine, grid: Grid, relu: bool },
     /// Convolution, rectifier and 2×2 max pooling in one go; the rows of `affine` are four for each pooled cell.
     ConvPool { affine: Affine, kind: ConvPool },
     /// Zeros around the map, as many rows and columns on each side.
@@ -153,6 +157,8 @@ pub enum Packed {
     Runs { count: usize, spare: usize, len: usize, stride: usize },
     /// `[tap, width]` for `[output, tap]`.
     Transposed { outputs: usize, width: usize, taps: usize },
+    /// `[place, width, stride]` of a tile's transformed weights, for `[output, 3, 3, len]`.
+    Winograd { tile: usize, outputs: usize, width: usize, len: usize, stride: usize },
 }
 
 impl Packed {
@@ -161,6 +167,7 @@ impl Packed {
         match self {
             Self::Runs { count, spare, stride, .. } => (count + spare) * stride,
             Self::Transposed { width, taps, .. } => taps * width,
+            Self::Winograd { tile, width, stride, .. } => (tile + 2) * (tile + 2) * width * stride,
         }
     }
 }

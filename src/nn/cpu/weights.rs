@@ -22,8 +22,10 @@ pub struct Weights {
     pub forward: Buffer,
     /// `[width, depth]`
     pub backward: Buffer,
-    /// `[16, channel, width]`
+    /// `[place, channel, width]`, transformed
     pub winograd: Buffer,
+    /// `[place, width, channel]`, transformed
+    pub winograd_backward: Buffer,
     /// `[block of LANES channels, width, 9, LANES]`
     pub patches: Buffer,
     /// `[width]`
@@ -51,11 +53,19 @@ impl Weights {
                     self.load_backward(affine, parameters[affine.parameter]);
                 }
             }
+            Op::Winograd { affine, grid, .. } => {
+                self.load_forward(affine, parameters);
+                transform(&self.forward, affine.stride * affine.outputs_padded, grid.tile, level, &mut self.winograd);
+                if pass == Pass::Training && map.trained {
+                    self.load_backward(affine, parameters[affine.parameter]);
+                    transform(&self.backward, affine.stride, grid.tile, level, &mut self.winograd_backward);
+                }
+            }
             Op::ConvPool { affine, kind } => {
                 self.load_forward(affine, parameters);
                 if *kind == ConvPool::Winograd {
-                    self.winograd.reserve(16 * affine.stride * affine.outputs_padded);
-                    level.run(winograd::Weights { weights: &self.forward, transformed: &mut self.winograd });
+                    let len = affine.stride * affine.outputs_padded;
+                    transform(&self.forward, len, 2, level, &mut self.winograd);
                 }
                 if pass == Pass::Training && map.trained {
                     match kind {
@@ -119,6 +129,18 @@ impl Weights {
                 to[..count].copy_from_slice(&from[first..first + count]);
             }
         }
+    }
+}
+
+/// Winograd's transform of `weights`, `[row, 9, len]`, for tiles of `tile` rows and columns: `[place, row, len]`.
+fn transform(weights: &[f32], len: usize, tile: usize, level: Level, transformed: &mut Buffer) {
+    let places = (tile + 2) * (tile + 2);
+    transformed.reserve(places * weights.len() / 9);
+    match tile {
+        2 => level.run(winograd::Weights::<2, 4> { weights, len, transformed }),
+        3 => level.run(winograd::Weights::<3, 5> { weights, len, transformed }),
+        4 => level.run(winograd::Weights::<4, 6> { weights, len, transformed }),
+        _ => unreachable!("tiles have 2 to 4 rows"),
     }
 }
 

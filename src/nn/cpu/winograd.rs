@@ -1,156 +1,205 @@
-//! 3×3 convolution by Winograd's F(2×2, 3×3) (Lavin and Gray 2016), fused with bias, rectifier and 2×2 max pooling.
+//! 3×3 convolution by Winograd's minimal filtering F(M×M, 3×3) (Lavin and Gray 2016): M×M outputs from a patch of N×N inputs,
+//! N = M + 2, with N² multiplications instead of 9·M².
 //!
-//! The transform gives 2×2 outputs from a 4×4 patch of the input with 16 multiplications instead of 36, and those 2×2
-//! outputs are just one window of the pool.
+//! Patch and weights are transformed by small matrices, multiplied place by place (for each place a matrix product over
+//! channels and outputs), and the products transformed into outputs. [`pooled`] has M = 2, whose outputs are just one window
+//! of a 2×2 pool; [`conv`] has M = 3 or 4 for convolutions without a pool, and their backward pass.
+
+pub mod conv;
+pub mod pooled;
 
 use super::affine::{pieces, tile, with_rows};
-use super::conv_pool::store_pooled;
 use super::simd::{Kernel, Simd};
 
-/// Cells that are transformed together, so that their patches stay in the cache.
-const CELLS: usize = 24;
+/// Tiles that are transformed together, so that their patches stay in the cache.
+const TILES: usize = 24;
 
-/// Vectors of outputs that a tile computes at a time.
+/// Vectors of a matrix product that are computed at a time.
 const VECTORS: usize = 2;
 
-/// Scratch memory for `channels` of input and any number of cells and outputs.
-pub const fn scratch_len(channels: usize) -> usize {
-    16 * CELLS * (channels + VECTORS * super::simd::LANES)
+/// The matrices of F(M×M, 3×3), by Cook and Toom's interpolation through N − 1 points and infinity.
+pub struct Transform<const M: usize, const N: usize>;
+
+impl<const M: usize, const N: usize> Transform<M, N> {
+    /// Pairs of opposite points of moderate size and distance round the least; these were the best of some hundred tried.
+    const POINTS: &[f64] = match M {
+        2 => &[0.0, 1.0, -1.0],
+        3 => &[0.375, -0.375, 1.5, -1.5],
+        4 => &[0.0, 0.625, -0.625, 1.5, -1.5],
+        _ => panic!("tiles have 2 to 4 rows and columns"),
+    };
+
+    /// From products to outputs, Aᵀ: each row the powers of the points.
+    const OUTPUT: [[f32; N]; M] = {
+        let mut matrix = [[0.0; N]; M];
+        let mut power = 0;
+        while power < M {
+            let mut point = 0;
+            while point < N - 1 {
+                matrix[power][point] = raised(Self::POINTS[point], power) as f32;
+                point += 1;
+            }
+            power += 1;
+        }
+        matrix[M - 1][N - 1] = 1.0;
+        matrix
+    };
+
+    /// Of the weights, G: the powers of the points, divided by their distances from all others.
+    const WEIGHTS: [[f32; 3]; N] = {
+        let mut matrix = [[0.0; 3]; N];
+        let mut point = 0;
+        while point < N - 1 {
+            let mut distances = 1.0;
+            let mut other = 0;
+            while other < N - 1 {
+                if other != point {
+                    distances *= Self::POINTS[point] - Self::POINTS[other];
+                }
+                other += 1;
+            }
+            let mut power = 0;
+            while power < 3 {
+                matrix[point][power] = (raised(Self::POINTS[point], power) / distances) as f32;
+                power += 1;
+            }
+            point += 1;
+        }
+        matrix[N - 1][2] = 1.0;
+        matrix
+    };
+
+    /// Of the input, Bᵀ: the coefficients of the polynomials that are zero at all other points.
+    const INPUT: [[f32; N]; N] = {
+        let mut matrix = [[0.0; N]; N];
+        let mut point = 0;
+        while point < N {
+            let mut polynomial = [0.0; N];
+            polynomial[0] = 1.0;
+            let mut other = 0;
+            while other < N - 1 {
+                if other != point {
+                    // Times x − other.
+                    let mut power = N;
+                    while power > 0 {
+                        power -= 1;
+                        let below = if power > 0 { polynomial[power - 1] } else { 0.0 };
+                        polynomial[power] = below - Self::POINTS[other] * polynomial[power];
+                    }
+                }
+                other += 1;
+            }
+            let mut power = 0;
+            while power < N {
+                matrix[point][power] = polynomial[power] as f32;
+                power += 1;
+            }
+            point += 1;
+        }
+        matrix
+    };
+
+    const OUTPUT_TRANSPOSED: [[f32; M]; N] = transposed(Self::OUTPUT);
+    const WEIGHTS_TRANSPOSED: [[f32; N]; 3] = transposed(Self::WEIGHTS);
+    const INPUT_TRANSPOSED: [[f32; N]; N] = transposed(Self::INPUT);
 }
 
-/// The forward pass.
-pub struct Winograd<'a> {
-    /// Where each row of the convolution's windows starts; every fourth is the corner of a cell's 4×4 patch.
-    pub starts: &'a [u32],
-    /// Values from one row of the map to the next, and from one position to the next.
-    pub row: usize,
-    pub channels: usize,
-    pub input: &'a [f32],
-    /// `[16, channel, width]`, from [`Weights`].
-    pub weights: &'a [f32],
-    pub bias: &'a [f32],
-    /// Outputs, padded to whole lanes.
-    pub width: usize,
-    /// `[cell, width]`
-    pub out: &'a mut [f32],
-    /// `[cell, width]`
-    pub codes: &'a mut [u8],
-    /// As long as [`scratch_len`] says.
-    pub scratch: &'a mut [f32],
+/// `point` to the `power`, where 0 to the 0 is 1.
+const fn raised(point: f64, power: usize) -> f64 {
+    let (mut value, mut i) = (1.0, 0);
+    while i < power {
+        value *= point;
+        i += 1;
+    }
+    value
 }
 
-impl Kernel for Winograd<'_> {
-    type Output = ();
+const fn transposed<const R: usize, const C: usize>(matrix: [[f32; C]; R]) -> [[f32; R]; C] {
+    let mut out = [[0.0; R]; C];
+    let mut row = 0;
+    while row < R {
+        let mut column = 0;
+        while column < C {
+            out[column][row] = matrix[row][column];
+            column += 1;
+        }
+        row += 1;
+    }
+    out
+}
 
+/// `matrix · x`, where the compiler knows the matrix and leaves out its zeros. Two dimensions are transformed row by row and
+/// then column by column.
+#[inline(always)]
+fn along<S: Simd, const R: usize, const C: usize>(simd: S, matrix: &[[f32; C]; R], x: &[S::V; C]) -> [S::V; R] {
+    let mut out = [simd.zero(); R];
+    for r in 0..R {
+        for c in 0..C {
+            if matrix[r][c] != 0.0 {
+                out[r] = simd.fma(simd.splat(matrix[r][c]), x[c], out[r]);
+            }
+        }
+    }
+    out
+}
+
+/// Column `x` of `rows`.
+#[inline(always)]
+fn column<V: Copy, const R: usize, const C: usize>(rows: &[[V; C]; R], x: usize) -> [V; R] {
+    let mut out = [rows[0][x]; R];
+    for y in 1..R {
+        out[y] = rows[y][x];
+    }
+    out
+}
+
+/// At each place a product of two matrices.
+#[derive(Clone, Copy)]
+struct Products<'a> {
+    places: usize,
+    /// Rows of `a`.
+    tiles: usize,
+    /// `[place, tile, depth]`
+    a: &'a [f32],
+    depth: usize,
+    /// `[place, depth, width]`
+    b: &'a [f32],
+    width: usize,
+}
+
+impl Products<'_> {
+    /// How many vectors of `b` are multiplied at a time from `column` on.
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { starts, row, channels, input, weights, bias, width, out, codes, scratch } = self;
-        let cells = starts.len() / 4;
-        let last = starts.iter().max().map_or(0, |&start| start as usize);
-        // The largest start is that of a cell's lower right window, one row and position after its patch's corner.
-        assert!(last + 2 * row + 3 * channels <= input.len() && channels.is_multiple_of(S::LANES));
-        assert!(weights.len() >= 16 * channels * width && bias.len() >= width);
-        assert!(out.len() >= cells * width && codes.len() >= cells * width);
-        assert!(scratch.len() >= scratch_len(channels));
-        let (patches, products) = scratch.split_at_mut(16 * CELLS * channels);
-        for cells in pieces(cells, CELLS) {
-            let count = cells.len();
-            // SAFETY: asserted above: patches lie inside the input, and the scratch memory holds CELLS of them.
-            unsafe { transform_input(simd, &starts[4 * cells.start..4 * cells.end], row, channels, input, patches) };
-            let mut column = 0;
-            while column < width {
-                let vectors = if width - column >= VECTORS * S::LANES { VECTORS } else { 1 };
-                for i in 0..16 {
-                    let patches = &patches[i * count * channels..];
-                    let weights = &weights[i * channels * width..];
-                    let products = &mut products[i * count * VECTORS * S::LANES..];
-                    for piece in pieces(count, S::ROWS) {
-                        // SAFETY: asserted above: `channels` rows of `width` weights, `count` rows of patches and products.
-                        unsafe {
-                            with_rows!(piece.len(), P => match vectors {
-                                VECTORS => multiply::<S, P, VECTORS>(
-                                    simd, patches, channels, weights, width, column, products, piece.start),
-                                _ => multiply::<S, P, 1>(
-                                    simd, patches, channels, weights, width, column, products, piece.start),
-                            });
-                        }
-                    }
-                }
-                for cell in 0..count {
-                    for vector in 0..vectors {
-                        let at = column + vector * S::LANES;
-                        // SAFETY: asserted above.
-                        unsafe {
-                            let four = transform_output(simd, products, count, cell, vector);
-                            let bias = simd.load(bias, at);
-                            store_pooled(simd, four, bias, out, codes, (cells.start + cell) * width + at);
-                        }
-                    }
-                }
-                column += vectors * S::LANES;
-            }
-        }
+    const fn vectors<S: Simd>(&self, column: usize) -> usize {
+        if self.width - column >= VECTORS * S::LANES { VECTORS } else { 1 }
     }
-}
 
-/// Bᵀ over four values.
-#[inline(always)]
-fn input_along<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 4] {
-    [simd.sub(d[0], d[2]), simd.add(d[1], d[2]), simd.sub(d[2], d[1]), simd.sub(d[1], d[3])]
-}
-
-/// Aᵀ over four values.
-#[inline(always)]
-fn output_along<S: Simd>(simd: S, m: [S::V; 4]) -> [S::V; 2] {
-    let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    [simd.add(m[0], sum), simd.sub(difference, m[3])]
-}
-
-/// G over three values.
-#[inline(always)]
-fn weights_along<S: Simd>(simd: S, g: [S::V; 3]) -> [S::V; 4] {
-    let (half, ends) = (simd.splat(0.5), simd.add(g[0], g[2]));
-    [g[0], simd.mul(half, simd.add(ends, g[1])), simd.mul(half, simd.sub(ends, g[1])), g[2]]
-}
-
-/// `patches[i][cell] = (Bᵀ d B)[i]` for the 4×4 patch d of each cell, `[16, cell, channel]`.
-///
-/// # Safety
-/// Each patch must lie inside `input`, and `patches` must hold all of them.
-#[inline(always)]
-unsafe fn transform_input<S: Simd>(
-    simd: S,
-    starts: &[u32],
-    row: usize,
-    channels: usize,
-    input: &[f32],
-    patches: &mut [f32],
-) {
-    let count = starts.len() / 4;
-    for cell in 0..count {
-        let start = starts[4 * cell] as usize;
-        for channel in (0..channels).step_by(S::LANES) {
-            let mut rows = [[simd.zero(); 4]; 4];
-            for y in 0..4 {
-                let mut d = [simd.zero(); 4];
-                for x in 0..4 {
-                    // SAFETY: the caller's promise.
-                    d[x] = unsafe { simd.load(input, start + y * row + x * channels + channel) };
-                }
-                rows[y] = input_along(simd, d);
-            }
-            for x in 0..4 {
-                let column = input_along(simd, [rows[0][x], rows[1][x], rows[2][x], rows[3][x]]);
-                for y in 0..4 {
-                    // SAFETY: the caller's promise.
-                    unsafe { simd.store(patches, ((4 * y + x) * count + cell) * channels + channel, column[y]) };
+    /// Columns of the products from `column` on, as `[place, tile, VECTORS]` vectors.
+    #[inline(always)]
+    fn multiply<S: Simd>(self, simd: S, column: usize, out: &mut [f32]) {
+        let Self { places, tiles, a, depth, b, width } = self;
+        assert!(a.len() >= places * tiles * depth && b.len() >= places * depth * width);
+        assert!(out.len() >= places * tiles * VECTORS * S::LANES);
+        let vectors = self.vectors::<S>(column);
+        for place in 0..places {
+            let a = &a[place * tiles * depth..];
+            let b = &b[place * depth * width..];
+            let out = &mut out[place * tiles * VECTORS * S::LANES..];
+            for rows in pieces(tiles, S::ROWS) {
+                // SAFETY: asserted above.
+                unsafe {
+                    with_rows!(rows.len(), P => match vectors {
+                        VECTORS => multiply::<S, P, VECTORS>(simd, a, depth, b, width, column, out, rows.start),
+                        _ => multiply::<S, P, 1>(simd, a, depth, b, width, column, out, rows.start),
+                    });
                 }
             }
         }
     }
 }
 
-/// `products[cell][q] = Σ_channel patches[cell][channel] · weights[channel][column + q]` for P cells from `cell` on.
+/// `out[tile][q] = Σ_k a[tile][k] · b[k][column + q]` for P tiles from `first` on and Q vectors; rows of `a` are `depth` long,
+/// those of `b` `width`.
 ///
 /// # Safety
 /// The slices must hold these rows.
@@ -158,79 +207,81 @@ unsafe fn transform_input<S: Simd>(
 #[expect(clippy::too_many_arguments, reason = "two matrices and where to look in them")]
 unsafe fn multiply<S: Simd, const P: usize, const Q: usize>(
     simd: S,
-    patches: &[f32],
-    channels: usize,
-    weights: &[f32],
+    a: &[f32],
+    depth: usize,
+    b: &[f32],
     width: usize,
     column: usize,
-    products: &mut [f32],
-    cell: usize,
+    out: &mut [f32],
+    first: usize,
 ) {
-    let rows = std::array::from_fn::<_, P, _>(|p| &patches[(cell + p) * channels..]);
+    let rows = std::array::from_fn::<_, P, _>(|p| &a[(first + p) * depth..]);
     // SAFETY: the caller's promise.
     unsafe {
-        let sums = tile::<S, P, Q>(simd, rows, [1, channels, 0], weights, width, column);
+        let sums = tile::<S, P, Q>(simd, rows, [1, depth, 0], b, width, column);
         for p in 0..P {
             for q in 0..Q {
-                simd.store(products, ((cell + p) * VECTORS + q) * S::LANES, sums[p][q]);
+                simd.store(out, ((first + p) * VECTORS + q) * S::LANES, sums[p][q]);
             }
         }
     }
 }
 
-/// `Aᵀ m A`: the 2×2 outputs of a cell from its 16 products.
-///
-/// # Safety
-/// `products` must hold `[16, count, VECTORS]` vectors.
-#[inline(always)]
-unsafe fn transform_output<S: Simd>(simd: S, products: &[f32], count: usize, cell: usize, vector: usize) -> [S::V; 4] {
-    let mut rows = [[simd.zero(); 2]; 4];
-    for y in 0..4 {
-        let mut m = [simd.zero(); 4];
-        for x in 0..4 {
-            let at = (((4 * y + x) * count + cell) * VECTORS + vector) * S::LANES;
-            // SAFETY: the caller's promise.
-            m[x] = unsafe { simd.load(products, at) };
-        }
-        rows[y] = output_along(simd, m);
-    }
-    let left = output_along(simd, [rows[0][0], rows[1][0], rows[2][0], rows[3][0]]);
-    let right = output_along(simd, [rows[0][1], rows[1][1], rows[2][1], rows[3][1]]);
-    [left[0], right[0], left[1], right[1]]
-}
-
-/// `G g Gᵀ` for the 3×3 weights of every channel and output.
-pub struct Weights<'a> {
-    /// `[9, channel, width]`
+/// The weights' transform, `G g Gᵀ` for 3×3 weights g.
+pub struct Weights<'a, const M: usize, const N: usize> {
+    /// `[row, 9, len]`
     pub weights: &'a [f32],
-    /// `[16, channel, width]`
+    pub len: usize,
+    /// `[N², row, len]`
     pub transformed: &'a mut [f32],
 }
 
-impl Kernel for Weights<'_> {
+impl<const M: usize, const N: usize> Kernel for Weights<'_, M, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let len = self.weights.len() / 9;
-        assert!(self.transformed.len() >= 16 * len && len.is_multiple_of(S::LANES));
-        for at in (0..len).step_by(S::LANES) {
-            let mut rows = [[simd.zero(); 4]; 3];
+        let Self { weights, len, transformed } = self;
+        let plane = weights.len() / 9;
+        assert!(len.is_multiple_of(S::LANES) && weights.len().is_multiple_of(9 * len));
+        assert!(transformed.len() >= N * N * plane);
+        let matrix = &Transform::<M, N>::WEIGHTS;
+        for at in (0..plane).step_by(S::LANES) {
+            let (row, within) = (at / len, at % len);
+            let mut rows = [[simd.zero(); N]; 3];
             for y in 0..3 {
                 let mut g = [simd.zero(); 3];
                 for x in 0..3 {
                     // SAFETY: asserted above.
-                    g[x] = unsafe { simd.load(self.weights, (3 * y + x) * len + at) };
+                    g[x] = unsafe { simd.load(weights, (9 * row + 3 * y + x) * len + within) };
                 }
-                rows[y] = weights_along(simd, g);
+                rows[y] = along(simd, matrix, &g);
             }
-            for x in 0..4 {
-                let column = weights_along(simd, [rows[0][x], rows[1][x], rows[2][x]]);
-                for y in 0..4 {
+            for x in 0..N {
+                let values = along(simd, matrix, &column(&rows, x));
+                for y in 0..N {
                     // SAFETY: asserted above.
-                    unsafe { simd.store(self.transformed, (4 * y + x) * len + at, column[y]) };
+                    unsafe { simd.store(transformed, (N * y + x) * plane + at, values[y]) };
                 }
             }
         }
     }
+}
+
+/// The gradient of 3×3 weights from that of the transformed ones, `Gᵀ u G`.
+#[inline(always)]
+pub fn weight_gradient<S: Simd, const M: usize, const N: usize>(simd: S, u: &[[S::V; N]; N]) -> [[S::V; 3]; 3] {
+    let matrix = &Transform::<M, N>::WEIGHTS_TRANSPOSED;
+    let mut rows = [[simd.zero(); 3]; N];
+    for y in 0..N {
+        rows[y] = along(simd, matrix, &u[y]);
+    }
+    let mut out = [[simd.zero(); 3]; 3];
+    for x in 0..3 {
+        let values = along(simd, matrix, &column(&rows, x));
+        for y in 0..3 {
+            out[y][x] = values[y];
+        }
+    }
+    out
 }

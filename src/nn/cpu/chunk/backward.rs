@@ -10,6 +10,7 @@ use super::super::pointwise::{self, BiasGradient};
 use super::super::program::{Affine, ConvPool, Op, Step};
 use super::super::sparse::{ImageWeightGradient, InputGradient, PatchGradient, WeightGradient, unpool};
 use super::super::weights::Weights;
+use super::super::winograd::conv;
 use super::{Chunk, Context, pair};
 
 impl Chunk {
@@ -37,6 +38,9 @@ impl Chunk {
     fn backward_step(&mut self, context: &Context, step: &Step, weights: &Weights, parameters: &mut [Buffer]) {
         match &step.op {
             Op::Affine { affine, relu } => self.affine_gradient(context, step, affine, *relu, weights, parameters),
+            Op::Winograd { affine, grid, relu } => {
+                self.winograd_gradient(context, step, affine, *grid, *relu, weights, parameters);
+            }
             Op::ConvPool { affine, kind } => self.conv_pool_gradient(context, step, affine, *kind, weights, parameters),
             Op::BatchNorm { parameter, relu, .. } => {
                 let output = context.program.maps[step.output];
@@ -102,7 +106,11 @@ impl Chunk {
                     pool.backward(input, output, gradient, input_gradient);
                 }
                 Op::Average => pointwise::average_gradient(gradient, input_gradient),
-                Op::Affine { .. } | Op::ConvPool { .. } | Op::BatchNorm { .. } | Op::Add { .. } => {
+                Op::Affine { .. }
+                | Op::Winograd { .. }
+                | Op::ConvPool { .. }
+                | Op::BatchNorm { .. }
+                | Op::Add { .. } => {
                     unreachable!("handled before")
                 }
             }
@@ -142,6 +150,52 @@ impl Chunk {
                 weights: &weights.backward,
                 input_gradient,
             });
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the operation consists of")]
+    fn winograd_gradient(
+        &mut self,
+        context: &Context,
+        step: &Step,
+        affine: &Affine,
+        grid: conv::Grid,
+        relu: bool,
+        weights: &Weights,
+        parameters: &mut [Buffer],
+    ) {
+        let (channels, width) = (affine.stride, affine.outputs_padded);
+        let shape = conv::Shape { grid, samples: self.samples.len(), channels, width };
+        let len = self.samples.len() * context.program.maps[step.output].len();
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        let output = relu.then_some(&self.maps[step.output][..len]);
+        let gradient = &mut gradient[..len];
+        context.level.run(BiasGradient { output, gradient, bias: &mut parameters[affine.parameter + 1] });
+        let input_gradient = context.program.maps[step.input].trained.then_some(&mut **input_gradient);
+        let (input, weights) = (&*self.maps[step.input], &*weights.winograd_backward);
+        let weight_gradient = &mut *parameters[affine.parameter];
+        self.scratch.reserve(grid.scratch_len(channels.max(width)));
+        let scratch = &mut *self.scratch;
+        let level = context.level;
+        match grid.tile {
+            3 => level.run(conv::Backward::<3, 5> {
+                shape,
+                input,
+                gradient,
+                weights,
+                weight_gradient,
+                input_gradient,
+                scratch,
+            }),
+            _ => level.run(conv::Backward::<4, 6> {
+                shape,
+                input,
+                gradient,
+                weights,
+                weight_gradient,
+                input_gradient,
+                scratch,
+            }),
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::max_pool::MaxPool;
 use super::super::pointwise;
 use super::super::program::{Affine, ConvPool, Op, Step};
 use super::super::weights::{Features, Weights};
-use super::super::winograd::{Winograd, scratch_len};
+use super::super::winograd::{conv, pooled};
 use super::{Chunk, Context, pair};
 
 impl Chunk {
@@ -25,6 +25,9 @@ impl Chunk {
         let count = self.samples.len();
         if let Op::ConvPool { affine, kind } = &step.op {
             return self.conv_pool(context, step, affine, *kind, weights);
+        }
+        if let Op::Winograd { affine, grid, relu } = &step.op {
+            return self.winograd(context, step, affine, *grid, *relu, weights);
         }
         if let Op::Add { other, relu } = step.op {
             let (before, after) = self.maps.split_at_mut(step.output);
@@ -73,7 +76,7 @@ impl Chunk {
             Op::Average => {
                 samples().zip(out.chunks_exact_mut(to.len())).for_each(|((x, _), out)| pointwise::average(x, out));
             }
-            Op::ConvPool { .. } | Op::Add { .. } => unreachable!("handled above"),
+            Op::ConvPool { .. } | Op::Winograd { .. } | Op::Add { .. } => unreachable!("handled above"),
         }
     }
 
@@ -88,8 +91,8 @@ impl Chunk {
                 context.level.run(Direct { windows, image_patch, input, weights, bias, width, out, codes });
             }
             ConvPool::Winograd => {
-                self.scratch.reserve(scratch_len(affine.stride));
-                context.level.run(Winograd {
+                self.scratch.reserve(pooled::scratch_len(affine.stride));
+                context.level.run(pooled::Forward {
                     starts: windows.starts,
                     row: affine.step,
                     channels: affine.stride,
@@ -102,6 +105,27 @@ impl Chunk {
                     scratch: &mut self.scratch,
                 });
             }
+        }
+    }
+
+    fn winograd(
+        &mut self,
+        context: &Context,
+        step: &Step,
+        affine: &Affine,
+        grid: conv::Grid,
+        relu: bool,
+        weights: &Weights,
+    ) {
+        let (channels, width) = (affine.stride, affine.outputs_padded);
+        let shape = conv::Shape { grid, samples: self.samples.len(), channels, width };
+        let (input, out) = pair(&mut self.maps, step.input, step.output);
+        let (weights, bias) = (&*weights.winograd, &*weights.bias);
+        self.scratch.reserve(grid.scratch_len(channels.max(width)));
+        let scratch = &mut *self.scratch;
+        match grid.tile {
+            3 => context.level.run(conv::Forward::<3, 5> { shape, input, weights, bias, relu, out, scratch }),
+            _ => context.level.run(conv::Forward::<4, 6> { shape, input, weights, bias, relu, out, scratch }),
         }
     }
 

@@ -41,6 +41,15 @@ struct Case<'a> {
     gradient: Vec<f32>,
 }
 
+/// One output position of a convolution with zeros around its input.
+#[derive(Clone, Copy)]
+struct Row {
+    sample: usize,
+    y: usize,
+    x: usize,
+    padding: usize,
+}
+
 /// What a step computes: its output, and what its backward pass adds to the gradients of maps and parameters.
 #[derive(Debug, Default, PartialEq)]
 struct Results {
@@ -143,6 +152,25 @@ impl Case<'_> {
                     }
                 }
             }
+            Op::Winograd { affine, grid, relu } => {
+                let row = |sample, y, x| Row { sample, y, x, padding: grid.padding };
+                each_position(to, |sample, y, x, output| {
+                    let sum = self
+                        .products(affine, row(sample, y, x), output)
+                        .map(|[at, weight]| value(at) * f64::from(self.parameters[affine.parameter][weight]));
+                    results.output[place(to, sample, y, x, output)] =
+                        sum.sum::<f64>() + f64::from(self.parameters[affine.parameter + 1][output]);
+                });
+                rectify(*relu, &mut results.output, &mut slopes);
+                each_position(to, |sample, y, x, output| {
+                    let slope = slopes[place(to, sample, y, x, output)];
+                    for [at, weight] in self.products(affine, row(sample, y, x), output) {
+                        input_gradient[at] += slope * f64::from(self.parameters[affine.parameter][weight]);
+                        results.parameters[affine.parameter][weight] += slope * value(at);
+                    }
+                    results.parameters[affine.parameter + 1][output] += slope;
+                });
+            }
             Op::ConvPool { affine, .. } => {
                 for cell in 0..SAMPLES * affine.rows / 4 {
                     for output in 0..affine.outputs {
@@ -219,6 +247,19 @@ impl Case<'_> {
             results.maps[self.step.input] = input_gradient;
         }
         results
+    }
+
+    /// Where the values of a 3×3 window that are not padding lie in the input, and their weights, for one output.
+    fn products<'a>(&'a self, affine: &'a Affine, row: Row, output: usize) -> impl Iterator<Item = [usize; 2]> + 'a {
+        let from = self.input();
+        (0..9).flat_map(move |tap| {
+            let y = (row.y + tap / 3).wrapping_sub(row.padding);
+            let x = (row.x + tap % 3).wrapping_sub(row.padding);
+            let channels = if y < from.height && x < from.width { from.channels } else { 0 };
+            (0..channels).map(move |channel| {
+                [place(from, row.sample, y, x, channel), (output * 9 + tap) * affine.channels + channel]
+            })
+        })
     }
 
     /// Where the values of a window lie in the input, and their weights, for one output.
@@ -313,13 +354,19 @@ fn check(text: &str, seed: u64) {
     let arch: Arch = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
     let program = Program::new(&arch, SAMPLES);
     let mut stream = Stream::new(seed, Purpose::Initialise, [0, 0]);
-    let parameters: Vec<Vec<f32>> = specs(&arch)
+    let mut parameters: Vec<Vec<f32>> = specs(&arch)
         .iter()
         .map(|spec| {
             let least = if spec.kind.is_trained() { -2.0 } else { 1.0 };
             (0..spec.len()).map(|_| stream.below(5) as f32 + least).collect()
         })
         .collect();
+    for step in &program.steps {
+        // Which rounds: no sum may lie where the rectifier's gradient jumps.
+        if let Op::Winograd { affine, .. } = &step.op {
+            parameters[affine.parameter + 1].iter_mut().for_each(|bias| *bias += 0.5);
+        }
+    }
     let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
     for (index, step) in program.steps.iter().enumerate() {
         let maps = program.maps.iter().map(|&map| whole_numbers(map, &mut stream)).collect();
@@ -331,8 +378,8 @@ fn check(text: &str, seed: u64) {
             weights[index].load(step, program.maps[step.input], &slices, Pass::Training, level);
             let found = case.compute(level, &weights);
             let place = format!("{text}: step {index} on {level:?}, {:?}", step.op);
-            // Division and square root round.
-            let exact = !matches!(step.op, Op::BatchNorm { .. } | Op::Average);
+            // Division, square root and transforms by thirds round.
+            let exact = !matches!(step.op, Op::BatchNorm { .. } | Op::Average | Op::Winograd { .. });
             let agree = |what: &str, found: &[f64], expected: &[f64]| {
                 assert_eq!(found.len(), expected.len(), "{what}, {place}");
                 let largest = expected.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
@@ -367,11 +414,13 @@ fn architectures() -> impl Strategy<Value = String> {
         |(filters, h, w, stride, padding)| format!("conv{filters}:{h}x{w}:s{stride}:p{}", padding.min(h.min(w) - 1)),
     );
     let three = (1..70_usize, 0..3_usize).prop_map(|(filters, padding)| format!("conv{filters}:3x3:p{padding}"));
+    let after = prop_oneof!["", " relu", " bn relu"];
     let residual = (1..20_usize).prop_map(|filters| format!("res(conv{filters}:3x3:p1 bn | conv{filters}:1x1)"));
     let layer = prop_oneof![
         3 => conv.clone(),
         3 => conv.prop_map(|conv| conv + " relu pool2"),
-        3 => three.prop_map(|conv| conv + " relu pool2"),
+        3 => three.clone().prop_map(|conv| conv + " relu pool2"),
+        3 => (three, after).prop_map(|(conv, after)| conv + &after),
         1 => (1..4_usize, 1..4_usize).prop_map(|(size, stride)| format!("pool{size}:s{stride}")),
         1 => residual,
         1 => prop_oneof!["relu", "dropout", "bn", "bn relu"],

@@ -1,6 +1,7 @@
 //! From layers to steps.
 
-use super::super::simd::padded;
+use super::super::simd::{LANES, padded};
+use super::super::winograd::conv::Grid;
 use super::{Affine, ConvPool, Map, Op, Packed, Program, Step};
 use crate::arch::Layer;
 
@@ -48,8 +49,14 @@ impl Compiler {
         let Value { map, flat } = value;
         match layer {
             Layer::Conv { filters, kernel, stride, padding } => {
-                let source = self.pad(map, *padding);
-                Value { map: self.conv(source, *filters, *kernel, *stride, fused), flat }
+                let conv = match self.grid(map, *kernel, *stride, *padding, fused) {
+                    Some(grid) => self.winograd(map, *filters, grid, relu),
+                    None => {
+                        let source = self.pad(map, *padding);
+                        self.conv(source, *filters, *kernel, *stride, fused)
+                    }
+                };
+                Value { map: conv, flat }
             }
             Layer::Dense { units } => Value { map: self.dense(map, *units, relu), flat: true },
             Layer::MaxPool { size, stride } => Value { map: self.max_pool(map, *size, *stride), flat },
@@ -104,6 +111,42 @@ impl Compiler {
             return input;
         }
         self.push(Op::Pad { by }, input, Map { height: map.height + 2 * by, width: map.width + 2 * by, ..map })
+    }
+
+    /// The tiles for a convolution, if it is one of those that Winograd's algorithm without a pool makes faster.
+    fn grid(&self, map: usize, kernel: [usize; 2], stride: usize, padding: usize, fused: Fused) -> Option<Grid> {
+        let map = self.map(map);
+        if (kernel, stride) != ([3, 3], 1) || fused == Fused::ReluPool || !map.stride.is_multiple_of(LANES) {
+            return None;
+        }
+        let input = [map.height, map.width];
+        let output = input.map(|side| side + 2 * padding - 2);
+        let grids = [3, 4].map(|tile| Grid { input, output, padding, tile });
+        let grid = grids.into_iter().min_by_key(Grid::multiplications)?;
+        (2 * grid.multiplications() < 9 * output[0] * output[1]).then_some(grid)
+    }
+
+    fn winograd(&mut self, input: usize, filters: usize, grid: Grid, relu: bool) -> usize {
+        let Map { channels, stride, .. } = self.map(input);
+        let mut affine = Affine {
+            parameter: 0,
+            outputs: filters,
+            outputs_padded: padded(filters),
+            starts: Vec::new(),
+            rows: 0,
+            runs: 3,
+            run: 3 * stride,
+            step: 3 * stride,
+            taps: 9,
+            channels,
+            stride,
+        };
+        let [_, bias] = affine.packed();
+        let width = affine.outputs_padded;
+        let weight = Packed::Winograd { tile: grid.tile, outputs: filters, width, len: channels, stride };
+        affine.parameter = self.parameters([weight, bias]);
+        let [height, width] = grid.output;
+        self.push(Op::Winograd { affine, grid, relu }, input, Map::of(height, width, filters))
     }
 
     fn conv(&mut self, input: usize, filters: usize, [kh, kw]: [usize; 2], stride: usize, fused: Fused) -> usize {

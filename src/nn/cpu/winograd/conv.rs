@@ -1,0 +1,420 @@
+//! Convolution without a pool: forward, and the gradients of weights and input.
+//!
+//! All three go over the same tiles. The backward pass is that of each of the three parts: the outputs' gradients are
+//! transformed into those of the products, whose factors are the transformed patches and weights.
+
+use std::ops::Range;
+
+use super::super::affine::pieces;
+use super::super::simd::{Kernel, LANES, Simd};
+use super::{Products, TILES, Transform, VECTORS, along, column};
+
+/// How the tiles lie in the maps of one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Rows and columns of the input, without the zeros around it.
+    pub input: [usize; 2],
+    pub output: [usize; 2],
+    /// Rows and columns of zeros on each side of the input.
+    pub padding: usize,
+    /// Rows and columns of outputs of a tile, M.
+    pub tile: usize,
+}
+
+impl Grid {
+    /// Rows and columns of tiles; the last ones may reach beyond the map.
+    const fn tiles(&self) -> [usize; 2] {
+        [self.output[0].div_ceil(self.tile), self.output[1].div_ceil(self.tile)]
+    }
+
+    /// Places of a transformed patch, N².
+    pub const fn places(&self) -> usize {
+        (self.tile + 2) * (self.tile + 2)
+    }
+
+    /// Multiplications for one channel and output of a sample.
+    pub const fn multiplications(&self) -> usize {
+        let [rows, columns] = self.tiles();
+        rows * columns * self.places()
+    }
+
+    const fn in_sample(&self) -> usize {
+        let [rows, columns] = self.tiles();
+        rows * columns
+    }
+
+    /// The sample of tile `number`, counted through all samples, and its first row and column of outputs.
+    fn origin(&self, number: usize) -> [usize; 3] {
+        let columns = self.tiles()[1];
+        let within = number % self.in_sample();
+        [number / self.in_sample(), within / columns * self.tile, within % columns * self.tile]
+    }
+
+    /// Where input position `y`, `x` of the padded map lies in the real one, `[sample, row, column]`, unless it is padding or
+    /// beyond.
+    #[inline(always)]
+    fn input_position(&self, sample: usize, y: usize, x: usize) -> Option<usize> {
+        let [height, width] = self.input;
+        let (y, x) = (y.wrapping_sub(self.padding), x.wrapping_sub(self.padding));
+        (y < height && x < width).then(|| (sample * height + y) * width + x)
+    }
+
+    /// Where output `y`, `x` lies, unless it is beyond the map.
+    #[inline(always)]
+    fn output_position(&self, sample: usize, y: usize, x: usize) -> Option<usize> {
+        let [height, width] = self.output;
+        (y < height && x < width).then(|| (sample * height + y) * width + x)
+    }
+
+    /// Scratch memory for maps of up to `channels` channels: transformed patches, gradients of the products, and products.
+    pub const fn scratch_len(&self, channels: usize) -> usize {
+        self.places() * TILES * (2 * channels + VECTORS * LANES)
+    }
+}
+
+/// The maps on both sides of a convolution.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub grid: Grid,
+    pub samples: usize,
+    /// Channels of input and output, padded to whole lanes.
+    pub channels: usize,
+    pub width: usize,
+}
+
+impl Shape {
+    /// That the slices are as long as the maps of all samples: what makes the unchecked loads and stores sound.
+    fn assert_fits<S: Simd>(&self, input: usize, output: usize) {
+        let Self { grid, samples, channels, width } = *self;
+        assert!(channels.is_multiple_of(S::LANES) && width.is_multiple_of(S::LANES));
+        assert!(input >= samples * grid.input[0] * grid.input[1] * channels);
+        assert!(output >= samples * grid.output[0] * grid.output[1] * width);
+    }
+
+    /// All tiles, as many at a time as fit in the scratch memory.
+    fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        pieces(self.samples * self.grid.in_sample(), TILES)
+    }
+
+    /// `patches[place][tile] = (Bᵀ d B)[place]` for the patches d of `tiles`, `[place, tile, channel]`.
+    #[inline(always)]
+    fn transform_input<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        tiles: Range<usize>,
+        input: &[f32],
+        patches: &mut [f32],
+    ) {
+        let Self { grid, channels, .. } = *self;
+        let matrix = &Transform::<M, N>::INPUT;
+        let count = tiles.len();
+        assert!(patches.len() >= N * N * count * channels);
+        for (tile, number) in tiles.enumerate() {
+            let [sample, top, left] = grid.origin(number);
+            for channel in (0..channels).step_by(S::LANES) {
+                let mut rows = [[simd.zero(); N]; N];
+                for y in 0..N {
+                    let mut d = [simd.zero(); N];
+                    for x in 0..N {
+                        if let Some(position) = grid.input_position(sample, top + y, left + x) {
+                            // SAFETY: `assert_fits` was called for this input.
+                            d[x] = unsafe { simd.load(input, position * channels + channel) };
+                        }
+                    }
+                    rows[y] = along(simd, matrix, &d);
+                }
+                for x in 0..N {
+                    let values = along(simd, matrix, &column(&rows, x));
+                    for y in 0..N {
+                        // SAFETY: asserted above.
+                        unsafe { simd.store(patches, ((N * y + x) * count + tile) * channels + channel, values[y]) };
+                    }
+                }
+            }
+        }
+    }
+
+    /// `out[place][tile] = (A g Aᵀ)[place]` for the gradients g of the outputs of `tiles`, `[place, tile, width]`.
+    #[inline(always)]
+    fn transform_gradient<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        tiles: Range<usize>,
+        gradient: &[f32],
+        out: &mut [f32],
+    ) {
+        let Self { grid, width, .. } = *self;
+        let matrix = &Transform::<M, N>::OUTPUT_TRANSPOSED;
+        let count = tiles.len();
+        assert!(out.len() >= N * N * count * width);
+        for (tile, number) in tiles.enumerate() {
+            let [sample, top, left] = grid.origin(number);
+            for channel in (0..width).step_by(S::LANES) {
+                let mut rows = [[simd.zero(); N]; M];
+                for y in 0..M {
+                    let mut g = [simd.zero(); M];
+                    for x in 0..M {
+                        if let Some(position) = grid.output_position(sample, top + y, left + x) {
+                            // SAFETY: `assert_fits` was called for this gradient.
+                            g[x] = unsafe { simd.load(gradient, position * width + channel) };
+                        }
+                    }
+                    rows[y] = along(simd, matrix, &g);
+                }
+                for x in 0..N {
+                    let values = along(simd, matrix, &column(&rows, x));
+                    for y in 0..N {
+                        // SAFETY: asserted above.
+                        unsafe { simd.store(out, ((N * y + x) * count + tile) * width + channel, values[y]) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The forward pass, with the rectifier if `relu`.
+pub struct Forward<'a, const M: usize, const N: usize> {
+    pub shape: Shape,
+    pub input: &'a [f32],
+    /// `[N², channel, width]`, from [`Weights`](super::Weights).
+    pub weights: &'a [f32],
+    pub bias: &'a [f32],
+    pub relu: bool,
+    pub out: &'a mut [f32],
+    /// As long as [`Grid::scratch_len`] says.
+    pub scratch: &'a mut [f32],
+}
+
+impl<const M: usize, const N: usize> Kernel for Forward<'_, M, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { shape, input, weights, bias, relu, out, scratch } = self;
+        let Shape { grid, channels, width, .. } = shape;
+        shape.assert_fits::<S>(input.len(), out.len());
+        assert!(bias.len() >= width && grid.tile == M);
+        let matrix = &Transform::<M, N>::OUTPUT;
+        let (patches, products) = scratch.split_at_mut(N * N * TILES * channels);
+        for tiles in shape.pieces() {
+            let count = tiles.len();
+            shape.transform_input::<S, M, N>(simd, tiles.clone(), input, patches);
+            let matrices = Products { places: N * N, tiles: count, a: patches, depth: channels, b: weights, width };
+            let mut first = 0;
+            while first < width {
+                matrices.multiply(simd, first, products);
+                let vectors = matrices.vectors::<S>(first);
+                for (tile, number) in tiles.clone().enumerate() {
+                    let [sample, top, left] = grid.origin(number);
+                    for vector in 0..vectors {
+                        let channel = first + vector * S::LANES;
+                        // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the outputs.
+                        unsafe {
+                            let mut rows = [[simd.zero(); M]; N];
+                            for y in 0..N {
+                                rows[y] = along(simd, matrix, &load_products(simd, products, count, tile, vector, y));
+                            }
+                            let bias = simd.load(bias, channel);
+                            for x in 0..M {
+                                let values = along(simd, matrix, &column(&rows, x));
+                                for y in 0..M {
+                                    let value = simd.add(values[y], bias);
+                                    let value = if relu { simd.max(value, simd.zero()) } else { value };
+                                    if let Some(position) = grid.output_position(sample, top + y, left + x) {
+                                        simd.store(out, position * width + channel, value);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                first += vectors * S::LANES;
+            }
+        }
+    }
+}
+
+/// Row `y` of the N×N products of a tile.
+///
+/// # Safety
+/// `products` must hold `[N², count, VECTORS]` vectors.
+#[inline(always)]
+unsafe fn load_products<S: Simd, const N: usize>(
+    simd: S,
+    products: &[f32],
+    count: usize,
+    tile: usize,
+    vector: usize,
+    y: usize,
+) -> [S::V; N] {
+    let mut row = [simd.zero(); N];
+    for x in 0..N {
+        let at = (((N * y + x) * count + tile) * VECTORS + vector) * S::LANES;
+        // SAFETY: the caller's promise.
+        row[x] = unsafe { simd.load(products, at) };
+    }
+    row
+}
+
+/// Adds to the gradients of the transformed weights and, if wanted, of the input.
+pub struct Backward<'a, const M: usize, const N: usize> {
+    pub shape: Shape,
+    pub input: &'a [f32],
+    /// Of the outputs, after the rectifier's backward pass.
+    pub gradient: &'a [f32],
+    /// `[N², width, channel]`
+    pub weights: &'a [f32],
+    /// `[N², width, channel]`
+    pub weight_gradient: &'a mut [f32],
+    pub input_gradient: Option<&'a mut [f32]>,
+    /// As long as [`Grid::scratch_len`] says.
+    pub scratch: &'a mut [f32],
+}
+
+impl<const M: usize, const N: usize> Kernel for Backward<'_, M, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let Shape { grid, channels, width, .. } = self.shape;
+        let of_input = self.input_gradient.as_ref().map_or(self.input.len(), |gradient| gradient.len());
+        self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len());
+        assert!(self.weight_gradient.len() >= N * N * width * channels && grid.tile == M);
+        let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * channels);
+        let (slopes, products) = rest.split_at_mut(N * N * TILES * width);
+        for tiles in self.shape.pieces() {
+            let count = tiles.len();
+            self.shape.transform_input::<S, M, N>(simd, tiles.clone(), self.input, patches);
+            self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, slopes);
+            let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: channels };
+            outer.add(simd, N * N, self.weight_gradient);
+            if let Some(gradient) = &mut self.input_gradient {
+                let (a, b) = (&*slopes, self.weights);
+                let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: channels };
+                input_gradient::<S, M, N>(simd, &self.shape, tiles, matrices, products, gradient);
+            }
+        }
+    }
+}
+
+/// `gradient[patch] += B m Bᵀ` for the gradients m of the transformed patches of `tiles`, which are `matrices` multiplied.
+#[inline(always)]
+fn input_gradient<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    shape: &Shape,
+    tiles: Range<usize>,
+    matrices: Products,
+    products: &mut [f32],
+    gradient: &mut [f32],
+) {
+    let Shape { grid, channels, .. } = *shape;
+    let matrix = &Transform::<M, N>::INPUT_TRANSPOSED;
+    let count = tiles.len();
+    let mut first = 0;
+    while first < channels {
+        matrices.multiply(simd, first, products);
+        let vectors = matrices.vectors::<S>(first);
+        for (tile, number) in tiles.clone().enumerate() {
+            let [sample, top, left] = grid.origin(number);
+            for vector in 0..vectors {
+                let channel = first + vector * S::LANES;
+                // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the input.
+                unsafe {
+                    let mut rows = [[simd.zero(); N]; N];
+                    for y in 0..N {
+                        rows[y] = along(simd, matrix, &load_products(simd, products, count, tile, vector, y));
+                    }
+                    for x in 0..N {
+                        let values = along(simd, matrix, &column(&rows, x));
+                        for y in 0..N {
+                            if let Some(position) = grid.input_position(sample, top + y, left + x) {
+                                let at = position * channels + channel;
+                                simd.store(gradient, at, simd.add(simd.load(gradient, at), values[y]));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        first += vectors * S::LANES;
+    }
+}
+
+/// At each place the sum over tiles of the outer products of two vectors.
+#[derive(Clone, Copy)]
+struct Outer<'a> {
+    tiles: usize,
+    /// `[place, tile, height]`
+    rows: &'a [f32],
+    height: usize,
+    /// `[place, tile, width]`
+    columns: &'a [f32],
+    width: usize,
+}
+
+impl Outer<'_> {
+    /// Adds them to `out`, `[place, height, width]`.
+    #[inline(always)]
+    fn add<S: Simd>(self, simd: S, places: usize, out: &mut [f32]) {
+        let Self { tiles, rows, height, columns, width } = self;
+        assert!(rows.len() >= places * tiles * height && columns.len() >= places * tiles * width);
+        assert!(out.len() >= places * height * width && height.is_multiple_of(LANES));
+        for place in 0..places {
+            let this =
+                Self { rows: &rows[place * tiles * height..], columns: &columns[place * tiles * width..], ..self };
+            let out = &mut out[place * height * width..];
+            let mut column = 0;
+            while column < width {
+                let vectors = if width - column >= 2 * S::LANES { 2 } else { 1 };
+                // SAFETY: asserted above; the tiles' rows divide the lanes.
+                unsafe {
+                    match (vectors, S::ROWS >= 8) {
+                        (2, true) => this.columns::<S, 8, 2>(simd, column, out),
+                        (2, false) => this.columns::<S, 4, 2>(simd, column, out),
+                        (_, true) => this.columns::<S, 8, 1>(simd, column, out),
+                        (_, false) => this.columns::<S, 4, 1>(simd, column, out),
+                    }
+                }
+                column += vectors * S::LANES;
+            }
+        }
+    }
+
+    /// All rows of Q vectors from `column` on, P at a time.
+    ///
+    /// # Safety
+    /// P must divide `height`, and the slices must hold all tiles and outputs of a place.
+    #[inline(always)]
+    unsafe fn columns<S: Simd, const P: usize, const Q: usize>(self, simd: S, column: usize, out: &mut [f32]) {
+        let Self { tiles, rows, height, columns, width } = self;
+        for row in (0..height).step_by(P) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut sums = [[simd.zero(); Q]; P];
+                for p in 0..P {
+                    for q in 0..Q {
+                        sums[p][q] = simd.load(out, (row + p) * width + column + q * S::LANES);
+                    }
+                }
+                for tile in 0..tiles {
+                    let mut x = [simd.zero(); Q];
+                    for q in 0..Q {
+                        x[q] = simd.load(columns, tile * width + column + q * S::LANES);
+                    }
+                    for p in 0..P {
+                        let g = simd.broadcast(rows, tile * height + row + p);
+                        for q in 0..Q {
+                            sums[p][q] = simd.fma(g, x[q], sums[p][q]);
+                        }
+                    }
+                }
+                for p in 0..P {
+                    for q in 0..Q {
+                        simd.store(out, (row + p) * width + column + q * S::LANES, sums[p][q]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Convolution, bias, rectifier and 2×2 max pooling in one go.
+
+use super::super::affine::pieces;
+use super::super::conv_pool::store_pooled;
+use super::super::simd::{Kernel, LANES, Simd};
+use super::{Products, TILES, Transform, VECTORS, along, column};
+
+/// The tile of a pooled cell.
+type Cell = Transform<2, 4>;
+
+/// Scratch memory for `channels` of input and any number of cells and outputs.
+pub const fn scratch_len(channels: usize) -> usize {
+    16 * TILES * (channels + VECTORS * LANES)
+}
+
+/// The forward pass.
+pub struct Forward<'a> {
+    /// Where each row of the convolution's windows starts; every fourth is the corner of a cell's 4×4 patch.
+    pub starts: &'a [u32],
+    /// Values from one row of the map to the next, and from one position to the next.
+    pub row: usize,
+    pub channels: usize,
+    pub input: &'a [f32],
+    /// `[16, channel, width]`, from [`Weights`](super::Weights).
+    pub weights: &'a [f32],
+    pub bias: &'a [f32],
+    /// Outputs, padded to whole lanes.
+    pub width: usize,
+    /// `[cell, width]`
+    pub out: &'a mut [f32],
+    /// `[cell, width]`
+    pub codes: &'a mut [u8],
+    /// As long as [`scratch_len`] says.
+    pub scratch: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { starts, row, channels, input, weights, bias, width, out, codes, scratch } = self;
+        let cells = starts.len() / 4;
+        let last = starts.iter().max().map_or(0, |&start| start as usize);
+        // The largest start is that of a cell's lower right window, one row and position after its patch's corner.
+        assert!(last + 2 * row + 3 * channels <= input.len() && channels.is_multiple_of(S::LANES));
+        assert!(bias.len() >= width && out.len() >= cells * width && codes.len() >= cells * width);
+        assert!(scratch.len() >= scratch_len(channels));
+        let (patches, products) = scratch.split_at_mut(16 * TILES * channels);
+        for cells in pieces(cells, TILES) {
+            let count = cells.len();
+            // SAFETY: asserted above: patches lie inside the input, and the scratch memory holds TILES of them.
+            unsafe { transform_input(simd, &starts[4 * cells.start..4 * cells.end], row, channels, input, patches) };
+            let matrices = Products { places: 16, tiles: count, a: patches, depth: channels, b: weights, width };
+            let mut column = 0;
+            while column < width {
+                matrices.multiply(simd, column, products);
+                let vectors = matrices.vectors::<S>(column);
+                for cell in 0..count {
+                    for vector in 0..vectors {
+                        let at = column + vector * S::LANES;
+                        // SAFETY: asserted above.
+                        unsafe {
+                            let four = transform_output(simd, products, count, cell, vector);
+                            let bias = simd.load(bias, at);
+                            store_pooled(simd, four, bias, out, codes, (cells.start + cell) * width + at);
+                        }
+                    }
+                }
+                column += vectors * S::LANES;
+            }
+        }
+    }
+}
+
+/// `patches[i][cell] = (Bᵀ d B)[i]` for the 4×4 patch d of each cell, `[16, cell, channel]`.
+///
+/// # Safety
+/// Each patch must lie inside `input`, and `patches` must hold all of them.
+#[inline(always)]
+unsafe fn transform_input<S: Simd>(
+    simd: S,
+    starts: &[u32],
+    row: usize,
+    channels: usize,
+    input: &[f32],
+    patches: &mut [f32],
+) {
+    let count = starts.len() / 4;
+    for cell in 0..count {
+        let start = starts[4 * cell] as usize;
+        for channel in (0..channels).step_by(S::LANES) {
+            let mut rows = [[simd.zero(); 4]; 4];
+            for y in 0..4 {
+                let mut d = [simd.zero(); 4];
+                for x in 0..4 {
+                    // SAFETY: the caller's promise.
+                    d[x] = unsafe { simd.load(input, start + y * row + x * channels + channel) };
+                }
+                rows[y] = along(simd, &Cell::INPUT, &d);
+            }
+            for x in 0..4 {
+                let values = along(simd, &Cell::INPUT, &column(&rows, x));
+                for y in 0..4 {
+                    // SAFETY: the caller's promise.
+                    unsafe { simd.store(patches, ((4 * y + x) * count + cell) * channels + channel, values[y]) };
+                }
+            }
+        }
+    }
+}
+
+/// `Aᵀ m A`: the 2×2 outputs of a cell from its 16 products.
+///
+/// # Safety
+/// `products` must hold `[16, count, VECTORS]` vectors.
+#[inline(always)]
+unsafe fn transform_output<S: Simd>(simd: S, products: &[f32], count: usize, cell: usize, vector: usize) -> [S::V; 4] {
+    let mut rows = [[simd.zero(); 2]; 4];
+    for y in 0..4 {
+        let mut m = [simd.zero(); 4];
+        for x in 0..4 {
+            let at = (((4 * y + x) * count + cell) * VECTORS + vector) * S::LANES;
+            // SAFETY: the caller's promise.
+            m[x] = unsafe { simd.load(products, at) };
+        }
+        rows[y] = along(simd, &Cell::OUTPUT, &m);
+    }
+    let left = along(simd, &Cell::OUTPUT, &column(&rows, 0));
+    let right = along(simd, &Cell::OUTPUT, &column(&rows, 1));
+    [left[0], right[0], left[1], right[1]]
+}
