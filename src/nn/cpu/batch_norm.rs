@@ -1,7 +1,10 @@
-//! Batch norm (Ioffe and Szegedy 2015), `y = (x − mean) · factor · scale + shift`, over rows of features.
+//! Batch norm (Ioffe and Szegedy 2015), `y = (x − mean) · factor · scale + shift`, over rows of features: always a vector of
+//! features down the rows of a block that stays in the cache.
 
-use super::pointwise::{ROWS_IN_A_SUM, accumulate, mask_rectified};
-use super::simd::{Kernel, Simd};
+use std::ops::Range;
+
+use super::pointwise::ROWS_IN_A_SUM;
+use super::simd::{Kernel, LANES, Simd};
 use super::weights::Normal;
 
 /// Adds the sums of `input`, `[row, width]`, and of its squares to `sums`, `[2, width]`.
@@ -16,11 +19,16 @@ impl Kernel for Statistics<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let (sums, squares) = self.sums.split_at_mut(self.sums.len() / 2);
-        for row in self.input.chunks_exact(sums.len()) {
-            for ((sum, square), &x) in sums.iter_mut().zip(squares.iter_mut()).zip(row) {
-                let x = f64::from(x);
-                *sum += x;
-                *square += x * x;
+        let width = sums.len();
+        let groups = sums.as_chunks_mut::<LANES>().0.iter_mut().zip(squares.as_chunks_mut::<LANES>().0);
+        for (group, (sums, squares)) in groups.enumerate() {
+            for row in self.input.chunks_exact(width) {
+                let x: &[f32; LANES] = row[group * LANES..].first_chunk().expect("whole lanes");
+                for lane in 0..LANES {
+                    let x = f64::from(x[lane]);
+                    sums[lane] += x;
+                    squares[lane] += x * x;
+                }
             }
         }
     }
@@ -38,17 +46,31 @@ impl Kernel for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let Normal { mean, factor, scale, shift } = self.normal;
-        let lowest = if self.relu { 0.0 } else { f32::NEG_INFINITY };
-        let width = mean.len();
-        for (out, row) in self.out.chunks_exact_mut(width).zip(self.input.chunks_exact(width)) {
-            let statistics = mean.iter().zip(factor.iter()).zip(scale.iter().zip(shift.iter()));
-            for ((out, &x), ((mean, factor), (scale, shift))) in out.iter_mut().zip(row).zip(statistics) {
-                *out = ((x - mean) * factor * scale + shift).max(lowest);
+    fn run<S: Simd>(self, simd: S) {
+        let Self { normal, relu, input, out } = self;
+        let width = normal.width();
+        assert!(out.len() >= input.len() && input.len().is_multiple_of(width) && width.is_multiple_of(S::LANES));
+        let lowest = simd.splat(if relu { 0.0 } else { f32::NEG_INFINITY });
+        for block in blocks(input.len(), width) {
+            for column in (0..width).step_by(S::LANES) {
+                // SAFETY: asserted above: whole vectors in whole rows.
+                unsafe {
+                    let factor = simd.mul(simd.load(&normal.factor, column), simd.load(&normal.scale, column));
+                    let (mean, shift) = (simd.load(&normal.mean, column), simd.load(&normal.shift, column));
+                    for at in (block.start + column..block.end).step_by(width) {
+                        let x = simd.sub(simd.load(input, at), mean);
+                        simd.store(out, at, simd.max(simd.fma(x, factor, shift), lowest));
+                    }
+                }
             }
         }
     }
+}
+
+/// Blocks of rows of `width` values.
+fn blocks(len: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
+    let size = ROWS_IN_A_SUM * width;
+    (0..len).step_by(size).map(move |start| start..len.min(start + size))
 }
 
 /// Adds the gradients of scale and shift to theirs, after it has zeroed `gradient` where the rectified `output` is 0 (if
@@ -60,67 +82,77 @@ pub struct ParameterGradient<'a> {
     pub gradient: &'a mut [f32],
     pub scale: &'a mut [f32],
     pub shift: &'a mut [f32],
-    /// Scratch memory, `[2, width]`.
-    pub sums: &'a mut [f32],
 }
 
 impl Kernel for ParameterGradient<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let Normal { mean, factor, .. } = self.normal;
-        if let Some(output) = self.output {
-            mask_rectified(output, self.gradient);
-        }
-        let width = mean.len();
-        let block = ROWS_IN_A_SUM * width;
-        for (input, gradient) in self.input.chunks(block).zip(self.gradient.chunks(block)) {
-            self.sums.fill(0.0);
-            let (scales, shifts) = self.sums.split_at_mut(width);
-            for (row, gradient) in input.chunks_exact(width).zip(gradient.chunks_exact(width)) {
-                let sums = scales.iter_mut().zip(shifts.iter_mut());
-                let statistics = mean.iter().zip(factor.iter());
-                for (((x, g), (mean, factor)), (scale, shift)) in row.iter().zip(gradient).zip(statistics).zip(sums) {
-                    *scale += g * ((x - mean) * factor);
-                    *shift += g;
+    fn run<S: Simd>(self, simd: S) {
+        let Self { normal, input, output, gradient, scale, shift } = self;
+        let (width, len) = (normal.width(), input.len());
+        assert!(len.is_multiple_of(width) && width.is_multiple_of(S::LANES) && gradient.len() >= len);
+        assert!(output.is_none_or(|output| output.len() >= len) && scale.len() >= width && shift.len() >= width);
+        for block in blocks(len, width) {
+            for column in (0..width).step_by(S::LANES) {
+                // SAFETY: asserted above: whole vectors in whole rows.
+                unsafe {
+                    let (mean, factor) = (simd.load(&normal.mean, column), simd.load(&normal.factor, column));
+                    let (mut products, mut sum) = (simd.zero(), simd.zero());
+                    for at in (block.start + column..block.end).step_by(width) {
+                        let mut g = simd.load(gradient, at);
+                        if let Some(output) = output {
+                            g = simd.select_gt(simd.load(output, at), simd.zero(), g, simd.zero());
+                            simd.store(gradient, at, g);
+                        }
+                        let x = simd.mul(simd.sub(simd.load(input, at), mean), factor);
+                        products = simd.fma(g, x, products);
+                        sum = simd.add(sum, g);
+                    }
+                    simd.store(scale, column, simd.add(simd.load(scale, column), products));
+                    simd.store(shift, column, simd.add(simd.load(shift, column), sum));
                 }
             }
-            accumulate(scales, self.scale);
-            accumulate(shifts, self.shift);
         }
     }
 }
 
-/// The gradient of the input, added to `input_gradient`; mean and factor depend on every row of the batch.
+/// Makes the gradient of the output that of the input; mean and factor depend on every row of the batch.
 pub struct InputGradient<'a> {
     pub normal: &'a Normal,
     /// Rows of the whole batch.
     pub rows: usize,
     pub input: &'a [f32],
-    pub gradient: &'a [f32],
+    pub gradient: &'a mut [f32],
     /// The whole batch's gradients of scale and shift.
     pub scale: &'a [f32],
     pub shift: &'a [f32],
-    pub input_gradient: &'a mut [f32],
 }
 
 impl Kernel for InputGradient<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let Normal { mean, factor, scale, .. } = self.normal;
-        let share = 1.0 / self.rows as f32;
-        let width = mean.len();
-        let rows = self.input.chunks_exact(width).zip(self.gradient.chunks_exact(width));
-        for (to, (row, gradient)) in self.input_gradient.chunks_exact_mut(width).zip(rows) {
-            let statistics = mean.iter().zip(factor.iter()).zip(scale.iter());
-            let sums = self.scale.iter().zip(self.shift);
-            let values = to.iter_mut().zip(row.iter().zip(gradient));
-            for (((to, (x, g)), ((mean, factor), scale)), (scale_sum, shift_sum)) in values.zip(statistics).zip(sums) {
-                let normal = (x - mean) * factor;
-                *to += scale * factor * (g - share * (shift_sum + normal * scale_sum));
+    fn run<S: Simd>(self, simd: S) {
+        let Self { normal, rows, input, gradient, scale, shift } = self;
+        let (width, len) = (normal.width(), input.len());
+        assert!(len.is_multiple_of(width) && width.is_multiple_of(S::LANES) && gradient.len() >= len);
+        assert!(scale.len() >= width && shift.len() >= width);
+        let share = simd.splat(1.0 / rows as f32);
+        for block in blocks(len, width) {
+            for column in (0..width).step_by(S::LANES) {
+                // SAFETY: asserted above: whole vectors in whole rows.
+                unsafe {
+                    let (mean, factor) = (simd.load(&normal.mean, column), simd.load(&normal.factor, column));
+                    let slope = simd.mul(factor, simd.load(&normal.scale, column));
+                    let of_mean = simd.mul(share, simd.load(shift, column));
+                    let of_factor = simd.mul(share, simd.mul(simd.load(scale, column), factor));
+                    for at in (block.start + column..block.end).step_by(width) {
+                        let x = simd.sub(simd.load(input, at), mean);
+                        let g = simd.sub(simd.load(gradient, at), simd.fma(x, of_factor, of_mean));
+                        simd.store(gradient, at, simd.mul(slope, g));
+                    }
+                }
             }
         }
     }

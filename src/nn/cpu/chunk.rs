@@ -90,20 +90,18 @@ impl Chunk {
         samples.map(|row| std::array::from_fn(|class| row[class]))
     }
 
-    /// Makes ready for the backward pass from `slopes`, the gradients of the logits. The backward steps add to the gradients
-    /// of the maps, so all others start at zero.
+    /// Makes ready for the backward pass from `slopes`, the gradients of the logits.
     pub fn start_backward(&mut self, program: &Program, slopes: &[[f32; CLASSES]]) {
         self.gradients.resize_with(program.maps.len(), Buffer::default);
-        for (buffer, map) in self.gradients.iter_mut().zip(&program.maps) {
-            if map.trained {
-                let len = self.samples.len() * map.len();
-                buffer.reserve(len);
-                buffer[..len].fill(0.0);
+        for (index, (buffer, map)) in self.gradients.iter_mut().zip(&program.maps).enumerate() {
+            if map.trained && program.slot(index) == index {
+                buffer.reserve(self.samples.len() * map.len());
             }
         }
         let stride = program.maps[program.output].len();
         let rows = self.gradients[program.output].chunks_exact_mut(stride);
         for (row, slopes) in rows.zip(slopes) {
+            row.fill(0.0);
             row[..CLASSES].copy_from_slice(slopes);
         }
     }

@@ -21,6 +21,18 @@ pub struct Program {
     pub parameters: Vec<Packed>,
     /// Map of the logits.
     pub output: usize,
+    /// By map, where its gradient is.
+    pub gradients: Vec<Slot>,
+}
+
+/// Where the gradient of a map is while the backward pass needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// The map whose buffer it is in: its own, or that of the map which its only reader makes of it value by value, so that
+    /// the one gradient becomes the other where it is.
+    pub map: usize,
+    /// The last step that reads the map, where its gradient starts from zero.
+    pub last_reader: usize,
 }
 
 /// The layout of one sample: `[height, width, stride]`, of which `channels` count and the rest are zeros.
@@ -56,6 +68,14 @@ pub struct Step {
     pub op: Op,
     pub input: usize,
     pub output: usize,
+}
+
+impl Step {
+    /// The maps that it reads.
+    pub fn inputs(&self) -> impl Iterator<Item = usize> {
+        let other = if let Op::Add { other, .. } = self.op { Some(other) } else { None };
+        [self.input].into_iter().chain(other)
+    }
 }
 
 /// What a step computes.
@@ -177,8 +197,19 @@ impl Program {
     pub fn new(arch: &Arch, samples: usize) -> Self {
         let image = Map { stride: 1, trained: false, ..Map::of(SIDE, SIDE, 1) };
         debug_assert_eq!(Shape::INPUT.len(), image.len());
-        let program = Self { maps: vec![image], steps: Vec::new(), parameters: Vec::new(), output: 0 };
+        let (steps, parameters, gradients) = (Vec::new(), Vec::new(), Vec::new());
+        let program = Self { maps: vec![image], steps, parameters, output: 0, gradients };
         compile::all(program, arch.layers(), samples)
+    }
+
+    /// The buffer of the gradient of `map`.
+    pub fn slot(&self, map: usize) -> usize {
+        self.gradients[map].map
+    }
+
+    /// Whether the gradient of `input`, which `step` reads, lies where that of the step's output is.
+    pub fn in_place(&self, step: &Step, input: usize) -> bool {
+        self.slot(input) == self.slot(step.output)
     }
 
     /// The steps in stages that a chunk can go through on its own while training: a batch norm, which needs statistics of

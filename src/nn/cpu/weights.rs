@@ -43,6 +43,13 @@ pub struct Normal {
     pub shift: Buffer,
 }
 
+impl Normal {
+    /// Features, with the padding between them.
+    pub fn width(&self) -> usize {
+        self.mean.len()
+    }
+}
+
 impl Weights {
     /// Takes over the parameters of `step`, which reads `map`.
     pub fn load(&mut self, step: &Step, map: Map, parameters: &[&[f32]], pass: Pass, level: Level) {

@@ -1,11 +1,12 @@
-//! The backward pass of a chunk. Each step adds to the gradient of the map that it read, because others may have read it too.
+//! The backward pass of a chunk. Each step adds to the gradient of the map that it read, because others may have read it too,
+//! or makes of the gradient of what it wrote that of what it read, where they share a buffer.
 
 use std::ops::Range;
 
 use super::super::affine::{self, Windows};
 use super::super::batch_norm;
 use super::super::buffer::Buffer;
-use super::super::max_pool::MaxPool;
+use super::super::max_pool::{self, MaxPool};
 use super::super::pointwise::{self, BiasGradient};
 use super::super::program::{Affine, ConvPool, Op, Step};
 use super::super::sparse::{ImageWeightGradient, InputGradient, PatchGradient, WeightGradient, unpool};
@@ -18,9 +19,8 @@ impl Chunk {
     /// [`Chunk::batch_norm_input_gradient`].
     pub fn backward(&mut self, context: &Context, steps: Range<usize>, parameters: &mut [Buffer]) {
         for index in steps.rev() {
-            let step = &context.program.steps[index];
-            if context.program.maps[step.output].trained {
-                self.backward_step(context, step, &context.weights[index], parameters);
+            if context.program.maps[context.program.steps[index].output].trained {
+                self.backward_step(context, index, parameters);
             }
         }
     }
@@ -35,7 +35,15 @@ impl Chunk {
         }
     }
 
-    fn backward_step(&mut self, context: &Context, step: &Step, weights: &Weights, parameters: &mut [Buffer]) {
+    fn backward_step(&mut self, context: &Context, index: usize, parameters: &mut [Buffer]) {
+        let Context { program, weights, .. } = *context;
+        let (step, weights) = (&program.steps[index], &weights[index]);
+        for input in step.inputs() {
+            let map = program.maps[input];
+            if map.trained && program.gradients[input].last_reader == index && !program.in_place(step, input) {
+                self.gradients[input][..self.samples.len() * map.len()].fill(0.0);
+            }
+        }
         match &step.op {
             Op::Affine { affine, relu } => self.affine_gradient(context, step, affine, *relu, weights, parameters),
             Op::Winograd { affine, grid, relu } => {
@@ -43,76 +51,77 @@ impl Chunk {
             }
             Op::ConvPool { affine, kind } => self.conv_pool_gradient(context, step, affine, *kind, weights, parameters),
             Op::BatchNorm { parameter, relu, .. } => {
-                let output = context.program.maps[step.output];
-                let len = self.samples.len() * output.len();
-                let width = weights.normal.mean.len();
-                self.scratch.reserve(2 * width);
+                let len = self.samples.len() * program.maps[step.output].len();
                 let [scale, shift] = parameters.get_disjoint_mut([*parameter, *parameter + 1]).expect("two parameters");
                 context.level.run(batch_norm::ParameterGradient {
                     normal: &weights.normal,
                     input: &self.maps[step.input][..len],
                     output: relu.then_some(&self.maps[step.output][..len]),
-                    gradient: &mut self.gradients[step.output][..len],
+                    gradient: &mut self.gradients[program.slot(step.output)][..len],
                     scale,
                     shift,
-                    sums: &mut self.scratch[..2 * width],
                 });
             }
-            _ => self.plain_gradient(context, step),
+            Op::Relu | Op::Dropout { .. } | Op::Add { .. } => self.gradient_by_value(context, step),
+            Op::Pad { .. } | Op::Repack | Op::MaxPool { .. } | Op::Average => self.gradient_of_moves(context, step),
         }
     }
 
-    /// Steps without parameters.
-    fn plain_gradient(&mut self, context: &Context, step: &Step) {
-        let (from, to) = (context.program.maps[step.input], context.program.maps[step.output]);
-        let count = self.samples.len();
-        if let Op::Add { other, relu } = step.op {
-            let gradient = &mut self.gradients[step.output][..count * to.len()];
-            if relu {
-                pointwise::mask_rectified(&self.maps[step.output], gradient);
+    /// Steps whose gradient goes back value by value.
+    fn gradient_by_value(&mut self, context: &Context, step: &Step) {
+        let map = context.program.maps[step.output];
+        let len = self.samples.len() * map.len();
+        let gradient = &mut self.gradients[context.program.slot(step.output)][..len];
+        match step.op {
+            Op::Relu | Op::Add { relu: true, .. } => pointwise::mask_rectified(&self.maps[step.output], gradient),
+            Op::Dropout { rate, layer } => {
+                if let Some(mask) = context.mask(rate, layer, map.positions() * map.channels) {
+                    for (sample, gradient) in self.samples.clone().zip(gradient.chunks_exact_mut(map.len())) {
+                        pointwise::dropout(&mask, sample, map, |at, factor| gradient[at] *= factor);
+                    }
+                }
             }
-            for input in [step.input, other].into_iter().filter(|&input| context.program.maps[input].trained) {
-                let (to, from) = pair(&mut self.gradients, input, step.output);
-                pointwise::accumulate(from, to);
-            }
-            return;
+            _ => {}
         }
+        self.hand_over(context, step);
+    }
+
+    /// Adds the gradient of the output to those of the inputs, unless they are the same buffer.
+    fn hand_over(&mut self, context: &Context, step: &Step) {
+        let program = context.program;
+        let len = self.samples.len() * program.maps[step.output].len();
+        for input in step.inputs() {
+            if program.maps[input].trained && !program.in_place(step, input) {
+                let (to, from) = pair(&mut self.gradients, input, program.slot(step.output));
+                pointwise::accumulate(&from[..len], &mut to[..len]);
+            }
+        }
+    }
+
+    /// Steps that bring values elsewhere.
+    fn gradient_of_moves(&mut self, context: &Context, step: &Step) {
+        let (from, to) = (context.program.maps[step.input], context.program.maps[step.output]);
         if !from.trained {
             return;
         }
-        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
-        let (input_gradient, gradient) = (&mut input_gradient[..count * from.len()], &mut gradient[..count * to.len()]);
-        let input_samples = self.maps[step.input].chunks_exact(from.len());
-        let output_samples = self.maps[step.output].chunks_exact(to.len());
-        let samples = gradient.chunks_exact_mut(to.len()).zip(input_gradient.chunks_exact_mut(from.len()));
-        for (((input, output), (gradient, input_gradient)), sample) in
-            input_samples.zip(output_samples).zip(samples).zip(self.samples.clone())
-        {
+        let count = self.samples.len();
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, context.program.slot(step.output));
+        let (input_gradient, gradient) = (&mut input_gradient[..count * from.len()], &gradient[..count * to.len()]);
+        if let Op::MaxPool { size, stride } = step.op {
+            return context.level.run(max_pool::Backward {
+                pool: MaxPool { size, stride, input: from, output: to },
+                input: &self.maps[step.input][..count * from.len()],
+                output: &self.maps[step.output][..count * to.len()],
+                gradient,
+                input_gradient,
+            });
+        }
+        let samples = gradient.chunks_exact(to.len()).zip(input_gradient.chunks_exact_mut(from.len()));
+        for (gradient, input_gradient) in samples {
             match step.op {
-                Op::Relu => {
-                    pointwise::mask_rectified(output, gradient);
-                    pointwise::accumulate(gradient, input_gradient);
-                }
-                Op::Dropout { rate, layer } => {
-                    if let Some(mask) = context.mask(rate, layer, to.positions() * to.channels) {
-                        pointwise::dropout(&mask, sample, to, |at, factor| gradient[at] *= factor);
-                    }
-                    pointwise::accumulate(gradient, input_gradient);
-                }
                 Op::Pad { by } => pointwise::pad_gradient(gradient, from, by, input_gradient),
-                Op::Repack => pointwise::repack(from, to, |from, to| input_gradient[from] += gradient[to]),
-                Op::MaxPool { size, stride } => {
-                    let pool = MaxPool { size, stride, input: from, output: to };
-                    pool.backward(input, output, gradient, input_gradient);
-                }
                 Op::Average => pointwise::average_gradient(gradient, input_gradient),
-                Op::Affine { .. }
-                | Op::Winograd { .. }
-                | Op::ConvPool { .. }
-                | Op::BatchNorm { .. }
-                | Op::Add { .. } => {
-                    unreachable!("handled before")
-                }
+                _ => pointwise::repack(from, to, |from, to| input_gradient[from] += gradient[to]),
             }
         }
     }
@@ -130,7 +139,7 @@ impl Chunk {
         let windows = Windows::of(affine, count);
         let width = affine.outputs_padded;
         let len = count * affine.rows * width;
-        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, context.program.slot(step.output));
         let output = relu.then_some(&self.maps[step.output][..len]);
         let gradient = &mut gradient[..len];
         context.level.run(BiasGradient { output, gradient, bias: &mut parameters[affine.parameter + 1] });
@@ -167,7 +176,7 @@ impl Chunk {
         let (channels, width) = (affine.stride, affine.outputs_padded);
         let shape = conv::Shape { grid, samples: self.samples.len(), channels, width };
         let len = self.samples.len() * context.program.maps[step.output].len();
-        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, context.program.slot(step.output));
         let output = relu.then_some(&self.maps[step.output][..len]);
         let gradient = &mut gradient[..len];
         context.level.run(BiasGradient { output, gradient, bias: &mut parameters[affine.parameter + 1] });
@@ -211,7 +220,7 @@ impl Chunk {
         let len = self.samples.len() * context.program.maps[step.output].len();
         context.level.run(BiasGradient {
             output: Some(&self.maps[step.output][..len]),
-            gradient: &mut self.gradients[step.output][..len],
+            gradient: &mut self.gradients[context.program.slot(step.output)][..len],
             bias: &mut parameters[affine.parameter + 1],
         });
         let weight_gradient = &mut parameters[affine.parameter];
@@ -235,7 +244,7 @@ impl Chunk {
         let (from, to) = (context.program.maps[step.input], context.program.maps[step.output]);
         let (width, outputs) = (affine.outputs_padded, affine.outputs);
         let windows = Windows::of(affine, 1);
-        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
+        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, context.program.slot(step.output));
         for sample in 0..self.samples.len() {
             let gradient = &gradient[sample * to.len()..][..to.len()];
             let codes = &self.codes[step.output][sample * to.len()..][..to.len()];
@@ -274,7 +283,7 @@ impl Chunk {
         let width = affine.outputs_padded;
         let len = count * context.program.maps[step.output].len();
         let input = &*self.maps[step.input];
-        let gradient = &self.gradients[step.output][..len];
+        let gradient = &self.gradients[context.program.slot(step.output)][..len];
         let codes = &self.codes[step.output][..len];
         if affine.fits_patch() {
             return context.level.run(ImageWeightGradient {
@@ -306,15 +315,14 @@ impl Chunk {
             return;
         }
         let len = self.samples.len() * from.len();
-        let (input_gradient, gradient) = pair(&mut self.gradients, step.input, step.output);
         context.level.run(batch_norm::InputGradient {
             normal: &weights.normal,
-            rows: context.samples * from.len() / weights.normal.mean.len(),
+            rows: context.samples * from.len() / weights.normal.width(),
             input: &self.maps[step.input][..len],
-            gradient: &gradient[..len],
+            gradient: &mut self.gradients[context.program.slot(step.output)][..len],
             scale,
             shift,
-            input_gradient: &mut input_gradient[..len],
         });
+        self.hand_over(context, step);
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::affine::{self, Windows};
 use super::super::batch_norm;
 use super::super::conv_pool::Direct;
-use super::super::max_pool::MaxPool;
+use super::super::max_pool::{self, MaxPool};
 use super::super::pointwise;
 use super::super::program::{Affine, ConvPool, Op, Step};
 use super::super::weights::{Features, Weights};
@@ -71,7 +71,7 @@ impl Chunk {
             }
             Op::MaxPool { size, stride } => {
                 let pool = MaxPool { size: *size, stride: *stride, input: from, output: to };
-                samples().zip(out.chunks_exact_mut(to.len())).for_each(|((x, _), out)| pool.forward(x, out));
+                context.level.run(max_pool::Forward { pool, input, out });
             }
             Op::Average => {
                 samples().zip(out.chunks_exact_mut(to.len())).for_each(|((x, _), out)| pointwise::average(x, out));

@@ -97,14 +97,14 @@ impl Case<'_> {
 
         let mut packed: Vec<Buffer> =
             program.parameters.iter().map(|packed| Buffer::zeros(packed.reserved())).collect();
-        chunk.gradients[step.output] = buffer(&self.gradient);
+        chunk.gradients[program.slot(step.output)] = buffer(&self.gradient);
         chunk.backward_alone(&context, index, &mut packed);
         let mut unpacked: Vec<Vec<f32>> = self.parameters.iter().map(|values| vec![0.0; values.len()]).collect();
         let mut slices: Vec<&mut [f32]> = unpacked.iter_mut().map(Vec::as_mut_slice).collect();
         reduce::reduce(&Team::new(1), level, &[&packed], &program.parameters, &mut slices);
         let mut maps: Vec<Vec<f64>> = vec![Vec::new(); program.maps.len()];
         for input in self.inputs() {
-            maps[input] = chunk.gradients[input].iter().copied().map(f64::from).collect();
+            maps[input] = chunk.gradients[program.slot(input)].iter().copied().map(f64::from).collect();
         }
         let parameters = unpacked.iter().map(|values| values.iter().copied().map(f64::from).collect()).collect();
         Results { output, maps, parameters }
@@ -112,12 +112,7 @@ impl Case<'_> {
 
     /// The maps that the step reads and that want a gradient.
     fn inputs(&self) -> Vec<usize> {
-        let mut inputs = vec![self.step.input];
-        if let Op::Add { other, .. } = self.step.op {
-            inputs.push(other);
-        }
-        inputs.retain(|&input| self.program.maps[input].trained);
-        inputs
+        self.step.inputs().filter(|&input| self.program.maps[input].trained).collect()
     }
 
     /// By loops in f64.

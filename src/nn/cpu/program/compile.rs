@@ -2,7 +2,7 @@
 
 use super::super::simd::{LANES, padded};
 use super::super::winograd::conv::Grid;
-use super::{Affine, ConvPool, Map, Op, Packed, Program, Step};
+use super::{Affine, ConvPool, Map, Op, Packed, Program, Slot, Step};
 use crate::arch::Layer;
 
 /// Appends the steps of `layers` to `program`, which has the image alone, for chunks of up to `samples` samples.
@@ -10,7 +10,29 @@ pub(super) fn all(program: Program, layers: &[Layer], samples: usize) -> Program
     let mut compiler = Compiler { program, layers: 0, samples };
     let output = compiler.all(layers, Value { map: 0, flat: false });
     compiler.program.output = compiler.vector(output.map);
+    compiler.program.gradients = slots(&compiler.program);
     compiler.program
+}
+
+/// Where the gradients of all maps are.
+fn slots(program: &Program) -> Vec<Slot> {
+    let count = program.maps.len();
+    let mut slots: Vec<Slot> = (0..count).map(|map| Slot { map, last_reader: 0 }).collect();
+    let mut readers = vec![0; count];
+    for (index, step) in program.steps.iter().enumerate() {
+        for input in step.inputs() {
+            readers[input] += 1;
+            slots[input].last_reader = index;
+        }
+    }
+    for step in program.steps.iter().rev() {
+        let by_value = matches!(step.op, Op::Relu | Op::BatchNorm { .. } | Op::Dropout { .. } | Op::Add { .. });
+        let only_reader = step.inputs().find(|&input| readers[input] == 1 && program.maps[input].trained);
+        if let Some(input) = only_reader.filter(|_| by_value) {
+            slots[input].map = slots[step.output].map;
+        }
+    }
+    slots
 }
 
 /// A program in the making.
