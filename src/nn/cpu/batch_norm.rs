@@ -20,15 +20,20 @@ impl Kernel for Statistics<'_> {
     fn run<S: Simd>(self, _: S) {
         let (sums, squares) = self.sums.split_at_mut(self.sums.len() / 2);
         let width = sums.len();
-        let groups = sums.as_chunks_mut::<LANES>().0.iter_mut().zip(squares.as_chunks_mut::<LANES>().0);
-        for (group, (sums, squares)) in groups.enumerate() {
-            for row in self.input.chunks_exact(width) {
-                let x: &[f32; LANES] = row[group * LANES..].first_chunk().expect("whole lanes");
-                for lane in 0..LANES {
-                    let x = f64::from(x[lane]);
-                    sums[lane] += x;
-                    squares[lane] += x * x;
+        for block in blocks(self.input.len(), width) {
+            let groups = sums.as_chunks_mut::<LANES>().0.iter_mut().zip(squares.as_chunks_mut::<LANES>().0);
+            for (group, (sums, squares)) in groups.enumerate() {
+                // In registers, where references into memory would not stay.
+                let (mut sum, mut square) = (*sums, *squares);
+                for row in self.input[block.clone()].chunks_exact(width) {
+                    let x: &[f32; LANES] = row[group * LANES..].first_chunk().expect("whole lanes");
+                    for lane in 0..LANES {
+                        let x = f64::from(x[lane]);
+                        sum[lane] += x;
+                        square[lane] += x * x;
+                    }
                 }
+                (*sums, *squares) = (sum, square);
             }
         }
     }

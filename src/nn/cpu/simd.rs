@@ -138,6 +138,12 @@ pub trait Simd: Copy {
     /// `from` must hold `3 · step + 4` values from `at`.
     unsafe fn load_patch(self, from: &[f32], at: usize, step: usize) -> Self::Table;
 
+    /// Asks for the cache line at `address`, whatever is there, to be in the cache soon.
+    #[inline(always)]
+    fn prefetch(self, address: *const f32) {
+        let _ = address;
+    }
+
     #[inline(always)]
     fn zero(self) -> Self::V {
         self.splat(0.0)

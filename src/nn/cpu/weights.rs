@@ -143,12 +143,7 @@ impl Weights {
 fn transform(weights: &[f32], len: usize, tile: usize, level: Level, transformed: &mut Buffer) {
     let places = (tile + 2) * (tile + 2);
     transformed.reserve(places * weights.len() / 9);
-    match tile {
-        2 => level.run(winograd::Weights::<2, 4> { weights, len, transformed }),
-        3 => level.run(winograd::Weights::<3, 5> { weights, len, transformed }),
-        4 => level.run(winograd::Weights::<4, 6> { weights, len, transformed }),
-        _ => unreachable!("tiles have 2 to 4 rows"),
-    }
+    level.run(winograd::Weights { tile, weights, len, transformed });
 }
 
 /// 1 / √(variance + ε)

@@ -153,6 +153,32 @@ fn column<V: Copy, const R: usize, const C: usize>(rows: &[[V; C]; R], x: usize)
     out
 }
 
+/// Fetches a map into the cache a piece ahead of the tiles that are worked on: they go through it row by row of tiles, which
+/// the processor does not foresee.
+#[derive(Clone, Copy)]
+struct Ahead {
+    next: *const f32,
+    lines: usize,
+}
+
+impl Ahead {
+    const LINE: usize = 16;
+
+    /// Through `map` in `pieces` pieces of `steps` calls of [`Ahead::go_on`].
+    fn new(map: &[f32], pieces: usize, steps: usize) -> Self {
+        let lines = map.len().div_ceil(Self::LINE).div_ceil(pieces * steps);
+        Self { next: map.as_ptr().wrapping_add(lines * steps * Self::LINE), lines }
+    }
+
+    #[inline(always)]
+    fn go_on<S: Simd>(&mut self, simd: S) {
+        for _ in 0..self.lines {
+            simd.prefetch(self.next);
+            self.next = self.next.wrapping_add(Self::LINE);
+        }
+    }
+}
+
 /// At each place a product of two matrices.
 #[derive(Clone, Copy)]
 struct Products<'a> {
@@ -176,12 +202,16 @@ impl Products<'_> {
 
     /// Columns of the products from `column` on, as `[place, tile, VECTORS]` vectors.
     #[inline(always)]
-    fn multiply<S: Simd>(self, simd: S, column: usize, out: &mut [f32]) {
+    fn multiply<S: Simd>(self, simd: S, column: usize, out: &mut [f32], ahead: Option<&mut Ahead>) {
         let Self { places, tiles, a, depth, b, width } = self;
         assert!(a.len() >= places * tiles * depth && b.len() >= places * depth * width);
         assert!(out.len() >= places * tiles * VECTORS * S::LANES);
         let vectors = self.vectors::<S>(column);
+        let mut ahead = ahead;
         for place in 0..places {
+            if let Some(ahead) = &mut ahead {
+                ahead.go_on(simd);
+            }
             let a = &a[place * tiles * depth..];
             let b = &b[place * depth * width..];
             let out = &mut out[place * tiles * VECTORS * S::LANES..];
@@ -228,7 +258,9 @@ unsafe fn multiply<S: Simd, const P: usize, const Q: usize>(
 }
 
 /// The weights' transform, `G g Gᵀ` for 3×3 weights g.
-pub struct Weights<'a, const M: usize, const N: usize> {
+pub struct Weights<'a> {
+    /// M, 2 to 4.
+    pub tile: usize,
     /// `[row, 9, len]`
     pub weights: &'a [f32],
     pub len: usize,
@@ -236,12 +268,23 @@ pub struct Weights<'a, const M: usize, const N: usize> {
     pub transformed: &'a mut [f32],
 }
 
-impl<const M: usize, const N: usize> Kernel for Weights<'_, M, N> {
+impl Kernel for Weights<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { weights, len, transformed } = self;
+        match self.tile {
+            2 => self.transform::<S, 2, 4>(simd),
+            3 => self.transform::<S, 3, 5>(simd),
+            _ => self.transform::<S, 4, 6>(simd),
+        }
+    }
+}
+
+impl Weights<'_> {
+    #[inline(always)]
+    fn transform<S: Simd, const M: usize, const N: usize>(self, simd: S) {
+        let Self { weights, len, transformed, .. } = self;
         let plane = weights.len() / 9;
         assert!(len.is_multiple_of(S::LANES) && weights.len().is_multiple_of(9 * len));
         assert!(transformed.len() >= N * N * plane);

@@ -178,34 +178,24 @@ impl Chunk {
         let len = self.samples.len() * context.program.maps[step.output].len();
         let (input_gradient, gradient) = pair(&mut self.gradients, step.input, context.program.slot(step.output));
         let output = relu.then_some(&self.maps[step.output][..len]);
-        let gradient = &mut gradient[..len];
-        context.level.run(BiasGradient { output, gradient, bias: &mut parameters[affine.parameter + 1] });
+        let gradient = &gradient[..len];
         let input_gradient = context.program.maps[step.input].trained.then_some(&mut **input_gradient);
         let (input, weights) = (&*self.maps[step.input], &*weights.winograd_backward);
-        let weight_gradient = &mut *parameters[affine.parameter];
+        let [weight_gradient, bias_gradient] =
+            parameters.get_disjoint_mut([affine.parameter, affine.parameter + 1]).expect("two parameters");
         self.scratch.reserve(grid.scratch_len(channels.max(width)));
         let scratch = &mut *self.scratch;
-        let level = context.level;
-        match grid.tile {
-            3 => level.run(conv::Backward::<3, 5> {
-                shape,
-                input,
-                gradient,
-                weights,
-                weight_gradient,
-                input_gradient,
-                scratch,
-            }),
-            _ => level.run(conv::Backward::<4, 6> {
-                shape,
-                input,
-                gradient,
-                weights,
-                weight_gradient,
-                input_gradient,
-                scratch,
-            }),
-        }
+        context.level.run(conv::Backward {
+            shape,
+            input,
+            gradient,
+            output,
+            weights,
+            weight_gradient,
+            bias_gradient,
+            input_gradient,
+            scratch,
+        });
     }
 
     fn conv_pool_gradient(

@@ -123,10 +123,7 @@ impl Chunk {
         let (weights, bias) = (&*weights.winograd, &*weights.bias);
         self.scratch.reserve(grid.scratch_len(channels.max(width)));
         let scratch = &mut *self.scratch;
-        match grid.tile {
-            3 => context.level.run(conv::Forward::<3, 5> { shape, input, weights, bias, relu, out, scratch }),
-            _ => context.level.run(conv::Forward::<4, 6> { shape, input, weights, bias, relu, out, scratch }),
-        }
+        context.level.run(conv::Forward { shape, input, weights, bias, relu, out, scratch });
     }
 
     /// Sums up the map that `step`, a batch norm, reads.

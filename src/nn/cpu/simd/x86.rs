@@ -5,16 +5,16 @@
 //! slice reaches far enough, which debug assertions check.
 
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, __m512i, _CMP_GT_OQ, _mm_loadl_epi64, _mm_loadu_ps, _mm_loadu_si128, _mm_packs_epi32,
-    _mm_packus_epi16, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps,
-    _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps,
-    _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_cvttps_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps,
-    _mm256_insertf128_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_permutevar8x32_ps,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_testz_si256, _mm512_add_epi32,
-    _mm512_add_ps, _mm512_castps_si512, _mm512_castps128_ps512, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8,
-    _mm512_cvtepu8_epi32, _mm512_cvttps_epi32, _mm512_fmadd_ps, _mm512_insertf32x4, _mm512_loadu_ps,
-    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_storeu_ps, _mm512_sub_ps, _mm512_test_epi32_mask,
+    __m256, __m256i, __m512, __m512i, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadl_epi64, _mm_loadu_ps, _mm_loadu_si128,
+    _mm_packs_epi32, _mm_packus_epi16, _mm_prefetch, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_cvttps_epi32,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_insertf128_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps,
+    _mm256_or_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps,
+    _mm256_testz_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castps128_ps512,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtepu8_epi32, _mm512_cvttps_epi32, _mm512_fmadd_ps,
+    _mm512_insertf32x4, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_test_epi32_mask,
 };
 
 use super::{Kernel, Simd};
@@ -103,6 +103,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn lookup(self, table: __m512, index: __m512i) -> __m512 {
         unsafe { _mm512_permutexvar_ps(index, table) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 
     #[inline(always)]
@@ -196,6 +201,11 @@ impl Simd for Avx2 {
             let [low, high] = table.map(|half| _mm256_permutevar8x32_ps(half, index));
             _mm256_blendv_ps(low, high, upper)
         }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 
     #[inline(always)]

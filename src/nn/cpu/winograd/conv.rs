@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::super::affine::pieces;
 use super::super::simd::{Kernel, LANES, Simd};
-use super::{Products, TILES, Transform, VECTORS, along, column};
+use super::{Ahead, Products, TILES, Transform, VECTORS, along, column};
 
 /// How the tiles lie in the maps of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,33 +134,46 @@ impl Shape {
         }
     }
 
-    /// `out[place][tile] = (A g Aᵀ)[place]` for the gradients g of the outputs of `tiles`, `[place, tile, width]`.
+    /// `out[place][tile] = (A g Aᵀ)[place]` for the gradients g of the outputs of `tiles`, `[place, tile, width]`, that the
+    /// rectifier let through; adds these up in `bias`.
     #[inline(always)]
     fn transform_gradient<S: Simd, const M: usize, const N: usize>(
         &self,
         simd: S,
         tiles: Range<usize>,
         gradient: &[f32],
+        output: Option<&[f32]>,
+        bias: &mut [f32],
         out: &mut [f32],
     ) {
         let Self { grid, width, .. } = *self;
         let matrix = &Transform::<M, N>::OUTPUT_TRANSPOSED;
         let count = tiles.len();
-        assert!(out.len() >= N * N * count * width);
+        assert!(out.len() >= N * N * count * width && bias.len() >= width);
         for (tile, number) in tiles.enumerate() {
             let [sample, top, left] = grid.origin(number);
             for channel in (0..width).step_by(S::LANES) {
+                let mut sum = simd.zero();
                 let mut rows = [[simd.zero(); N]; M];
                 for y in 0..M {
                     let mut g = [simd.zero(); M];
                     for x in 0..M {
                         if let Some(position) = grid.output_position(sample, top + y, left + x) {
-                            // SAFETY: `assert_fits` was called for this gradient.
-                            g[x] = unsafe { simd.load(gradient, position * width + channel) };
+                            let at = position * width + channel;
+                            // SAFETY: `assert_fits` was called for gradient and output.
+                            unsafe {
+                                g[x] = simd.load(gradient, at);
+                                if let Some(output) = output {
+                                    g[x] = simd.select_gt(simd.load(output, at), simd.zero(), g[x], simd.zero());
+                                }
+                            }
+                            sum = simd.add(sum, g[x]);
                         }
                     }
                     rows[y] = along(simd, matrix, &g);
                 }
+                // SAFETY: asserted above.
+                unsafe { simd.store(bias, channel, simd.add(simd.load(bias, channel), sum)) };
                 for x in 0..N {
                     let values = along(simd, matrix, &column(&rows, x));
                     for y in 0..N {
@@ -174,7 +187,7 @@ impl Shape {
 }
 
 /// The forward pass, with the rectifier if `relu`.
-pub struct Forward<'a, const M: usize, const N: usize> {
+pub struct Forward<'a> {
     pub shape: Shape,
     pub input: &'a [f32],
     /// `[N², channel, width]`, from [`Weights`](super::Weights).
@@ -186,24 +199,36 @@ pub struct Forward<'a, const M: usize, const N: usize> {
     pub scratch: &'a mut [f32],
 }
 
-impl<const M: usize, const N: usize> Kernel for Forward<'_, M, N> {
+impl Kernel for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        match self.shape.grid.tile {
+            3 => self.tiles::<S, 3, 5>(simd),
+            _ => self.tiles::<S, 4, 6>(simd),
+        }
+    }
+}
+
+impl Forward<'_> {
+    #[inline(always)]
+    fn tiles<S: Simd, const M: usize, const N: usize>(self, simd: S) {
         let Self { shape, input, weights, bias, relu, out, scratch } = self;
         let Shape { grid, channels, width, .. } = shape;
         shape.assert_fits::<S>(input.len(), out.len());
         assert!(bias.len() >= width && grid.tile == M);
         let matrix = &Transform::<M, N>::OUTPUT;
         let (patches, products) = scratch.split_at_mut(N * N * TILES * channels);
+        let steps = width.div_ceil(VECTORS * S::LANES) * N * N;
+        let mut ahead = Ahead::new(out, shape.pieces().count(), steps);
         for tiles in shape.pieces() {
             let count = tiles.len();
             shape.transform_input::<S, M, N>(simd, tiles.clone(), input, patches);
             let matrices = Products { places: N * N, tiles: count, a: patches, depth: channels, b: weights, width };
             let mut first = 0;
             while first < width {
-                matrices.multiply(simd, first, products);
+                matrices.multiply(simd, first, products, Some(&mut ahead));
                 let vectors = matrices.vectors::<S>(first);
                 for (tile, number) in tiles.clone().enumerate() {
                     let [sample, top, left] = grid.origin(number);
@@ -257,38 +282,53 @@ unsafe fn load_products<S: Simd, const N: usize>(
     row
 }
 
-/// Adds to the gradients of the transformed weights and, if wanted, of the input.
-pub struct Backward<'a, const M: usize, const N: usize> {
+/// Adds to the gradients of the transformed weights, the bias and, if wanted, the input.
+pub struct Backward<'a> {
     pub shape: Shape,
     pub input: &'a [f32],
-    /// Of the outputs, after the rectifier's backward pass.
     pub gradient: &'a [f32],
+    /// The rectified output, if there is a rectifier.
+    pub output: Option<&'a [f32]>,
     /// `[N², width, channel]`
     pub weights: &'a [f32],
     /// `[N², width, channel]`
     pub weight_gradient: &'a mut [f32],
+    pub bias_gradient: &'a mut [f32],
     pub input_gradient: Option<&'a mut [f32]>,
     /// As long as [`Grid::scratch_len`] says.
     pub scratch: &'a mut [f32],
 }
 
-impl<const M: usize, const N: usize> Kernel for Backward<'_, M, N> {
+impl Kernel for Backward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
+    fn run<S: Simd>(self, simd: S) {
+        match self.shape.grid.tile {
+            3 => self.tiles::<S, 3, 5>(simd),
+            _ => self.tiles::<S, 4, 6>(simd),
+        }
+    }
+}
+
+impl Backward<'_> {
+    #[inline(always)]
+    fn tiles<S: Simd, const M: usize, const N: usize>(mut self, simd: S) {
         let Shape { grid, channels, width, .. } = self.shape;
         let of_input = self.input_gradient.as_ref().map_or(self.input.len(), |gradient| gradient.len());
-        self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len());
+        let of_output = self.output.map_or(self.gradient.len(), <[f32]>::len);
+        self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len().min(of_output));
         assert!(self.weight_gradient.len() >= N * N * width * channels && grid.tile == M);
         let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * channels);
         let (slopes, products) = rest.split_at_mut(N * N * TILES * width);
+        let mut ahead = Ahead::new(self.input, self.shape.pieces().count(), N * N);
         for tiles in self.shape.pieces() {
             let count = tiles.len();
             self.shape.transform_input::<S, M, N>(simd, tiles.clone(), self.input, patches);
-            self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, slopes);
+            let (output, bias) = (self.output, &mut *self.bias_gradient);
+            self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, output, bias, slopes);
             let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: channels };
-            outer.add(simd, N * N, self.weight_gradient);
+            outer.add(simd, N * N, self.weight_gradient, &mut ahead);
             if let Some(gradient) = &mut self.input_gradient {
                 let (a, b) = (&*slopes, self.weights);
                 let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: channels };
@@ -313,7 +353,7 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
     let count = tiles.len();
     let mut first = 0;
     while first < channels {
-        matrices.multiply(simd, first, products);
+        matrices.multiply(simd, first, products, None);
         let vectors = matrices.vectors::<S>(first);
         for (tile, number) in tiles.clone().enumerate() {
             let [sample, top, left] = grid.origin(number);
@@ -356,11 +396,12 @@ struct Outer<'a> {
 impl Outer<'_> {
     /// Adds them to `out`, `[place, height, width]`.
     #[inline(always)]
-    fn add<S: Simd>(self, simd: S, places: usize, out: &mut [f32]) {
+    fn add<S: Simd>(self, simd: S, places: usize, out: &mut [f32], ahead: &mut Ahead) {
         let Self { tiles, rows, height, columns, width } = self;
         assert!(rows.len() >= places * tiles * height && columns.len() >= places * tiles * width);
         assert!(out.len() >= places * height * width && height.is_multiple_of(LANES));
         for place in 0..places {
+            ahead.go_on(simd);
             let this =
                 Self { rows: &rows[place * tiles * height..], columns: &columns[place * tiles * width..], ..self };
             let out = &mut out[place * height * width..];
@@ -394,7 +435,10 @@ impl Outer<'_> {
                 let mut sums = [[simd.zero(); Q]; P];
                 for p in 0..P {
                     for q in 0..Q {
-                        sums[p][q] = simd.load(out, (row + p) * width + column + q * S::LANES);
+                        let at = (row + p) * width + column + q * S::LANES;
+                        sums[p][q] = simd.load(out, at);
+                        // The same of the next place.
+                        simd.prefetch(out.as_ptr().wrapping_add(height * width + at));
                     }
                 }
                 for tile in 0..tiles {

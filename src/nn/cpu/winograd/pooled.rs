@@ -54,7 +54,7 @@ impl Kernel for Forward<'_> {
             let matrices = Products { places: 16, tiles: count, a: patches, depth: channels, b: weights, width };
             let mut column = 0;
             while column < width {
-                matrices.multiply(simd, column, products);
+                matrices.multiply(simd, column, products, None);
                 let vectors = matrices.vectors::<S>(column);
                 for cell in 0..count {
                     for vector in 0..vectors {
