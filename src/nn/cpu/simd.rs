@@ -138,6 +138,19 @@ pub trait Simd: Copy {
     /// `from` must hold `3 · step + 4` values from `at`.
     unsafe fn load_patch(self, from: &[f32], at: usize, step: usize) -> Self::Table;
 
+    /// A block of [`Self::LANES`] rows and columns, its rows `step` apart, to a place where its columns are rows `to_step` apart.
+    ///
+    /// # Safety
+    /// `from` and `to` must hold the rows.
+    #[inline(always)]
+    unsafe fn transpose(self, from: &[f32], step: usize, to: &mut [f32], to_step: usize) {
+        for row in 0..Self::LANES {
+            for column in 0..Self::LANES {
+                to[column * to_step + row] = from[row * step + column];
+            }
+        }
+    }
+
     /// Asks for the cache line at `address`, whatever is there, to be in the cache soon.
     #[inline(always)]
     fn prefetch(self, address: *const f32) {

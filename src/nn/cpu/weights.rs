@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::program::{Affine, ConvPool, Map, Op, Step};
-use super::simd::{LANES, Level};
+use super::simd::{Kernel, LANES, Level, Simd};
 use super::winograd;
 use crate::nn::plan::BATCH_NORM_EPSILON;
 
@@ -55,13 +55,13 @@ impl Weights {
     pub fn load(&mut self, step: &Step, map: Map, parameters: &[&[f32]], pass: Pass, level: Level) {
         match &step.op {
             Op::Affine { affine, .. } => {
-                self.load_forward(affine, parameters);
+                self.load_forward(affine, parameters, level);
                 if pass == Pass::Training && map.trained {
                     self.load_backward(affine, parameters[affine.parameter]);
                 }
             }
             Op::Winograd { affine, grid, .. } => {
-                self.load_forward(affine, parameters);
+                self.load_forward(affine, parameters, level);
                 transform(&self.forward, affine.stride * affine.outputs_padded, grid.tile, level, &mut self.winograd);
                 if pass == Pass::Training && map.trained {
                     self.load_backward(affine, parameters[affine.parameter]);
@@ -69,7 +69,7 @@ impl Weights {
                 }
             }
             Op::ConvPool { affine, kind } => {
-                self.load_forward(affine, parameters);
+                self.load_forward(affine, parameters, level);
                 if *kind == ConvPool::Winograd {
                     let len = affine.stride * affine.outputs_padded;
                     transform(&self.forward, len, 2, level, &mut self.winograd);
@@ -94,27 +94,12 @@ impl Weights {
         }
     }
 
-    fn load_forward(&mut self, affine: &Affine, parameters: &[&[f32]]) {
-        let &Affine { outputs, outputs_padded: width, channels, stride, .. } = affine;
+    fn load_forward(&mut self, affine: &Affine, parameters: &[&[f32]], level: Level) {
+        let &Affine { outputs, outputs_padded: width, .. } = affine;
         self.bias.reserve(width);
         self.bias[..outputs].copy_from_slice(parameters[affine.parameter + 1]);
         self.forward.reserve(affine.depth() * width);
-        let weights = parameters[affine.parameter];
-        let len = affine.taps * channels;
-        // By tiles of LANES × LANES: a transposition that goes row by row misses the cache at every value.
-        for first in (0..outputs).step_by(LANES) {
-            let outputs = first..(first + LANES).min(outputs);
-            for tap in 0..affine.taps {
-                for begin in (0..channels).step_by(LANES) {
-                    for channel in begin..(begin + LANES).min(channels) {
-                        let row = &mut self.forward[(tap * stride + channel) * width..];
-                        for output in outputs.clone() {
-                            row[output] = weights[output * len + tap * channels + channel];
-                        }
-                    }
-                }
-            }
-        }
+        level.run(Transposed { affine, weights: parameters[affine.parameter], out: &mut self.forward });
     }
 
     fn load_backward(&mut self, affine: &Affine, weights: &[f32]) {
@@ -133,7 +118,52 @@ impl Weights {
             let block = &mut self.patches[first * 9 * width..][..9 * width * LANES];
             let rows = weights.chunks_exact(channels).take(9 * outputs);
             for (to, from) in block.chunks_exact_mut(LANES).zip(rows) {
-                to[..count].copy_from_slice(&from[first..first + count]);
+                // Whole lanes are moved without a call.
+                match (to.first_chunk_mut::<LANES>(), from[first..].first_chunk::<LANES>()) {
+                    (Some(to), Some(from)) => *to = *from,
+                    _ => to[..count].copy_from_slice(&from[first..first + count]),
+                }
+            }
+        }
+    }
+}
+
+/// The weights `[output, tap, channel]` as `[tap, channel, output]`.
+struct Transposed<'a> {
+    affine: &'a Affine,
+    weights: &'a [f32],
+    /// `[depth, width]`
+    out: &'a mut [f32],
+}
+
+impl Kernel for Transposed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { affine, weights, out } = self;
+        let &Affine { outputs, outputs_padded: width, taps, channels, stride, .. } = affine;
+        let len = taps * channels;
+        // By blocks: a transposition that goes row by row misses the cache at every value.
+        for output in (0..outputs).step_by(S::LANES) {
+            for tap in 0..taps {
+                for channel in (0..channels).step_by(S::LANES) {
+                    let (from, to) =
+                        (output * len + tap * channels + channel, (tap * stride + channel) * width + output);
+                    let (from, to) = (&weights[from..], &mut out[to..]);
+                    let (rows, columns) = (S::LANES.min(outputs - output), S::LANES.min(channels - channel));
+                    if rows == S::LANES && columns == S::LANES {
+                        assert!(from.len() >= (rows - 1) * len + columns && to.len() >= (columns - 1) * width + rows);
+                        // SAFETY: just asserted.
+                        unsafe { simd.transpose(from, len, to, width) };
+                        continue;
+                    }
+                    for column in 0..columns {
+                        for row in 0..rows {
+                            to[column * width + row] = from[row * len + column];
+                        }
+                    }
+                }
             }
         }
     }

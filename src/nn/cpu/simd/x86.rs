@@ -7,14 +7,17 @@
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512i, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadl_epi64, _mm_loadu_ps, _mm_loadu_si128,
     _mm_packs_epi32, _mm_packus_epi16, _mm_prefetch, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps128_ps256, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32, _mm256_cvttps_epi32,
-    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_insertf128_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps,
-    _mm256_or_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps,
-    _mm256_testz_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castps128_ps512,
-    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtepu8_epi32, _mm512_cvttps_epi32, _mm512_fmadd_ps,
-    _mm512_insertf32x4, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps, _mm512_test_epi32_mask,
+    _mm256_add_ps, _mm256_blendv_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256, _mm256_castps128_ps256,
+    _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cmpgt_epi32, _mm256_cvtepu8_epi32,
+    _mm256_cvttps_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_insertf128_ps, _mm256_loadu_ps,
+    _mm256_max_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_permute2f128_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_testz_si256, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
+    _mm256_unpacklo_pd, _mm256_unpacklo_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
+    _mm512_castps_si512, _mm512_castps128_ps512, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtepu8_epi32,
+    _mm512_cvttps_epi32, _mm512_fmadd_ps, _mm512_insertf32x4, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps,
+    _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
+    _mm512_sub_ps, _mm512_test_epi32_mask, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+    _mm512_unpacklo_ps,
 };
 
 use super::{Kernel, Simd};
@@ -103,6 +106,42 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn lookup(self, table: __m512, index: __m512i) -> __m512 {
         unsafe { _mm512_permutexvar_ps(index, table) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: &[f32], step: usize, to: &mut [f32], to_step: usize) {
+        debug_assert!(15 * step + 16 <= from.len() && 15 * to_step + 16 <= to.len());
+        unsafe {
+            let pd = |a: __m512, b: __m512| (_mm512_castps_pd(a), _mm512_castps_pd(b));
+            let low = |a, b| {
+                let (a, b) = pd(a, b);
+                _mm512_castpd_ps(_mm512_unpacklo_pd(a, b))
+            };
+            let high = |a, b| {
+                let (a, b) = pd(a, b);
+                _mm512_castpd_ps(_mm512_unpackhi_pd(a, b))
+            };
+            // Quarter q of `fours[4 · i + j]` has rows 4 · i to 4 · i + 3 of column 4 · q + j.
+            let mut fours = [self.zero(); 16];
+            for i in (0..16).step_by(4) {
+                let row = |row: usize| self.load(from, (i + row) * step);
+                let pairs = [(row(0), row(1)), (row(2), row(3))];
+                let [lower, lower_after] = pairs.map(|(a, b)| _mm512_unpacklo_ps(a, b));
+                let [upper, upper_after] = pairs.map(|(a, b)| _mm512_unpackhi_ps(a, b));
+                fours[i] = low(lower, lower_after);
+                fours[i + 1] = high(lower, lower_after);
+                fours[i + 2] = low(upper, upper_after);
+                fours[i + 3] = high(upper, upper_after);
+            }
+            for j in 0..4 {
+                let even = |i: usize| _mm512_shuffle_f32x4::<0x88>(fours[i + j], fours[i + 4 + j]);
+                let odd = |i: usize| _mm512_shuffle_f32x4::<0xdd>(fours[i + j], fours[i + 4 + j]);
+                self.store(to, j * to_step, _mm512_shuffle_f32x4::<0x88>(even(0), even(8)));
+                self.store(to, (4 + j) * to_step, _mm512_shuffle_f32x4::<0x88>(odd(0), odd(8)));
+                self.store(to, (8 + j) * to_step, _mm512_shuffle_f32x4::<0xdd>(even(0), even(8)));
+                self.store(to, (12 + j) * to_step, _mm512_shuffle_f32x4::<0xdd>(odd(0), odd(8)));
+            }
+        }
     }
 
     #[inline(always)]
@@ -200,6 +239,38 @@ impl Simd for Avx2 {
             let upper = _mm256_castsi256_ps(_mm256_cmpgt_epi32(index, _mm256_set1_epi32(7)));
             let [low, high] = table.map(|half| _mm256_permutevar8x32_ps(half, index));
             _mm256_blendv_ps(low, high, upper)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: &[f32], step: usize, to: &mut [f32], to_step: usize) {
+        debug_assert!(7 * step + 8 <= from.len() && 7 * to_step + 8 <= to.len());
+        unsafe {
+            let pd = |a: __m256, b: __m256| (_mm256_castps_pd(a), _mm256_castps_pd(b));
+            let low = |a, b| {
+                let (a, b) = pd(a, b);
+                _mm256_castpd_ps(_mm256_unpacklo_pd(a, b))
+            };
+            let high = |a, b| {
+                let (a, b) = pd(a, b);
+                _mm256_castpd_ps(_mm256_unpackhi_pd(a, b))
+            };
+            // Quarter q of `fours[4 · i + j]` has rows 4 · i to 4 · i + 3 of column 4 · q + j.
+            let mut fours = [self.zero(); 8];
+            for i in (0..8).step_by(4) {
+                let row = |row: usize| self.load(from, (i + row) * step);
+                let pairs = [(row(0), row(1)), (row(2), row(3))];
+                let [lower, lower_after] = pairs.map(|(a, b)| _mm256_unpacklo_ps(a, b));
+                let [upper, upper_after] = pairs.map(|(a, b)| _mm256_unpackhi_ps(a, b));
+                fours[i] = low(lower, lower_after);
+                fours[i + 1] = high(lower, lower_after);
+                fours[i + 2] = low(upper, upper_after);
+                fours[i + 3] = high(upper, upper_after);
+            }
+            for j in 0..4 {
+                self.store(to, j * to_step, _mm256_permute2f128_ps::<0x20>(fours[j], fours[4 + j]));
+                self.store(to, (4 + j) * to_step, _mm256_permute2f128_ps::<0x31>(fours[j], fours[4 + j]));
+            }
         }
     }
 

@@ -10,33 +10,47 @@ const OUTPUTS: usize = 32;
 /// What came through in one sample for up to [`OUTPUTS`] outputs, cell by cell, and in a cell quarter by quarter.
 #[derive(Clone, Debug, Default)]
 pub struct CellHits {
+    /// `[cell, quarter, OUTPUTS]`, of which the first `counts[cell][quarter]` are there.
     hits: Vec<Hit>,
-    /// `[cell, quarter]`: where the hits of each end.
-    ends: Vec<u32>,
+    counts: Vec<[usize; 4]>,
 }
 
 impl CellHits {
     /// Lists the non-zero values among the `outputs` of `gradient`, `[cell, width]`.
     #[inline(always)]
     fn collect(&mut self, gradient: &[f32], codes: &[u8], width: usize, outputs: std::ops::Range<usize>) {
-        self.hits.clear();
-        self.ends.clear();
-        let mut quarters = [[Hit::default(); OUTPUTS]; 4];
-        for (gradient, codes) in gradient.chunks_exact(width).zip(codes.chunks_exact(width)) {
+        let cells = gradient.len() / width;
+        if self.counts.len() < cells {
+            self.counts.resize(cells, [0; 4]);
+            self.hits.resize(cells * 4 * OUTPUTS, Hit::default());
+        }
+        let rows = gradient.chunks_exact(width).zip(codes.chunks_exact(width));
+        let lists = self.hits.as_chunks_mut::<{ 4 * OUTPUTS }>().0.iter_mut().zip(&mut self.counts);
+        for ((gradient, codes), (hits, found)) in rows.zip(lists) {
             let mut counts = [0; 4];
             for (at, (&gradient, &code)) in
                 (outputs.start..).zip(gradient[outputs.clone()].iter().zip(&codes[outputs.clone()]))
             {
                 let quarter = quarter(code) & 3;
                 // Always written and counted only if not zero: a branch here would often be mispredicted.
-                quarters[quarter][counts[quarter] % OUTPUTS] = Hit { at: at as u32, gradient };
+                hits[quarter * OUTPUTS + counts[quarter] % OUTPUTS] = Hit { at: at as u32, gradient };
                 counts[quarter] += usize::from(gradient != 0.0);
             }
-            for (hits, count) in quarters.iter().zip(counts) {
-                self.hits.extend_from_slice(&hits[..count]);
-                self.ends.push(self.hits.len() as u32);
-            }
+            *found = counts;
         }
+    }
+
+    /// The hits of one cell, by quarter.
+    #[inline(always)]
+    fn of(&self, cell: usize) -> [&[Hit]; 4] {
+        let (hits, counts) = (&self.hits[cell * 4 * OUTPUTS..][..4 * OUTPUTS], &self.counts[cell]);
+        let [first, second, third, fourth] = *counts;
+        [
+            &hits[..first],
+            &hits[OUTPUTS..OUTPUTS + second],
+            &hits[2 * OUTPUTS..2 * OUTPUTS + third],
+            &hits[3 * OUTPUTS..3 * OUTPUTS + fourth],
+        ]
     }
 }
 
@@ -71,12 +85,10 @@ impl Kernel for PatchGradient<'_> {
             for channel in (0..channels).step_by(S::LANES) {
                 let (block, lane) = (channel / LANES, channel % LANES);
                 let weights = &weights[block * width * 9 * LANES + lane..];
-                let mut begin = 0;
-                for (starts, ends) in starts.as_chunks::<4>().0.iter().zip(hits.ends.as_chunks::<4>().0) {
+                for (cell, starts) in starts.as_chunks::<4>().0.iter().enumerate() {
                     let corner = starts[0] as usize + channel;
                     // SAFETY: asserted above: the patch lies inside the gradient, and every output has its weights.
-                    unsafe { patch(simd, input_gradient, corner, row, channels, &hits.hits, begin, ends, weights) };
-                    begin = ends[3];
+                    unsafe { patch(simd, input_gradient, corner, row, channels, hits.of(cell), weights) };
                 }
             }
         }
@@ -88,16 +100,13 @@ impl Kernel for PatchGradient<'_> {
 /// # Safety
 /// The patch must lie inside `gradient`, and `weights` must hold 9 vectors, LANES apart, for each hit's output.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "a patch, a list and a matrix, and where to look in them")]
 unsafe fn patch<S: Simd>(
     simd: S,
     gradient: &mut [f32],
     corner: usize,
     row: usize,
     channels: usize,
-    hits: &[Hit],
-    begin: u32,
-    ends: &[u32; 4],
+    [upper_left, upper_right, lower_left, lower_right]: [&[Hit]; 4],
     weights: &[f32],
 ) {
     let at = |y: usize, x: usize| corner + y * row + x * channels;
@@ -108,13 +117,12 @@ unsafe fn patch<S: Simd>(
             sums[y][x] = unsafe { simd.load(gradient, at(y, x)) };
         }
     }
-    let [a, b, c, d] = *ends;
     // SAFETY: the caller's promise.
     unsafe {
-        add_hits::<S, 0, 0>(simd, &mut sums, &hits[begin as usize..a as usize], weights);
-        add_hits::<S, 0, 1>(simd, &mut sums, &hits[a as usize..b as usize], weights);
-        add_hits::<S, 1, 0>(simd, &mut sums, &hits[b as usize..c as usize], weights);
-        add_hits::<S, 1, 1>(simd, &mut sums, &hits[c as usize..d as usize], weights);
+        add_hits::<S, 0, 0>(simd, &mut sums, upper_left, weights);
+        add_hits::<S, 0, 1>(simd, &mut sums, upper_right, weights);
+        add_hits::<S, 1, 0>(simd, &mut sums, lower_left, weights);
+        add_hits::<S, 1, 1>(simd, &mut sums, lower_right, weights);
     }
     for y in 0..4 {
         for x in 0..4 {
