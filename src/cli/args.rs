@@ -113,7 +113,7 @@ pub struct RunArgs {
     /// Share of the training set, taken from its end, that only measures: 0 to 0.9
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub validation_split: Option<f64>,
-    /// A named set of architecture and settings: tutorial, augmented; single flags override it
+    /// A named set of architecture and settings: tutorial, quick, augmented; single flags override it
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
     #[command(flatten)]

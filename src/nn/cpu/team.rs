@@ -98,7 +98,11 @@ impl Drop for Finish<'_> {
         let mut looks = 0;
         while self.0.pending.load(Ordering::Acquire) > 0 {
             looks += 1;
-            if looks < LOOKS { hint::spin_loop() } else { thread::yield_now() }
+            if looks < LOOKS {
+                hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
         }
     }
 }

@@ -71,12 +71,11 @@ impl Compiler {
         let Value { map, flat } = value;
         match layer {
             Layer::Conv { filters, kernel, stride, padding } => {
-                let conv = match self.grid(map, *kernel, *stride, *padding, fused) {
-                    Some(grid) => self.winograd(map, *filters, grid, relu),
-                    None => {
-                        let source = self.pad(map, *padding);
-                        self.conv(source, *filters, *kernel, *stride, fused)
-                    }
+                let conv = if let Some(grid) = self.grid(map, *kernel, *stride, *padding, fused) {
+                    self.winograd(map, *filters, grid, relu)
+                } else {
+                    let source = self.pad(map, *padding);
+                    self.conv(source, *filters, *kernel, *stride, fused)
                 };
                 Value { map: conv, flat }
             }
