@@ -69,7 +69,6 @@ const WORKERS: usize = 8;
 #[derive(Debug)]
 pub struct Engine {
     program: Program,
-    stages: Vec<Range<usize>>,
     /// Samples of a chunk.
     chunk: usize,
     /// One for each step.
@@ -85,6 +84,8 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Worker {
     chunks: Vec<Chunk>,
+    /// By map, memory for what the chunks do not keep.
+    lent: Vec<Buffer>,
     /// By parameter.
     gradients: Vec<Buffer>,
     /// Of its chunks, one after the other.
@@ -100,7 +101,6 @@ impl Engine {
         let program = Program::new(arch, chunk);
         Self {
             chunk,
-            stages: program.stages(),
             weights: vec![Weights::default(); program.steps.len()],
             workers: (0..WORKERS).map(|_| Worker::default()).collect(),
             team: Team::new(threads),
@@ -135,11 +135,11 @@ impl Engine {
         self.each_worker(0..batch.len(), None, |context, worker, chunks| {
             worker.logits.clear();
             for samples in chunks {
-                let chunk = worker.chunk(0);
-                chunk.load(context.program, batch, samples);
-                chunk.forward(context, all.clone());
-                let logits = worker.chunks[0].logits(context.program);
-                worker.logits.extend(logits);
+                worker.load(0, context.program, batch, samples);
+                worker.with_chunk(0, context.program, |chunk, _, logits| {
+                    chunk.forward(context, all.clone());
+                    logits.extend(chunk.logits(context.program));
+                });
             }
         });
         self.collect_logits(batch.len())
@@ -148,30 +148,30 @@ impl Engine {
     /// The most samples that [`Engine::forward`] should get at once: one chunk for each worker, unless a batch norm must see
     /// the whole batch.
     pub const fn most_samples(&self) -> usize {
-        if self.stages.len() == 1 { WORKERS * self.chunk } else { usize::MAX }
+        if self.program.stages.len() == 1 { WORKERS * self.chunk } else { usize::MAX }
     }
 
     /// The forward pass of `samples` of `batch` in training: logits of each, and the statistics of the batch norms. The
     /// parameters must have been loaded for [`Pass::Training`].
     pub fn forward(&mut self, batch: &Batch, samples: Range<usize>, step: &Step) -> (Vec<[f32; CLASSES]>, Statistics) {
-        let stages = self.stages.clone();
+        let stages = self.program.stages.clone();
         let last = stages.len() - 1;
         let mut statistics = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
             self.each_worker(samples.clone(), Some(step), |context, worker, chunks| {
                 worker.logits.clear();
                 for (i, samples) in chunks.enumerate() {
-                    let chunk = worker.chunk(i);
                     if index == 0 {
-                        chunk.load(context.program, batch, samples);
+                        worker.load(i, context.program, batch, samples);
                     }
-                    chunk.forward(context, stage.clone());
-                    if index < last {
-                        chunk.statistics(context, &context.program.steps[stage.end]);
-                    } else {
-                        let logits = worker.chunks[i].logits(context.program);
-                        worker.logits.extend(logits);
-                    }
+                    worker.with_chunk(i, context.program, |chunk, _, logits| {
+                        chunk.forward(context, stage.clone());
+                        if index < last {
+                            chunk.statistics(context, &context.program.steps[stage.end]);
+                        } else {
+                            logits.extend(chunk.logits(context.program));
+                        }
+                    });
                 }
             });
             if index < last {
@@ -190,15 +190,17 @@ impl Engine {
     /// If there was no such forward pass, or something else since.
     pub fn backward(&mut self, slopes: &[[f32; CLASSES]], gradients: &mut [&mut [f32]]) {
         let (samples, step) = self.pass.take().expect("a backward pass follows its forward pass");
-        let stages = self.stages.clone();
+        let stages = self.program.stages.clone();
         let last = stages.len() - 1;
         self.each_worker(samples.clone(), Some(&step), |context, worker, chunks| {
             worker.start(context.program);
             for (i, part) in chunks.enumerate() {
-                let chunk = &mut worker.chunks[i];
                 let slopes = &slopes[part.start - samples.start..part.end - samples.start];
-                chunk.start_backward(context.program, slopes);
-                chunk.backward(context, stages[last].clone(), &mut worker.gradients);
+                worker.with_chunk(i, context.program, |chunk, gradients, _| {
+                    chunk.start_backward(context.program, slopes);
+                    chunk.repeat(context, stages[last].clone());
+                    chunk.backward(context, stages[last].clone(), gradients);
+                });
             }
         });
         for stage in stages[..last].iter().rev() {
@@ -278,9 +280,11 @@ impl Engine {
         self.each_worker(samples, Some(step), |context, worker, chunks| {
             let (step, weights) = (&context.program.steps[norm], &context.weights[norm]);
             for (i, _) in chunks.enumerate() {
-                let chunk = &mut worker.chunks[i];
-                chunk.batch_norm_input_gradient(context, step, weights, [&scale, &shift]);
-                chunk.backward(context, stage.clone(), &mut worker.gradients);
+                worker.with_chunk(i, context.program, |chunk, gradients, _| {
+                    chunk.batch_norm_input_gradient(context, step, weights, [&scale, &shift]);
+                    chunk.repeat(context, stage.clone());
+                    chunk.backward(context, stage.clone(), gradients);
+                });
             }
         });
     }
@@ -296,12 +300,23 @@ impl Engine {
 }
 
 impl Worker {
-    /// Chunk `index`, made if it is the first time.
-    fn chunk(&mut self, index: usize) -> &mut Chunk {
+    /// Fills chunk `index`, made if it is the first time, with `samples` of `batch`.
+    fn load(&mut self, index: usize, program: &Program, batch: &Batch, samples: Range<usize>) {
         if self.chunks.len() <= index {
             self.chunks.resize_with(index + 1, Chunk::default);
         }
-        &mut self.chunks[index]
+        self.chunks[index].load(program, batch, samples);
+    }
+
+    /// Runs `work` with chunk `index`, all its maps in place, the worker's gradients and its logits.
+    fn with_chunk(
+        &mut self,
+        index: usize,
+        program: &Program,
+        work: impl FnOnce(&mut Chunk, &mut [Buffer], &mut Vec<[f32; CLASSES]>),
+    ) {
+        let Self { chunks, lent, gradients, logits } = self;
+        chunks[index].with(program, lent, |chunk| work(chunk, gradients, logits));
     }
 
     /// Zeros for the gradients of all parameters that have some.

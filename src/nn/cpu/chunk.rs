@@ -3,6 +3,7 @@
 mod backward;
 mod forward;
 
+use std::mem;
 use std::ops::Range;
 
 use super::buffer::Buffer;
@@ -61,11 +62,13 @@ impl Chunk {
     /// Fills map 0 with the `samples` of `batch`.
     pub fn load(&mut self, program: &Program, batch: &Batch, samples: Range<usize>) {
         self.samples = samples;
-        self.maps.resize_with(program.maps.len(), Buffer::default);
         self.codes.resize_with(program.maps.len(), Vec::new);
         let count = self.samples.len();
-        for (buffer, map) in self.maps.iter_mut().zip(&program.maps) {
-            buffer.reserve(count * map.len());
+        self.maps.resize_with(program.maps.len(), Buffer::default);
+        for (index, (buffer, map)) in self.maps.iter_mut().zip(&program.maps).enumerate() {
+            if !program.repeated.iter().any(|&step| program.steps[step].output == index) {
+                buffer.reserve(count * map.len());
+            }
         }
         for step in &program.steps {
             if let Op::ConvPool { .. } = step.op {
@@ -80,6 +83,20 @@ impl Chunk {
             for (out, &grey) in out.iter_mut().zip(&image) {
                 *out = GREY[usize::from(grey)];
             }
+        }
+    }
+
+    /// Runs `work` while the maps of the repeated steps are `lent`, which all chunks of a worker use in turn.
+    pub fn with(&mut self, program: &Program, lent: &mut Vec<Buffer>, work: impl FnOnce(&mut Self)) {
+        let outputs = || program.repeated.iter().map(|&step| program.steps[step].output);
+        lent.resize_with(program.maps.len(), Buffer::default);
+        for output in outputs() {
+            lent[output].reserve(self.samples.len() * program.maps[output].len());
+            mem::swap(&mut self.maps[output], &mut lent[output]);
+        }
+        work(self);
+        for output in outputs() {
+            mem::swap(&mut self.maps[output], &mut lent[output]);
         }
     }
 

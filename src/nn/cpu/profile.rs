@@ -38,19 +38,20 @@ impl Engine {
             let Self { program, weights, level, .. } = &*self;
             worker.start(program);
             let context = Context { program, weights, level: *level, training: Some(step), samples };
-            let chunk = worker.chunk(0);
-            chunk.load(context.program, batch, 0..samples);
-            for (index, times) in times.iter_mut().enumerate() {
-                let start = Instant::now();
-                chunk.forward(&context, index..index + 1);
-                times[0].push(start.elapsed());
-            }
-            chunk.start_backward(context.program, &slopes);
-            for (index, times) in times.iter_mut().enumerate().rev() {
-                let start = Instant::now();
-                worker.chunks[0].backward_alone(&context, index, &mut worker.gradients);
-                times[1].push(start.elapsed());
-            }
+            worker.load(0, program, batch, 0..samples);
+            worker.with_chunk(0, program, |chunk, gradients, _| {
+                for (index, times) in times.iter_mut().enumerate() {
+                    let start = Instant::now();
+                    chunk.forward(&context, index..index + 1);
+                    times[0].push(start.elapsed());
+                }
+                chunk.start_backward(program, &slopes);
+                for (index, times) in times.iter_mut().enumerate().rev() {
+                    let start = Instant::now();
+                    chunk.backward_alone(&context, index, gradients);
+                    times[1].push(start.elapsed());
+                }
+            });
             self.workers[0] = worker;
         }
         let steps = self.program.steps.iter().zip(times);

@@ -11,7 +11,7 @@ use crate::arch::{Arch, DropoutRate, Shape};
 use crate::data::SIDE;
 
 /// The steps of a network in the order of the forward pass.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
     /// What lies between the steps; map 0 is the image.
     pub maps: Vec<Map>,
@@ -23,6 +23,11 @@ pub struct Program {
     pub output: usize,
     /// By map, where its gradient is.
     pub gradients: Vec<Slot>,
+    /// The steps in stages that a chunk can go through on its own while training: a batch norm, which needs statistics of the
+    /// whole batch, starts a new one.
+    pub stages: Vec<Range<usize>>,
+    /// Steps that are done again in the backward pass, because that is faster than to keep what they gave.
+    pub repeated: Vec<usize>,
 }
 
 /// Where the gradient of a map is while the backward pass needs it.
@@ -71,6 +76,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether it takes little more time than to read its input.
+    const fn is_cheap(&self) -> bool {
+        !matches!(self.op, Op::Affine { .. } | Op::Winograd { .. } | Op::ConvPool { .. })
+    }
+
     /// The maps that it reads.
     pub fn inputs(&self) -> impl Iterator<Item = usize> {
         let other = if let Op::Add { other, .. } = self.op { Some(other) } else { None };
@@ -197,8 +207,7 @@ impl Program {
     pub fn new(arch: &Arch, samples: usize) -> Self {
         let image = Map { stride: 1, trained: false, ..Map::of(SIDE, SIDE, 1) };
         debug_assert_eq!(Shape::INPUT.len(), image.len());
-        let (steps, parameters, gradients) = (Vec::new(), Vec::new(), Vec::new());
-        let program = Self { maps: vec![image], steps, parameters, output: 0, gradients };
+        let program = Self { maps: vec![image], ..Self::default() };
         compile::all(program, arch.layers(), samples)
     }
 
@@ -210,14 +219,5 @@ impl Program {
     /// Whether the gradient of `input`, which `step` reads, lies where that of the step's output is.
     pub fn in_place(&self, step: &Step, input: usize) -> bool {
         self.slot(input) == self.slot(step.output)
-    }
-
-    /// The steps in stages that a chunk can go through on its own while training: a batch norm, which needs statistics of
-    /// the whole batch, starts a new one.
-    pub fn stages(&self) -> Vec<Range<usize>> {
-        let norms = (0..self.steps.len()).filter(|&step| matches!(self.steps[step].op, Op::BatchNorm { .. }));
-        let starts: Vec<usize> = std::iter::once(0).chain(norms.filter(|&step| step > 0)).collect();
-        let ends = starts.iter().skip(1).copied().chain([self.steps.len()]);
-        starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
     }
 }

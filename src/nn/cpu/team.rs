@@ -142,9 +142,9 @@ impl Mailbox {
                 looks += 1;
                 // Whoever leaves a job wakes this thread; if it is not yet asleep then, it does not fall asleep.
                 if looks < LOOKS {
-                    hint::spin_loop()
+                    hint::spin_loop();
                 } else {
-                    thread::park()
+                    thread::park();
                 }
                 continue;
             }

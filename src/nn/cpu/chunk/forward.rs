@@ -20,6 +20,13 @@ impl Chunk {
         }
     }
 
+    /// Runs the repeated ones among `steps` again.
+    pub fn repeat(&mut self, context: &Context, steps: Range<usize>) {
+        for &index in context.program.repeated.iter().filter(|index| steps.contains(index)) {
+            self.forward(context, index..index + 1);
+        }
+    }
+
     fn forward_step(&mut self, context: &Context, step: &Step, weights: &Weights) {
         let (from, to) = (context.program.maps[step.input], context.program.maps[step.output]);
         let count = self.samples.len();

@@ -1,5 +1,7 @@
 //! From layers to steps.
 
+use std::ops::Range;
+
 use super::super::simd::{LANES, padded};
 use super::super::winograd::conv::Grid;
 use super::{Affine, ConvPool, Map, Op, Packed, Program, Slot, Step};
@@ -10,8 +12,35 @@ pub(super) fn all(program: Program, layers: &[Layer], samples: usize) -> Program
     let mut compiler = Compiler { program, layers: 0, samples };
     let output = compiler.all(layers, Value { map: 0, flat: false });
     compiler.program.output = compiler.vector(output.map);
-    compiler.program.gradients = slots(&compiler.program);
-    compiler.program
+    let mut program = compiler.program;
+    program.gradients = slots(&program);
+    program.stages = stages(&program.steps);
+    program.repeated = repeated(&program);
+    program
+}
+
+/// The steps, cut before each batch norm.
+fn stages(steps: &[Step]) -> Vec<Range<usize>> {
+    let norms = (1..steps.len()).filter(|&step| matches!(steps[step].op, Op::BatchNorm { .. }));
+    let starts: Vec<usize> = std::iter::once(0).chain(norms).collect();
+    let ends = starts.iter().skip(1).copied().chain([steps.len()]);
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+}
+
+/// The cheap steps whose output only their own stage reads. With a single stage the backward pass follows at once, and what
+/// the forward pass gave is still in the cache.
+fn repeated(program: &Program) -> Vec<usize> {
+    let Program { steps, stages, .. } = program;
+    let within = |stage: &Range<usize>, step: usize| {
+        let output = steps[step].output;
+        output != program.output
+            && steps
+                .iter()
+                .enumerate()
+                .all(|(index, reader)| stage.contains(&index) || reader.inputs().all(|input| input != output))
+    };
+    let stages = stages.iter().filter(|_| stages.len() > 1);
+    stages.flat_map(|stage| stage.clone().filter(|&step| steps[step].is_cheap() && within(stage, step))).collect()
 }
 
 /// Where the gradients of all maps are.
