@@ -3,10 +3,7 @@
 use super::super::affine::pieces;
 use super::super::conv_pool::store_pooled;
 use super::super::simd::{Kernel, LANES, Simd};
-use super::{Products, TILES, Transform, VECTORS, along, column};
-
-/// The tile of a pooled cell.
-type Cell = Transform<2, 4>;
+use super::{Products, TILES, VECTORS, column};
 
 /// Scratch memory for `channels` of input and any number of cells and outputs.
 pub const fn scratch_len(channels: usize) -> usize {
@@ -73,6 +70,19 @@ impl Kernel for Forward<'_> {
     }
 }
 
+/// Bᵀ over four values, with the points 0, 1 and −1 one operation each.
+#[inline(always)]
+fn input_along<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 4] {
+    [simd.sub(d[2], d[0]), simd.add(d[1], d[2]), simd.sub(d[2], d[1]), simd.sub(d[3], d[1])]
+}
+
+/// Aᵀ over four values.
+#[inline(always)]
+fn output_along<S: Simd>(simd: S, m: [S::V; 4]) -> [S::V; 2] {
+    let (sum, difference) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    [simd.add(m[0], sum), simd.add(difference, m[3])]
+}
+
 /// `patches[i][cell] = (Bᵀ d B)[i]` for the 4×4 patch d of each cell, `[16, cell, channel]`.
 ///
 /// # Safety
@@ -97,10 +107,10 @@ unsafe fn transform_input<S: Simd>(
                     // SAFETY: the caller's promise.
                     d[x] = unsafe { simd.load(input, start + y * row + x * channels + channel) };
                 }
-                rows[y] = along(simd, &Cell::INPUT, &d);
+                rows[y] = input_along(simd, d);
             }
             for x in 0..4 {
-                let values = along(simd, &Cell::INPUT, &column(&rows, x));
+                let values = input_along(simd, column(&rows, x));
                 for y in 0..4 {
                     // SAFETY: the caller's promise.
                     unsafe { simd.store(patches, ((4 * y + x) * count + cell) * channels + channel, values[y]) };
@@ -124,9 +134,9 @@ unsafe fn transform_output<S: Simd>(simd: S, products: &[f32], count: usize, cel
             // SAFETY: the caller's promise.
             m[x] = unsafe { simd.load(products, at) };
         }
-        rows[y] = along(simd, &Cell::OUTPUT, &m);
+        rows[y] = output_along(simd, m);
     }
-    let left = along(simd, &Cell::OUTPUT, &column(&rows, 0));
-    let right = along(simd, &Cell::OUTPUT, &column(&rows, 1));
+    let left = output_along(simd, column(&rows, 0));
+    let right = output_along(simd, column(&rows, 1));
     [left[0], right[0], left[1], right[1]]
 }
