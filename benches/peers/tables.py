@@ -12,19 +12,23 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 OURS, OURS_AVX2 = "mnist-lab", "mnist-lab, AVX2"
+NAMES = ("train", "batch", "presets", "augment", "infer", "latency", "accuracy", "tui", "memory")
 PRESETS = ("mlp", "lenet5", "tutorial", "wide", "resnet")
 
-# How our runs differ from the defaults when they race to the test accuracy; the network is theirs to choose.
+# What our run is given when it races to the test accuracy.
 TO_TARGET = ["--arch", "tutorial", "--batch-size", "64", "--lr", "1e-3"]
 TARGET = 0.99
 # All others train with the tutorial's settings, written out so that no configuration file changes them.
 SETTINGS = """--optimizer adam --lr 1e-3 --schedule constant --weight-decay 0 --label-smoothing 0 --dropout 0
     --validation-split 0.2 --early-stop none""".split()
+COMMON = ["--config", os.devnull, "--seed", "{seed}"]
 
 # An epoch of ours is all 48,000 training samples; one of a peer is this many batches of 64, for about 3 seconds.
 EPOCHS, STEPS = 4, 250
-# The same for the other presets: epochs of ours, batches of a peer's epoch.
+# Epochs of ours and batches of a peer's epoch for the other presets, which are faster or slower.
 AMOUNTS = {"mlp": (20, 750), "lenet5": (6, 750), "wide": (3, 100), "resnet": (2, 50)}
+# Passes over the test images after the warm-up.
+PASSES = 10
 
 AVX2 = {"MNIST_LAB_SIMD": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 # Freed pages are kept: on a virtual machine a page fault is dear.
@@ -58,9 +62,9 @@ class Ratio:
 
 
 FASTER = Ratio("mnist-lab ÷ this", lambda ours, this: f"{ours / this:.2f}×")
-SOONER = Ratio("this ÷ mnist-lab", lambda ours, this: f"{this / ours:.2f}×")
-SHARE = Ratio("share", lambda ours, this: f"{this / ours:.1%}")
-COST = Ratio("cost", lambda ours, this: f"{1 - this / ours:.1%}")
+LESS = Ratio("this ÷ mnist-lab", lambda ours, this: f"{this / ours:.2f}×")
+SHARE = Ratio("share", lambda ours, this: f"{100 * this / ours:.1f} %")
+COST = Ratio("cost", lambda ours, this: f"{100 - 100 * this / ours:.1f} %")
 
 
 @dataclass(frozen=True)
@@ -73,124 +77,144 @@ class Table:
     contestants: list
     # Mean and standard deviation, where the rounds differ by more than noise; else median and range.
     by_mean: bool = False
-    # Whether each contestant's best case is told apart.
+    # Whether each figure is also given as a share of the contestant's best.
     share_of_best: bool = False
 
 
-def tables(binary, work, quick):
-    """All tables by name. `quick` makes everything short, to see that it works."""
-    epochs, steps, target = (2, 20, 0.9) if quick else (EPOCHS, STEPS, TARGET)
-    config = ["--config", os.devnull, "--seed", "{seed}"]
+@dataclass(frozen=True)
+class Lineup:
+    """Who runs in each table: a method for a table. `quick` makes everything short, to see that it works."""
 
-    def train(*flags, epochs=epochs, settings=SETTINGS, save=("--no-save",)):
-        return [binary, "train", "--json", *save, *settings, "--epochs", str(epochs), *config, *flags]
+    binary: str
+    work: Path
+    quick: bool
 
-    def peer(environment, script, *flags, epochs=epochs, steps=steps):
-        limit = ["--steps", str(steps)] if steps else []
-        python = str(work / environment / "bin/python")
-        return [python, str(HERE / script), "--epochs", str(epochs), *limit, "--seed", "{seed}", *flags]
+    def train(self):
+        fast_keras = self.keras("--steps-per-execution", "10" if self.quick else "50")
+        return Table("Training, `tutorial`, batch 64", "samples/s", FASTER, [
+            Contestant(OURS, rate, self.ours()),
+            Contestant(OURS_AVX2, rate, self.ours(), AVX2),
+            Contestant("mnist-lab, one thread", rate, self.ours("--threads", "1")),
+            Contestant("PyTorch", rate, self.torch()),
+            Contestant("PyTorch, jemalloc", rate, self.torch(), JEMALLOC),
+            Contestant("PyTorch, jemalloc, AVX2", rate, self.torch(), JEMALLOC | AVX2, against=OURS_AVX2),
+            Contestant("Keras", rate, self.keras()),
+            Contestant("Keras, 50 steps per execution", rate, fast_keras),
+            Contestant("Keras, 50 steps per execution, AVX2", rate, fast_keras, AVX2, against=OURS_AVX2),
+        ])
 
-    def torch(*flags, arch="{tutorial}", **amounts):
-        return peer("venv-torch", "torch_peer.py", "--arch", arch, *flags, **amounts)
+    def batch(self):
+        def of(size):
+            flags = ["--batch-size", size]
+            steps = max(2, self.steps * 64 // int(size))
+            return [
+                Contestant(OURS, rate, self.ours(*flags), case=size),
+                Contestant("PyTorch", rate, self.torch(*flags, steps=steps), case=size),
+                Contestant("Keras", rate, self.keras(*flags, steps=steps), case=size),
+            ]
 
-    def keras(*flags, **amounts):
-        return peer("venv-tf", "keras_peer.py", "--arch", "{tutorial}", *flags, **amounts)
+        rows = [contestant for size in ("32", "64", "128", "256", "512", "1024") for contestant in of(size)]
+        return Table("Training, `tutorial`, by batch size", "samples/s", FASTER, rows, share_of_best=True)
 
-    fast_keras = keras("--steps-per-execution", str(min(50, steps)))
-    training = [
-        Contestant(OURS, rate, train()),
-        Contestant(OURS_AVX2, rate, train(), AVX2),
-        Contestant("mnist-lab, one thread", rate, train("--threads", "1")),
-        Contestant("PyTorch", rate, torch()),
-        Contestant("PyTorch, jemalloc", rate, torch(), JEMALLOC),
-        Contestant("PyTorch, jemalloc, AVX2", rate, torch(), JEMALLOC | AVX2, against=OURS_AVX2),
-        Contestant("Keras", rate, keras()),
-        Contestant("Keras, 50 steps per execution", rate, fast_keras),
-        Contestant("Keras, 50 steps per execution, AVX2", rate, fast_keras, AVX2, against=OURS_AVX2),
-    ]
+    def presets(self):
+        def of(preset, epochs, steps):
+            torch = self.torch(arch=f"{{{preset}}}", steps=steps)
+            return [
+                Contestant(OURS, rate, self.ours("--arch", preset, epochs=epochs), case=preset),
+                Contestant("PyTorch", rate, torch, case=preset),
+                Contestant("PyTorch, jemalloc", rate, torch, JEMALLOC, case=preset),
+            ]
 
-    def batch(size):
-        flags = ["--batch-size", str(size)]
-        amount = max(1, 64 * steps // size)
-        return [
-            Contestant(OURS, rate, train(*flags), case=str(size)),
-            Contestant("PyTorch", rate, torch(*flags, steps=amount), case=str(size)),
-            Contestant("Keras", rate, keras(*flags, steps=amount), case=str(size)),
-        ]
+        amounts = dict.fromkeys(AMOUNTS, (2, 5)) if self.quick else AMOUNTS
+        rows = [contestant for preset, amount in amounts.items() for contestant in of(preset, *amount)]
+        return Table("Training, batch 64, by network", "samples/s", FASTER, rows)
 
-    def preset(name):
-        our_epochs, their_steps = (2, 5) if quick else AMOUNTS[name]
-        command = torch(arch=f"{{{name}}}", steps=their_steps)
-        return [
-            Contestant(OURS, rate, train("--arch", name, epochs=our_epochs), case=name),
-            Contestant("PyTorch", rate, command, case=name),
-            Contestant("PyTorch, jemalloc", rate, command, JEMALLOC, case=name),
-        ]
+    def augment(self):
+        return Table("Training with augmentation, `tutorial`, batch 64", "samples/s", SHARE, [
+            Contestant(OURS, rate, self.ours()),
+            Contestant("with the tutorial's augmentation", rate, self.ours("--augment", "tutorial")),
+        ])
 
-    augmentation = [
-        Contestant(OURS, rate, train()),
-        Contestant("with the tutorial's augmentation", rate, train("--augment", "tutorial")),
-    ]
-    passes = 2 if quick else 10
-    # The trained session that comes with the source; the first evaluation is the warm-up.
-    demo = [binary, "repl", "demo", "--json", "--sessions", str(ROOT / "sessions"), "--config", os.devnull]
-    inference = [
-        Contestant(OURS, images, demo, stdin="eval\n" * (1 + passes)),
-        Contestant("PyTorch", images, torch("--infer", "eager", epochs=passes)),
-        Contestant("TorchScript", images, torch("--infer", "script", epochs=passes)),
-        Contestant("TorchScript, jemalloc", images, torch("--infer", "script", epochs=passes), JEMALLOC),
-    ]
-    bench = ["cargo", "bench", "-q", "--manifest-path", str(ROOT / "Cargo.toml"), "--bench", "steps", "--"]
-    one = ["--batch-size", "1", "--infer"]
-    latency = [
-        Contestant(OURS, divan_median, [*bench, "predict_one::tutorial"]),
-        Contestant("PyTorch", median_latency, torch(*one, "eager", epochs=passes)),
-        Contestant("TorchScript", median_latency, torch(*one, "script", epochs=passes)),
-        Contestant("TorchScript, jemalloc", median_latency, torch(*one, "script", epochs=passes), JEMALLOC),
-    ]
+    def infer(self):
+        # The trained session that comes with the source; the first evaluation is the warm-up.
+        demo = [self.binary, "repl", "demo", "--json", "--sessions", str(ROOT / "sessions"), "--config", os.devnull]
+        eager, script = (self.torch("--infer", how, epochs=PASSES) for how in ("eager", "script"))
+        return Table("The 10,000 test images, `tutorial` (PyTorch in batches of 64)", "images/s", FASTER, [
+            Contestant(OURS, images, demo, stdin="eval\n" * (1 + PASSES)),
+            Contestant("PyTorch", images, eager),
+            Contestant("TorchScript", images, script),
+            Contestant("TorchScript, jemalloc", images, script, JEMALLOC),
+        ])
 
-    until = {"epochs": 40, "steps": None}
-    goal = ["--target", str(target)]
-    race = train("--target-test-accuracy", str(target), epochs=40, settings=TO_TARGET)
-    accuracy = [
-        Contestant(OURS, seconds_to_target, race),
-        Contestant("PyTorch", seconds_to_target, torch(*goal, **until)),
-        Contestant("PyTorch, jemalloc", seconds_to_target, torch(*goal, **until), JEMALLOC),
-        Contestant("Keras", seconds_to_target, keras(*goal, **until)),
-    ]
+    def latency(self):
+        bench = ["cargo", "bench", "-q", "--manifest-path", str(ROOT / "Cargo.toml"), "--bench", "steps", "--"]
+        one = ["--batch-size", "1", "--infer"]
+        eager, script = (self.torch(*one, how, epochs=PASSES) for how in ("eager", "script"))
+        return Table("One image, `tutorial`", "µs", LESS, [
+            Contestant(OURS, divan_median, [*bench, "predict_one::tutorial"]),
+            Contestant("PyTorch", latency, eager),
+            Contestant("TorchScript", latency, script),
+            Contestant("TorchScript, jemalloc", latency, script, JEMALLOC),
+        ])
 
-    # Both save after each epoch.
-    sessions = ["--save", "headless", "--sessions", str(work / "sessions")]
-    lab = ["python3", str(HERE / "screen.py"), binary, str(epochs), *SETTINGS, *config]
-    screen = [
-        Contestant(OURS, rate, train(save=sessions)),
-        Contestant("in the dashboard, 120×40", rate, lab),
-    ]
+    def accuracy(self):
+        target = 0.9 if self.quick else TARGET
+        flags = ["--target", str(target)]
+        ours = self.ours("--target-test-accuracy", str(target), epochs=40, settings=TO_TARGET)
+        torch, keras = (peer(*flags, epochs=40, steps=None) for peer in (self.torch, self.keras))
+        return Table(f"From start to {100 * target:.0f} % on the test set", "s", LESS, [
+            Contestant(OURS, seconds_to_target, ours),
+            Contestant("PyTorch", seconds_to_target, torch),
+            Contestant("PyTorch, jemalloc", seconds_to_target, torch, JEMALLOC),
+            Contestant("Keras", seconds_to_target, keras),
+        ], by_mean=True)
 
-    def peak(run):
-        return run.peak_mib
+    def tui(self):
+        # Both save after each epoch.
+        save = ["--save", "headless", "--sessions", str(self.work / "sessions")]
+        screen = ["python3", str(HERE / "screen.py"), self.binary, str(self.epochs), *SETTINGS, *COMMON]
+        return Table("What the dashboard costs, `tutorial`, batch 64", "samples/s", COST, [
+            Contestant(OURS, rate, self.ours(save=save)),
+            Contestant("in the dashboard, 120×40", rate, screen),
+        ])
 
-    short = {"epochs": 2, "steps": min(100, steps)}
-    memory = [
-        Contestant(OURS, peak, train(epochs=2)),
-        Contestant("PyTorch", peak, torch(**short)),
-        Contestant("Keras", peak, keras(**short)),
-    ]
+    def memory(self):
+        short = {"epochs": 2, "steps": min(100, self.steps)}
+        return Table("Peak memory of training, `tutorial`, batch 64", "MiB", LESS, [
+            Contestant(OURS, peak, self.ours(epochs=2)),
+            Contestant("PyTorch", peak, self.torch(**short)),
+            Contestant("Keras", peak, self.keras(**short)),
+        ])
 
-    batches = [contestant for size in (32, 64, 128, 256, 512, 1024) for contestant in batch(size)]
-    presets = [contestant for name in AMOUNTS for contestant in preset(name)]
-    speed = "samples/s"
-    return {
-        "train": Table("Training, `tutorial`, batch 64", speed, FASTER, training),
-        "batch": Table("Training, `tutorial`, by batch size", speed, FASTER, batches, share_of_best=True),
-        "presets": Table("Training, batch 64, by network", speed, FASTER, presets),
-        "augment": Table("Training with augmentation, `tutorial`, batch 64", speed, SHARE, augmentation),
-        "infer": Table("The 10,000 test images, `tutorial`; PyTorch by 64", "images/s", FASTER, inference),
-        "latency": Table("One image, `tutorial`", "µs", SOONER, latency),
-        "accuracy": Table(f"From start to {target:.0%} on the test set", "s", SOONER, accuracy, by_mean=True),
-        "tui": Table("What the dashboard costs, `tutorial`, batch 64", speed, COST, screen),
-        "memory": Table("Peak memory of training, `tutorial`, batch 64", "MiB", SOONER, memory),
-    }
+    def ours(self, *flags, epochs=None, settings=SETTINGS, save=("--no-save",)):
+        epochs = ["--epochs", str(epochs or self.epochs)]
+        return [self.binary, "train", "--json", *save, *settings, *epochs, *COMMON, *flags]
+
+    def torch(self, *flags, **given):
+        return self.peer("venv-torch", "torch_peer.py", *flags, **given)
+
+    def keras(self, *flags, **given):
+        return self.peer("venv-tf", "keras_peer.py", *flags, **given)
+
+    def peer(self, environment, script, *flags, arch="{tutorial}", epochs=None, steps=0):
+        """`steps` is None for whole epochs."""
+        limit = [] if steps is None else ["--steps", str(steps or self.steps)]
+        always = ["--arch", arch, "--epochs", str(epochs or self.epochs), "--seed", "{seed}"]
+        return [str(self.work / environment / "bin/python"), str(HERE / script), *always, *limit, *flags]
+
+    @property
+    def epochs(self):
+        return 2 if self.quick else EPOCHS
+
+    @property
+    def steps(self):
+        return 20 if self.quick else STEPS
+
+
+def tables(*given):
+    """All tables by name."""
+    lineup = Lineup(*given)
+    return {name: getattr(lineup, name)() for name in NAMES}
 
 
 def events(run, kind):
@@ -210,17 +234,23 @@ def images(run):
     return statistics.median(line["images_per_second"] for line in events(run, "evaluated")[1:])
 
 
-def median_latency(run):
+def latency(run):
     return statistics.median(line["p50_us"] for line in events(run, "latency")[1:])
 
 
 def divan_median(run):
     """Microseconds in the third column of divan's table."""
-    amount, unit = re.search(r"tutorial +\S+ \S+ +│ \S+ \S+ +│ (\S+) (\S+)", run.output).groups()
-    return float(amount) * {"ns": 1e-3, "µs": 1, "ms": 1e3}[unit]
+    found = re.search(r"tutorial +\S+ \S+ +│ \S+ \S+ +│ (\S+) (\S+)", run.output)
+    if not found:
+        raise ValueError("no such line in divan's table")
+    return float(found[1]) * {"ns": 1e-3, "µs": 1, "ms": 1e3}[found[2]]
 
 
 def seconds_to_target(run):
     if events(run, "finished")[-1]["reason"] != "target":
         raise ValueError("did not reach the accuracy")
     return run.seconds
+
+
+def peak(run):
+    return run.peak_mib
