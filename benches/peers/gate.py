@@ -1,4 +1,4 @@
-"""Measures a command on a machine that is otherwise idle, and says how idle it stayed. Linux, standard library alone."""
+"""Measures a command on a machine that is otherwise idle, and says how idle it stayed. Linux alone."""
 
 import os
 import subprocess
@@ -49,7 +49,8 @@ class Gate:
 
 
 def once(command, environment, stdin):
-    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    file = tempfile.TemporaryFile
+    with file("w+") as given, file("w+") as out, file("w+") as err:
         given.write(stdin)
         given.seek(0)
         before, began = busy(), time.monotonic()

@@ -10,7 +10,7 @@ def report(table, records):
     """The table, and under it where its figures come from."""
     figures = {}
     for record in records:
-        if record["figure"] is not None:
+        if record["figure"] is not None and not record["disturbed"]:
             figures.setdefault((record["case"], record["name"]), []).append(record["figure"])
     shown = [contestant for contestant in table.contestants if key(contestant) in figures]
     summary = "mean ± standard deviation" if table.by_mean else "median (min–max)"
@@ -54,15 +54,21 @@ def source(records):
     """How many rounds, when, how undisturbed, on what, by whom, and what went wrong."""
     rounds = max(Counter((record["case"], record["name"]) for record in records).values())
     dates = sorted({record["date"] for record in records})
-    foreign = max(record["foreign"] for record in records)
+    foreign = max((record["foreign"] for record in records if not record["disturbed"]), default=0)
     told = [
         f"{rounds} round{'s' * (rounds > 1)} by turns, {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}",
         f"Other processes took at most {100 * foreign:.1f} % of the processor",
         *sorted({record["machine"] for record in records}),
         ", ".join(sorted({record["version"] for record in records})),
     ]
-    told += [f"{r['name']} {r['case']} in round {r['round']}: {r['problem']}" for r in records if r["problem"]]
+    told += ["Quick runs, which say that all works and nothing of speed"] * any(record["quick"] for record in records)
+    told += [f"{name(r)} is left out: other processes took {100 * r['foreign']:.0f} %" for r in records if r["disturbed"]]
+    told += [f"{name(r)}: {r['problem']}" for r in records if r["problem"]]
     return ". ".join(told) + "."
+
+
+def name(record):
+    return " ".join(filter(None, [record["name"], record["case"], f"in round {record['round']}"]))
 
 
 def number(value):

@@ -4,8 +4,8 @@
     cargo build --release
     python3 benches/peers/run.py [TABLE ...]
 
-Each run waits until the machine is otherwise idle and is made again if others disturbed it. The results go to a file
-of JSON lines, from which `--print` makes the tables again. Linux, Python 3.11, standard library alone.
+Each run waits until the machine is otherwise idle and is made again if others disturbed it; one that stays disturbed
+is left out of the tables. The results go to a file of JSON lines, from which `--print` makes the tables again. Linux, Python 3.11, standard library alone.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def arguments():
 
 def measure(name, table, given, results):
     """Adds the results of all rounds to the file."""
-    gate = Gate(tries=1, patience=0) if given.quick else Gate()
+    gate = Gate(limit=1, tries=1, patience=0) if given.quick else Gate()
     presets = {preset: started(given.binary, preset) for preset in PRESETS}
     layers = {preset: event["arch"] for preset, event in presets.items()}
     parameters = {event["arch"]: event["parameters"] for event in presets.values()}
@@ -73,10 +73,11 @@ def measure(name, table, given, results):
             record |= judged(contestant, run, parameters)
             peer = next((event["peer"] for event in events(run, "started") if "peer" in event), version)
             record |= {"seconds": run.seconds, "peak_mib": run.peak_mib, "foreign": run.foreign}
+            record |= {"disturbed": run.foreign > gate.limit, "quick": given.quick}
             record |= {"date": f"{datetime.date.today()}", "machine": machine, "version": peer}
             with results.open("a") as file:
                 print(json.dumps(record), file=file)
-            told = record["problem"] or f"{record['figure']:.1f} {table.unit}"
+            told = record["problem"] or f"{record['figure']:.1f} {table.unit}{', disturbed' * record['disturbed']}"
             print(f"{name} {contestant.case} {number}: {contestant.name}: {told}", file=sys.stderr)
 
 

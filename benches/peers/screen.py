@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def train(command, session, epochs):
-    """Runs the dashboard until it has saved so many epochs; everything that it draws is read at once and thrown away."""
+    """Runs the dashboard until it has saved so many epochs; what it draws is read at once and thrown away."""
     child, terminal = pty.fork()
     if child == 0:
         termios.tcsetwinsize(0, (40, 120))

@@ -1,4 +1,4 @@
-"""What each peer is given and gives back: the digits, the grammar of networks, the flags, and lines of JSON like ours."""
+"""What peers are given and give back: the digits, the grammar of networks, the flags, and lines of JSON like ours."""
 
 import argparse
 import gzip
@@ -23,7 +23,7 @@ def flags(description):
     parser.add_argument("--steps", type=int, help="ends each epoch after so many batches")
     parser.add_argument("--target", type=float, help="stops after the epoch with this accuracy on the test set")
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--dropout", type=float, default=0.0, help="rate of the dropout layers without one of their own")
+    parser.add_argument("--dropout", type=float, default=0.0, help="for dropout layers without a rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     return parser
@@ -69,7 +69,8 @@ def layer(item):
     kind, amount = re.fullmatch(r"([a-z]+)([\d.]*)", head).groups()
     made = {"kind": kind}
     if kind == "conv":
-        made |= {"filters": int(amount), "kernel": tuple(map(int, options.pop(0).split("x"))), "stride": 1, "padding": 0}
+        kernel = tuple(map(int, options.pop(0).split("x")))
+        made |= {"filters": int(amount), "kernel": kernel, "stride": 1, "padding": 0}
     elif kind == "pool":
         made |= {"size": int(amount), "stride": int(amount)}
     elif kind == "dense":
