@@ -55,8 +55,12 @@ def once(command, environment, stdin):
         given.seek(0)
         before, began = busy(), time.monotonic()
         process = subprocess.Popen(command, env=os.environ | environment, stdin=given, stdout=out, stderr=err)
-        # What the process used, and those that it waited for.
-        _, status, used = os.wait4(process.pid, 0)
+        try:
+            # What the process used, and those that it waited for.
+            _, status, used = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:
+            process.kill()
+            raise
         seconds = time.monotonic() - began
         foreign = (busy() - before - used.ru_utime - used.ru_stime) / (CORES * seconds)
         process.returncode = os.waitstatus_to_exitcode(status)
