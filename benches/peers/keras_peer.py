@@ -15,17 +15,20 @@ import task  # noqa: E402
 
 def through(x, layers, dropout):
     """What comes out of these layers for the tensor `x`."""
-    for layer in layers:
+    previous = ""
+    for layer, after in zip(layers, [*layers[1:], {"kind": ""}]):
+        # As in the tutorial, the rectifier is the activation of the layer before it.
+        activation = "relu" if after["kind"] == "relu" else None
         match layer["kind"]:
             case "conv":
                 same = layer["stride"] == 1 and all(k == 2 * layer["padding"] + 1 for k in layer["kernel"])
                 if layer["padding"] and not same:
                     x = kl.ZeroPadding2D(layer["padding"])(x)
-                padding = "same" if same else "valid"
-                x = kl.Conv2D(layer["filters"], layer["kernel"], layer["stride"], padding)(x)
+                how = {"strides": layer["stride"], "padding": "same" if same else "valid", "activation": activation}
+                x = kl.Conv2D(layer["filters"], layer["kernel"], **how)(x)
             case "pool":
                 x = kl.MaxPooling2D(layer["size"], layer["stride"])(x)
-            case "relu":
+            case "relu" if previous not in ("conv", "dense"):
                 x = kl.Activation("relu")(x)
             case "bn":
                 x = kl.BatchNormalization()(x)
@@ -35,12 +38,12 @@ def through(x, layers, dropout):
             case "flatten":
                 x = kl.Flatten()(x)
             case "dense":
-                x = kl.Dense(layer["units"])(x)
+                x = kl.Dense(layer["units"], activation)(x)
             case "gap":
                 x = kl.GlobalAveragePooling2D()(x)
             case "res":
-                ways = [through(x, layer[way], dropout) for way in ("body", "shortcut")]
-                x = kl.Add()(ways)
+                x = kl.Add()([through(x, layer[way], dropout) for way in ("body", "shortcut")])
+        previous = layer["kind"]
     return x
 
 
