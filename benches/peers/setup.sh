@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Makes what run.py needs in one folder: virtual environments for PyTorch (5.4 GB) and Keras (1.6 GB), and jemalloc.
+#   setup.sh [DIR]      DIR: benches/peers/work if not given
+set -euo pipefail
+dir=${1:-$(dirname "${BASH_SOURCE[0]}")/work}
+mkdir -p "$dir"
+
+# A virtual environment of this name with these packages, unless it is there.
+environment() {
+    local made=$dir/$1
+    [ -e "$made/.done" ] && return
+    python3 -m venv "$made"
+    "$made/bin/pip" install -q "${@:2}"
+    touch "$made/.done"
+}
+
+environment venv-torch torch numpy
+environment venv-tf tensorflow-cpu keras numpy
+if ! ldconfig -p | grep -q 'libjemalloc\.so\.2'; then
+    apt-get update -qq
+    apt-get install -y -qq libjemalloc2
+fi
+echo "$dir: PyTorch in venv-torch, Keras in venv-tf; jemalloc is installed"
