@@ -15,8 +15,9 @@ OURS, OURS_AVX2 = "mnist-lab", "mnist-lab, AVX2"
 NAMES = ("train", "batch", "presets", "augment", "infer", "latency", "accuracy", "tui", "memory")
 PRESETS = ("mlp", "lenet5", "tutorial", "wide", "resnet")
 
-# What our run is given when it races to the test accuracy.
-TO_TARGET = ["--arch", "tutorial", "--batch-size", "64", "--lr", "1e-3"]
+# What our run is given when it races to the test accuracy: a learning rate that rises and falls over two epochs, and, as
+# nothing is chosen on a validation set, all training digits.
+TO_TARGET, EPOCHS_TO_TARGET = ["--recipe", "quick", "--validation-split", "0"], 2
 TARGET = 0.99
 # All others train with the tutorial's settings, written out so that no configuration file changes them.
 SETTINGS = """--optimizer adam --lr 1e-3 --schedule constant --weight-decay 0 --label-smoothing 0 --dropout 0
@@ -160,7 +161,8 @@ class Lineup:
     def accuracy(self):
         target = 0.9 if self.quick else TARGET
         flags = ["--target", str(target)]
-        ours = self.ours("--target-test-accuracy", str(target), epochs=40, settings=TO_TARGET)
+        race = ["--target-test-accuracy", str(target)]
+        ours = self.ours(*race, epochs=EPOCHS_TO_TARGET, settings=TO_TARGET)
         torch, keras = (peer(*flags, epochs=40, steps=None) for peer in (self.torch, self.keras))
         return Table(f"From start to {100 * target:.0f} % on the test set", "s", LESS, [
             Contestant(OURS, seconds_to_target, ours),
