@@ -49,6 +49,7 @@ def arguments():
     parser.add_argument("--work", type=Path, default=HERE / "work", help="the folder that setup.sh made")
     parser.add_argument("--out", type=Path, help="where results are added; results.jsonl in the work folder")
     parser.add_argument("--print", type=Path, metavar="FILE", help="prints the tables of these results; runs nothing")
+    parser.add_argument("--case", help="this row alone of `batch` or `presets`, such as 64 or resnet")
     parser.add_argument("--quick", action="store_true", help="short runs on a busy machine, to see that all works")
     given = parser.parse_args()
     for name in given.tables:
@@ -67,6 +68,8 @@ def measure(name, table, given, results):
     version = subprocess.check_output([given.binary, "--version"], text=True).strip()
     for number in range(1, given.rounds + 1):
         for contestant in table.contestants:
+            if given.case and contestant.case != given.case:
+                continue
             command = [word.format(seed=number, **layers) for word in contestant.command]
             run = gate.measure(command, contestant.environment, contestant.stdin)
             record = {"table": name, "case": contestant.case, "name": contestant.name, "round": number}

@@ -166,7 +166,6 @@ class Lineup:
         torch, keras = (peer(*flags, epochs=40, steps=None) for peer in (self.torch, self.keras))
         return Table(f"From start to {100 * target:.0f} % on the test set", "s", LESS, [
             Contestant(OURS, seconds_to_target, ours),
-            Contestant("PyTorch", seconds_to_target, torch),
             Contestant("PyTorch, jemalloc", seconds_to_target, torch, JEMALLOC),
             Contestant("Keras", seconds_to_target, keras),
         ], by_mean=True)

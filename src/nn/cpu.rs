@@ -5,13 +5,14 @@
 //!   the channels padded to whole vectors; the padding is always zero.
 //! - **Chunks** ([`chunk`]): a few samples go through all steps together, while what lies between the steps is still in the
 //!   cache. Their pixels are gathered, augmented and normalised there too. Only batch norm, which needs statistics of the
-//!   whole batch, divides a program in *stages* at whose ends the chunks meet. The loss is dfdx's, between the forward and
-//!   the backward pass; so that what lies between the steps can wait in the cache for the latter, larger batches are cut
-//!   ([`Engine::most_samples`]).
+//!   whole batch, divides a program in *stages* at whose ends the chunks meet; what a stage makes for itself alone is made
+//!   again in the backward pass. The loss is dfdx's, between the forward and the backward pass; so that what lies between the
+//!   steps can wait in the cache for the latter, larger batches are cut ([`Engine::most_samples`]).
 //! - **Workers**: chunk k belongs to worker k mod [`WORKERS`], which sums its own gradients. Threads take workers in turn
 //!   ([`team`]), and [`reduce`] adds the workers up in a fixed order: the result is the same to the bit for any number of threads.
-//! - **Kernels**: [`affine`] (matrix products in register tiles), [`conv_pool`] and [`winograd`] (fused forward passes), [`sparse`]
-//!   (their backward passes, over lists of the few gradients that pool and rectifier let through), [`batch_norm`],
+//! - **Kernels**: [`affine`] (matrix products in register tiles), [`winograd`] (3×3 convolutions with a fraction of the
+//!   multiplications), [`conv_pool`] (convolution and pooling in one go, which Winograd's algorithm also does), [`sparse`]
+//!   (the backward pass of these, over lists of the few gradients that pool and rectifier let through), [`batch_norm`],
 //!   [`max_pool`], [`pointwise`]. Each is written once over the trait [`simd::Simd`] and compiled for AVX-512, AVX2 and plain
 //!   arrays; the processor is asked at run time.
 //! - **Weights** ([`weights`]): rearranged for the kernels after each update.

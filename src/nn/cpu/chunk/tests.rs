@@ -378,7 +378,7 @@ fn check(text: &str, seed: u64) {
             let agree = |what: &str, found: &[f64], expected: &[f64]| {
                 assert_eq!(found.len(), expected.len(), "{what}, {place}");
                 let largest = expected.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
-                let tolerance = if exact { 0.0 } else { 1e-4 * largest };
+                let tolerance = if exact { 0.0 } else { 1e-5 * largest };
                 for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
                     assert!((found - expected).abs() <= tolerance, "{what} {i}: {found}, not {expected}; {place}");
                 }
