@@ -8,10 +8,13 @@ from tables import OURS
 
 def report(table, records):
     """The table, and under it where its figures come from."""
-    figures = {}
+    figures, seen = {}, Counter()
     for record in records:
+        who = record["case"], record["name"]
+        # A file can hold more than one measurement.
+        seen[who, record["round"]] += 1
         if record["figure"] is not None and not record["disturbed"]:
-            figures.setdefault((record["case"], record["name"]), []).append(record["figure"])
+            figures.setdefault(who, {})[record["round"], seen[who, record["round"]]] = record["figure"]
     shown = [contestant for contestant in table.contestants if key(contestant) in figures]
     summary = "mean ± standard deviation" if table.by_mean else "median (min–max)"
     if any(contestant.case for contestant in shown):
@@ -31,9 +34,14 @@ def key(contestant):
 
 
 def cells(table, figures, contestant):
-    """A contestant's figure, how it compares and, where the table asks for it, its share of the contestant's best."""
+    """A contestant's figure, how it compares and, where the table asks for it, its share of the contestant's best.
+
+    Of medians, the comparison is the median over the rounds of the two figures' ratio in the same round: when the machine is
+    slower for a while, it is so for both.
+    """
     center = statistics.mean if table.by_mean else statistics.median
-    found = figures[key(contestant)]
+    rounds = figures[key(contestant)]
+    found = rounds.values()
     middle = center(found)
     if table.by_mean:
         figure = f"{number(middle)} ± {number(statistics.stdev(found)) if len(found) > 1 else '?'}"
@@ -43,10 +51,13 @@ def cells(table, figures, contestant):
     base = figures.get((contestant.case, contestant.against))
     if base and contestant.name != contestant.against:
         beside = "" if contestant.against == OURS else f" ({contestant.against})"
-        ratio = table.ratio.text(center(base), middle) + beside
+        pairs = [rounds[number] / base[number] for number in rounds if number in base]
+        if table.by_mean or not pairs:
+            pairs = [middle / center(base.values())]
+        ratio = table.ratio.text(1, statistics.median(pairs)) + beside
     if not table.share_of_best:
         return [figure, ratio]
-    best = max(center(others) for (_, name), others in figures.items() if name == contestant.name)
+    best = max(center(others.values()) for (_, name), others in figures.items() if name == contestant.name)
     return [figure, ratio, f"{100 * middle / best:.0f} % of its best"]
 
 

@@ -21,7 +21,7 @@ const VECTORS: usize = 2;
 pub struct Transform<const M: usize, const N: usize>;
 
 impl<const M: usize, const N: usize> Transform<M, N> {
-    /// Pairs of opposite points of moderate size and distance round the least; these were the best of some hundred tried.
+    /// Pairs of opposite points of moderate size and distance round the least: of some fifty choices, these were the best.
     const POINTS: &[f64] = match M {
         2 => &[0.0, 1.0, -1.0],
         3 => &[0.375, -0.375, 1.5, -1.5],
