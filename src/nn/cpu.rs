@@ -62,7 +62,7 @@ use weights::{Features, Weights, inverse_deviation};
 /// Samples of a chunk, unless they are so large that fewer fill [`CHUNK_VALUES`].
 const CHUNK: usize = 16;
 /// Values between the steps that a chunk may have: more would not stay in the cache, and would add up to much memory.
-const CHUNK_VALUES: usize = 1 << 20;
+const CHUNK_VALUES: usize = 5 << 18;
 /// Workers that chunks are dealt to: more could use more threads, fewer have fewer gradients to sum up.
 const WORKERS: usize = 8;
 
@@ -98,7 +98,8 @@ impl Engine {
     /// `level`, which must be among [`Level::available`].
     pub fn new(arch: &Arch, threads: usize, level: Level) -> Self {
         let sample: usize = Program::new(arch, 1).maps.iter().map(Map::len).sum();
-        let chunk = (CHUNK_VALUES / sample).clamp(1, CHUNK);
+        // A power of two, so that batches of the usual sizes are whole chunks.
+        let chunk = 1 << (CHUNK_VALUES / sample).clamp(1, CHUNK).ilog2();
         let program = Program::new(arch, chunk);
         Self {
             chunk,
