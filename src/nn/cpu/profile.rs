@@ -92,10 +92,7 @@ fn describe(step: &program::Step, maps: &[Map]) -> (String, f64) {
         Op::Average => ("average pool".into(), None),
         Op::Dropout { .. } => ("dropout".into(), None),
     };
-    let product = |affine: &Affine| {
-        let rows = if affine.rows == 0 { to.positions() } else { affine.rows };
-        2.0 * (rows * affine.taps * affine.channels * affine.outputs) as f64
-    };
+    let product = |affine: &Affine| 2.0 * (affine.rows * affine.taps * affine.channels * affine.outputs) as f64;
     (format!("{name} to {}×{}×{}", to.height, to.width, to.channels), affine.map_or(0.0, product))
 }
 

@@ -94,7 +94,7 @@ pub enum Op {
     /// Convolution or dense layer, then perhaps the rectifier.
     Affine { affine: Affine, relu: bool },
     /// 3×3 convolution in steps of 1 by Winograd's algorithm, zeros around the map included, then perhaps the rectifier.
-    /// `affine` has no rows.
+    /// Tiles take the place of `affine`'s windows, whose starts are not there.
     Winograd { affine: Affine, grid: Grid, relu: bool },
     /// Convolution, rectifier and 2×2 max pooling in one go; the rows of `affine` are four for each pooled cell.
     ConvPool { affine: Affine, kind: ConvPool },
@@ -164,7 +164,7 @@ impl Affine {
         let weight = if self.vectorised() {
             Packed::Runs { count: outputs * taps, spare: (width - outputs) * taps, len: channels, stride }
         } else {
-            Packed::Transposed { outputs, width, taps }
+            Packed::Transposed { width, taps }
         };
         [weight, Packed::Runs { count: 1, spare: 0, len: outputs, stride: width }]
     }
@@ -186,9 +186,9 @@ pub enum Packed {
     /// `count` runs of `len` values, `stride` apart; kernels also write to `spare` runs after them.
     Runs { count: usize, spare: usize, len: usize, stride: usize },
     /// `[tap, width]` for `[output, tap]`.
-    Transposed { outputs: usize, width: usize, taps: usize },
+    Transposed { width: usize, taps: usize },
     /// `[place, width, stride]` of a tile's transformed weights, for `[output, 3, 3, len]`.
-    Winograd { tile: usize, outputs: usize, width: usize, len: usize, stride: usize },
+    Winograd { tile: usize, width: usize, len: usize, stride: usize },
 }
 
 impl Packed {

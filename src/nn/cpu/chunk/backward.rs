@@ -173,8 +173,7 @@ impl Chunk {
         weights: &Weights,
         parameters: &mut [Buffer],
     ) {
-        let (channels, width) = (affine.stride, affine.outputs_padded);
-        let shape = conv::Shape { grid, samples: self.samples.len(), channels, width };
+        let shape = conv::Shape::of(affine, grid, self.samples.len());
         let len = self.samples.len() * context.program.maps[step.output].len();
         let (input_gradient, gradient) = pair(&mut self.gradients, step.input, context.program.slot(step.output));
         let output = relu.then_some(&self.maps[step.output][..len]);
@@ -183,7 +182,7 @@ impl Chunk {
         let (input, weights) = (&*self.maps[step.input], &*weights.winograd_backward);
         let [weight_gradient, bias_gradient] =
             parameters.get_disjoint_mut([affine.parameter, affine.parameter + 1]).expect("two parameters");
-        self.scratch.reserve(grid.scratch_len(channels.max(width)));
+        self.scratch.reserve(shape.scratch_len());
         let scratch = &mut *self.scratch;
         context.level.run(conv::Backward {
             shape,

@@ -124,11 +124,10 @@ impl Chunk {
         relu: bool,
         weights: &Weights,
     ) {
-        let (channels, width) = (affine.stride, affine.outputs_padded);
-        let shape = conv::Shape { grid, samples: self.samples.len(), channels, width };
+        let shape = conv::Shape::of(affine, grid, self.samples.len());
         let (input, out) = pair(&mut self.maps, step.input, step.output);
         let (weights, bias) = (&*weights.winograd, &*weights.bias);
-        self.scratch.reserve(grid.scratch_len(channels.max(width)));
+        self.scratch.reserve(shape.scratch_len());
         let scratch = &mut *self.scratch;
         context.level.run(conv::Forward { shape, input, weights, bias, relu, out, scratch });
     }

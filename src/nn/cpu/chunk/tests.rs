@@ -373,7 +373,7 @@ fn check(text: &str, seed: u64) {
             weights[index].load(step, program.maps[step.input], &slices, Pass::Training, level);
             let found = case.compute(level, &weights);
             let place = format!("{text}: step {index} on {level:?}, {:?}", step.op);
-            // Division, square root and transforms by thirds round.
+            // Division, square root and Winograd's transforms round.
             let exact = !matches!(step.op, Op::BatchNorm { .. } | Op::Average | Op::Winograd { .. });
             let agree = |what: &str, found: &[f64], expected: &[f64]| {
                 assert_eq!(found.len(), expected.len(), "{what}, {place}");

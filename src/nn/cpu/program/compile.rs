@@ -178,12 +178,13 @@ impl Compiler {
 
     fn winograd(&mut self, input: usize, filters: usize, grid: Grid, relu: bool) -> usize {
         let Map { channels, stride, .. } = self.map(input);
+        let [height, width] = grid.output;
         let mut affine = Affine {
             parameter: 0,
             outputs: filters,
             outputs_padded: padded(filters),
             starts: Vec::new(),
-            rows: 0,
+            rows: height * width,
             runs: 3,
             run: 3 * stride,
             step: 3 * stride,
@@ -192,10 +193,8 @@ impl Compiler {
             stride,
         };
         let [_, bias] = affine.packed();
-        let width = affine.outputs_padded;
-        let weight = Packed::Winograd { tile: grid.tile, outputs: filters, width, len: channels, stride };
+        let weight = Packed::Winograd { tile: grid.tile, width: affine.outputs_padded, len: channels, stride };
         affine.parameter = self.parameters([weight, bias]);
-        let [height, width] = grid.output;
         self.push(Op::Winograd { affine, grid, relu }, input, Map::of(height, width, filters))
     }
 

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::super::affine::pieces;
+use super::super::program::Affine;
 use super::super::simd::{Kernel, LANES, Simd};
 use super::{Ahead, Products, TILES, Transform, VECTORS, along, column};
 
@@ -28,7 +29,7 @@ impl Grid {
     }
 
     /// Places of a transformed patch, N².
-    pub const fn places(&self) -> usize {
+    const fn places(&self) -> usize {
         (self.tile + 2) * (self.tile + 2)
     }
 
@@ -65,11 +66,6 @@ impl Grid {
         let [height, width] = self.output;
         (y < height && x < width).then(|| (sample * height + y) * width + x)
     }
-
-    /// Scratch memory for maps of up to `channels` channels: transformed patches, gradients of the products, and products.
-    pub const fn scratch_len(&self, channels: usize) -> usize {
-        self.places() * TILES * (2 * channels + VECTORS * LANES)
-    }
 }
 
 /// The maps on both sides of a convolution.
@@ -83,6 +79,16 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// For `samples` samples that `affine` reads and writes.
+    pub const fn of(affine: &Affine, grid: Grid, samples: usize) -> Self {
+        Self { grid, samples, channels: affine.stride, width: affine.outputs_padded }
+    }
+
+    /// How long the scratch memory must be: transformed patches, gradients of the products, and products.
+    pub const fn scratch_len(&self) -> usize {
+        self.grid.places() * TILES * (self.channels + self.width + VECTORS * LANES)
+    }
+
     /// That the slices are as long as the maps of all samples: what makes the unchecked loads and stores sound.
     fn assert_fits<S: Simd>(&self, input: usize, output: usize) {
         let Self { grid, samples, channels, width } = *self;
@@ -195,7 +201,7 @@ pub struct Forward<'a> {
     pub bias: &'a [f32],
     pub relu: bool,
     pub out: &'a mut [f32],
-    /// As long as [`Grid::scratch_len`] says.
+    /// As long as [`Shape::scratch_len`] says.
     pub scratch: &'a mut [f32],
 }
 
@@ -295,7 +301,7 @@ pub struct Backward<'a> {
     pub weight_gradient: &'a mut [f32],
     pub bias_gradient: &'a mut [f32],
     pub input_gradient: Option<&'a mut [f32]>,
-    /// As long as [`Grid::scratch_len`] says.
+    /// As long as [`Shape::scratch_len`] says.
     pub scratch: &'a mut [f32],
 }
 
