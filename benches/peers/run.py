@@ -28,6 +28,11 @@ def main():
     names = given.tables or NAMES
     results = given.print or given.out or given.work / ("quick.jsonl" if given.quick else "results.jsonl")
     if not given.print:
+        if not given.binary.exists():
+            sys.exit(f"{given.binary} is not there: `cargo build --release` makes it")
+        for name in ("venv-torch", "venv-tf"):
+            if not (given.work / name / "bin/python").exists():
+                sys.exit(f"{given.work / name} is not there: `benches/peers/setup.sh {given.work}` makes it")
         if not find_library("jemalloc"):
             sys.exit("jemalloc is not installed: benches/peers/setup.sh installs it")
         try:
@@ -35,6 +40,8 @@ def main():
                 measure(name, known[name], given, results)
         except KeyboardInterrupt:
             print("interrupted; what was measured until now:", file=sys.stderr)
+    if not results.exists():
+        sys.exit(f"{results} is not there: nothing was measured")
     records = [json.loads(line) for line in results.read_text().splitlines()]
     for name in names:
         if found := [record for record in records if record["table"] == name]:
