@@ -44,6 +44,7 @@ mod weights;
 mod winograd;
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
@@ -51,7 +52,7 @@ use crate::nn::Step;
 use crate::nn::optim::Rule;
 use crate::nn::plan::Statistics;
 use buffer::Buffer;
-use chunk::{Chunk, Context};
+use chunk::{Chunk, Context, Workspace};
 pub use optim::Parameter;
 use program::{Map, Op, Program};
 pub use simd::Level;
@@ -75,18 +76,26 @@ pub struct Engine {
     /// One for each step.
     weights: Vec<Weights>,
     workers: Vec<Worker>,
+    /// One for each thread.
+    desks: Vec<Mutex<Desk>>,
     team: Team,
     level: Level,
     /// The forward pass of training that waits for its backward pass: which samples, and the step.
     pass: Option<(Range<usize>, Step)>,
 }
 
+/// What each thread has for itself.
+#[derive(Debug, Default)]
+struct Desk {
+    workspace: Workspace,
+    /// For inference, which keeps nothing.
+    chunk: Chunk,
+}
+
 /// One share of a batch.
 #[derive(Debug, Default)]
 struct Worker {
     chunks: Vec<Chunk>,
-    /// By map, memory for what the chunks do not keep.
-    lent: Vec<Buffer>,
     /// By parameter.
     gradients: Vec<Buffer>,
     /// Of its chunks, one after the other.
@@ -101,11 +110,13 @@ impl Engine {
         // A power of two, so that batches of the usual sizes are whole chunks.
         let chunk = 1 << (CHUNK_VALUES / sample).clamp(1, CHUNK).ilog2();
         let program = Program::new(arch, chunk);
+        let team = Team::new(threads);
         Self {
             chunk,
             weights: vec![Weights::default(); program.steps.len()],
             workers: (0..WORKERS).map(|_| Worker::default()).collect(),
-            team: Team::new(threads),
+            desks: (0..team.threads()).map(|_| Mutex::default()).collect(),
+            team,
             level,
             program,
             pass: None,
@@ -125,7 +136,7 @@ impl Engine {
     /// Takes over `parameters`, in the order of [`specs`](crate::nn::param::specs): wanted after each change of them.
     pub fn load(&mut self, parameters: &[&[f32]], pass: Pass) {
         let Self { program, weights, team, level, .. } = self;
-        team.run(weights.iter_mut().zip(&program.steps), |(weights, step)| {
+        team.run(weights.iter_mut().zip(&program.steps), |_, (weights, step)| {
             weights.load(step, program.maps[step.input], parameters, pass, *level);
         });
     }
@@ -134,13 +145,13 @@ impl Engine {
     pub fn logits(&mut self, batch: &Batch) -> Vec<[f32; CLASSES]> {
         self.pass = None;
         let all = 0..self.program.steps.len();
-        self.each_worker(0..batch.len(), None, |context, worker, chunks| {
+        self.each_worker(0..batch.len(), None, |context, worker, desk, chunks| {
             worker.logits.clear();
             for samples in chunks {
-                worker.load(0, context.program, batch, samples);
-                worker.with_chunk(0, context.program, |chunk, _, logits| {
+                desk.chunk.load(context.program, batch, samples);
+                desk.chunk.with(context.program, &mut desk.workspace, |chunk| {
                     chunk.forward(context, all.clone());
-                    logits.extend(chunk.logits(context.program));
+                    worker.logits.extend(chunk.logits(context.program));
                 });
             }
         });
@@ -160,13 +171,13 @@ impl Engine {
         let last = stages.len() - 1;
         let mut statistics = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            self.each_worker(samples.clone(), Some(step), |context, worker, chunks| {
+            self.each_worker(samples.clone(), Some(step), |context, worker, desk, chunks| {
                 worker.logits.clear();
                 for (i, samples) in chunks.enumerate() {
                     if index == 0 {
                         worker.load(i, context.program, batch, samples);
                     }
-                    worker.with_chunk(i, context.program, |chunk, _, logits| {
+                    worker.with_chunk(i, context.program, desk, |chunk, _, logits| {
                         chunk.forward(context, stage.clone());
                         if index < last {
                             chunk.statistics(context, &context.program.steps[stage.end]);
@@ -194,11 +205,11 @@ impl Engine {
         let (samples, step) = self.pass.take().expect("a backward pass follows its forward pass");
         let stages = self.program.stages.clone();
         let last = stages.len() - 1;
-        self.each_worker(samples.clone(), Some(&step), |context, worker, chunks| {
+        self.each_worker(samples.clone(), Some(&step), |context, worker, desk, chunks| {
             worker.start(context.program);
             for (i, part) in chunks.enumerate() {
                 let slopes = &slopes[part.start - samples.start..part.end - samples.start];
-                worker.with_chunk(i, context.program, |chunk, gradients, _| {
+                worker.with_chunk(i, context.program, desk, |chunk, gradients, _| {
                     chunk.start_backward(context.program, slopes);
                     chunk.repeat(context, stages[last].clone());
                     chunk.backward(context, stages[last].clone(), gradients);
@@ -227,14 +238,15 @@ impl Engine {
         &mut self,
         samples: Range<usize>,
         training: Option<&Step>,
-        work: impl Fn(&Context, &mut Worker, Chunks) + Sync,
+        work: impl Fn(&Context, &mut Worker, &mut Desk, Chunks) + Sync,
     ) {
         let active = self.active(samples.len()).len();
         let size = self.chunk;
-        let Self { program, weights, workers, team, level, .. } = self;
+        let Self { program, weights, workers, desks, team, level, .. } = self;
         let context = Context { program, weights, level: *level, training, samples: samples.len() };
-        team.run(workers[..active].iter_mut().enumerate(), |(number, worker)| {
-            work(&context, worker, Chunks { next: samples.start + number * size, end: samples.end, size });
+        team.run(workers[..active].iter_mut().enumerate(), |thread, (number, worker)| {
+            let mut desk = desks[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            work(&context, worker, &mut desk, Chunks { next: samples.start + number * size, end: samples.end, size });
         });
     }
 
@@ -279,10 +291,10 @@ impl Engine {
             sum
         };
         let (scale, shift) = (total(parameter), total(parameter + 1));
-        self.each_worker(samples, Some(step), |context, worker, chunks| {
+        self.each_worker(samples, Some(step), |context, worker, desk, chunks| {
             let (step, weights) = (&context.program.steps[norm], &context.weights[norm]);
             for (i, _) in chunks.enumerate() {
-                worker.with_chunk(i, context.program, |chunk, gradients, _| {
+                worker.with_chunk(i, context.program, desk, |chunk, gradients, _| {
                     chunk.batch_norm_input_gradient(context, step, weights, [&scale, &shift]);
                     chunk.repeat(context, stage.clone());
                     chunk.backward(context, stage.clone(), gradients);
@@ -310,15 +322,16 @@ impl Worker {
         self.chunks[index].load(program, batch, samples);
     }
 
-    /// Runs `work` with chunk `index`, all its maps in place, the worker's gradients and its logits.
+    /// Runs `work` with chunk `index` at the `desk` of a thread, the worker's gradients and its logits.
     fn with_chunk(
         &mut self,
         index: usize,
         program: &Program,
+        desk: &mut Desk,
         work: impl FnOnce(&mut Chunk, &mut [Buffer], &mut Vec<[f32; CLASSES]>),
     ) {
-        let Self { chunks, lent, gradients, logits } = self;
-        chunks[index].with(program, lent, |chunk| work(chunk, gradients, logits));
+        let Self { chunks, gradients, logits } = self;
+        chunks[index].with(program, &mut desk.workspace, |chunk| work(chunk, gradients, logits));
     }
 
     /// Zeros for the gradients of all parameters that have some.

@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::Range;
 
 use super::buffer::Buffer;
-use super::program::{Op, Program};
+use super::program::{Lent, Op, Program};
 use super::simd::Level;
 use super::sparse::{CellHits, Hits};
 use super::weights::Weights;
@@ -41,7 +41,7 @@ impl Context<'_> {
     }
 }
 
-/// The memory that a chunk needs, kept from batch to batch.
+/// What a chunk keeps from pass to pass.
 #[derive(Debug, Default)]
 pub struct Chunk {
     /// Which samples of the batch are in it.
@@ -53,6 +53,22 @@ pub struct Chunk {
     codes: Vec<Vec<u8>>,
     /// Sums and sums of squares of the map that a batch norm reads.
     pub sums: Vec<f64>,
+    /// The thread's, while it works on the chunk.
+    tools: Tools,
+}
+
+/// Memory that a thread lends to one chunk after the other, so that it stays in the thread's cache.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    /// By map, what the chunks do not keep.
+    maps: Vec<Buffer>,
+    gradients: Vec<Buffer>,
+    tools: Tools,
+}
+
+/// What the kernels of single steps need.
+#[derive(Debug, Default)]
+struct Tools {
     scratch: Buffer,
     hits: Hits,
     cell_hits: CellHits,
@@ -66,7 +82,7 @@ impl Chunk {
         let count = self.samples.len();
         self.maps.resize_with(program.maps.len(), Buffer::default);
         for (index, (buffer, map)) in self.maps.iter_mut().zip(&program.maps).enumerate() {
-            if !program.repeated.iter().any(|&step| program.steps[step].output == index) {
+            if !program.lent.maps.contains(&index) {
                 buffer.reserve(count * map.len());
             }
         }
@@ -86,18 +102,23 @@ impl Chunk {
         }
     }
 
-    /// Runs `work` while the maps of the repeated steps are `lent`, which all chunks of a worker use in turn.
-    pub fn with(&mut self, program: &Program, lent: &mut Vec<Buffer>, work: impl FnOnce(&mut Self)) {
-        let outputs = || program.repeated.iter().map(|&step| program.steps[step].output);
-        lent.resize_with(program.maps.len(), Buffer::default);
-        for output in outputs() {
-            lent[output].reserve(self.samples.len() * program.maps[output].len());
-            mem::swap(&mut self.maps[output], &mut lent[output]);
-        }
+    /// Runs `work` with the memory that `workspace` lends.
+    pub fn with(&mut self, program: &Program, workspace: &mut Workspace, work: impl FnOnce(&mut Self)) {
+        let Lent { maps, gradients } = &program.lent;
+        let count = self.samples.len();
+        self.gradients.resize_with(program.maps.len(), Buffer::default);
+        reserve(&mut workspace.maps, maps, count, program);
+        reserve(&mut workspace.gradients, gradients, count, program);
+        self.swap(program, workspace);
         work(self);
-        for output in outputs() {
-            mem::swap(&mut self.maps[output], &mut lent[output]);
-        }
+        self.swap(program, workspace);
+    }
+
+    fn swap(&mut self, program: &Program, workspace: &mut Workspace) {
+        let Lent { maps, gradients } = &program.lent;
+        maps.iter().for_each(|&map| mem::swap(&mut self.maps[map], &mut workspace.maps[map]));
+        gradients.iter().for_each(|&map| mem::swap(&mut self.gradients[map], &mut workspace.gradients[map]));
+        mem::swap(&mut self.tools, &mut workspace.tools);
     }
 
     /// The logits of each sample.
@@ -109,9 +130,8 @@ impl Chunk {
 
     /// Makes ready for the backward pass from `slopes`, the gradients of the logits.
     pub fn start_backward(&mut self, program: &Program, slopes: &[[f32; CLASSES]]) {
-        self.gradients.resize_with(program.maps.len(), Buffer::default);
         for (index, (buffer, map)) in self.gradients.iter_mut().zip(&program.maps).enumerate() {
-            if map.trained && program.slot(index) == index {
+            if map.trained && program.slot(index) == index && !program.lent.gradients.contains(&index) {
                 buffer.reserve(self.samples.len() * map.len());
             }
         }
@@ -122,6 +142,12 @@ impl Chunk {
             row[..CLASSES].copy_from_slice(slopes);
         }
     }
+}
+
+/// Makes room in `buffers` for `count` samples of `maps`.
+fn reserve(buffers: &mut Vec<Buffer>, maps: &[usize], count: usize, program: &Program) {
+    buffers.resize_with(program.maps.len(), Buffer::default);
+    maps.iter().for_each(|&map| buffers[map].reserve(count * program.maps[map].len()));
 }
 
 /// What goes into the network for each grey value.

@@ -23,7 +23,7 @@ const BLOCK: usize = 8192;
 /// Updates all `parameters`.
 pub fn update(team: &Team, level: Level, rule: Rule, parameters: Vec<Parameter>) {
     let blocks: Vec<Parameter> = parameters.into_iter().flat_map(blocks).collect();
-    team.run(blocks.into_iter(), |parameter| level.run(Update { rule, parameter }));
+    team.run(blocks.into_iter(), |_, parameter| level.run(Update { rule, parameter }));
 }
 
 /// `parameter` in pieces.

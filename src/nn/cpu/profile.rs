@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::mem;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::Engine;
@@ -35,11 +36,12 @@ impl Engine {
         let mut times = vec![[const { Vec::new() }; 2]; self.program.steps.len()];
         for _ in 0..rounds {
             let mut worker = mem::take(&mut self.workers[0]);
-            let Self { program, weights, level, .. } = &*self;
+            let Self { program, weights, level, desks, .. } = &mut *self;
+            let desk = desks[0].get_mut().unwrap_or_else(PoisonError::into_inner);
             worker.start(program);
             let context = Context { program, weights, level: *level, training: Some(step), samples };
             worker.load(0, program, batch, 0..samples);
-            worker.with_chunk(0, program, |chunk, gradients, _| {
+            worker.with_chunk(0, program, desk, |chunk, gradients, _| {
                 for (index, times) in times.iter_mut().enumerate() {
                     let start = Instant::now();
                     chunk.forward(&context, index..index + 1);

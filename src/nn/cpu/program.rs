@@ -28,6 +28,16 @@ pub struct Program {
     pub stages: Vec<Range<usize>>,
     /// Steps that are done again in the backward pass, because that is faster than to keep what they gave.
     pub repeated: Vec<usize>,
+    pub lent: Lent,
+}
+
+/// What lives no longer than a chunk's way through one stage, so that all chunks can use the same memory in turn.
+#[derive(Clone, Debug, Default)]
+pub struct Lent {
+    /// Those that repeated steps write.
+    pub maps: Vec<usize>,
+    /// The maps with a buffer for gradients that only one stage of the backward pass uses.
+    pub gradients: Vec<usize>,
 }
 
 /// Where the gradient of a map is while the backward pass needs it.
@@ -187,8 +197,6 @@ pub enum Packed {
     Runs { count: usize, spare: usize, len: usize, stride: usize },
     /// `[tap, width]` for `[output, tap]`.
     Transposed { width: usize, taps: usize },
-    /// `[place, width, stride]` of a tile's transformed weights, for `[output, 3, 3, len]`.
-    Winograd { tile: usize, width: usize, len: usize, stride: usize },
 }
 
 impl Packed {
@@ -197,7 +205,6 @@ impl Packed {
         match self {
             Self::Runs { count, spare, stride, .. } => (count + spare) * stride,
             Self::Transposed { width, taps, .. } => taps * width,
-            Self::Winograd { tile, width, stride, .. } => (tile + 2) * (tile + 2) * width * stride,
         }
     }
 }

@@ -38,7 +38,7 @@ struct Mailbox {
 
 /// Work for several threads, on the stack of the caller, who waits until no helper has it any more.
 struct Job {
-    work: &'static (dyn Fn() + Sync),
+    work: &'static (dyn Fn(usize) + Sync),
     /// Helpers that have not finished it.
     pending: AtomicUsize,
     panicked: AtomicBool,
@@ -57,35 +57,36 @@ impl Team {
         self.helpers.len() + 1
     }
 
-    /// Runs `work` for each of `tasks`, which idle threads take in turn. A single task stays on the calling thread.
+    /// Runs `work` for each of `tasks`, which idle threads take in turn, with the number of the thread: 0 is the calling one,
+    /// on which a single task stays.
     ///
     /// # Panics
     /// If `work` does, on any thread.
-    pub fn run<T: Send>(&self, tasks: impl ExactSizeIterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    pub fn run<T: Send>(&self, tasks: impl ExactSizeIterator<Item = T> + Send, work: impl Fn(usize, T) + Sync) {
         let helpers = self.helpers.len().min(tasks.len().saturating_sub(1));
         if helpers == 0 {
-            return tasks.for_each(work);
+            return tasks.for_each(|task| work(0, task));
         }
         let queue = Mutex::new(tasks);
         let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        self.share(helpers, &|| {
+        self.share(helpers, &|thread| {
             while let Some(task) = take() {
-                work(task);
+                work(thread, task);
             }
         });
     }
 
     /// Runs `work` on the calling thread and the first `helpers`.
-    fn share(&self, helpers: usize, work: &(dyn Fn() + Sync)) {
+    fn share(&self, helpers: usize, work: &(dyn Fn(usize) + Sync)) {
         // SAFETY: `Finish` does not let this function end, by a panic neither, before every helper has let go of the job.
-        let work = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
+        let work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
         let job = Job { work, pending: AtomicUsize::new(helpers), panicked: AtomicBool::new(false) };
         let finish = Finish(&job);
         for helper in &self.helpers[..helpers] {
             helper.mailbox.job.store(ptr::from_ref(&job).cast_mut(), Ordering::Release);
             helper.wake();
         }
-        work();
+        work(0);
         drop(finish);
         assert!(!job.panicked.into_inner(), "a helper's share of the work panicked");
     }
@@ -112,7 +113,7 @@ impl Helper {
     fn start(number: usize) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::default());
         let own = Arc::clone(&mailbox);
-        let thread = thread::Builder::new().name(format!("kernels-{number}")).spawn(move || own.serve())?;
+        let thread = thread::Builder::new().name(format!("kernels-{number}")).spawn(move || own.serve(number))?;
         Ok(Self { mailbox, thread: Some(thread) })
     }
 
@@ -134,8 +135,8 @@ impl Drop for Helper {
 }
 
 impl Mailbox {
-    /// A helper's life.
-    fn serve(&self) {
+    /// The life of helper `number`.
+    fn serve(&self, number: usize) {
         let mut looks = 0;
         while !self.stop.load(Ordering::Acquire) {
             let job = self.job.swap(ptr::null_mut(), Ordering::Acquire);
@@ -152,7 +153,7 @@ impl Mailbox {
             looks = 0;
             // SAFETY: the caller waits until `pending` has been counted down, which is the last that happens to the job here.
             let job = unsafe { &*job };
-            if panic::catch_unwind(AssertUnwindSafe(job.work)).is_err() {
+            if panic::catch_unwind(AssertUnwindSafe(|| (job.work)(number))).is_err() {
                 job.panicked.store(true, Ordering::Relaxed);
             }
             job.pending.fetch_sub(1, Ordering::Release);
@@ -171,7 +172,7 @@ mod tests {
             assert_eq!(team.threads(), threads);
             for count in [0, 1, 2, 5, 1000] {
                 let mut done = vec![0; count];
-                team.run(done.iter_mut(), |done| *done += 1);
+                team.run(done.iter_mut(), |_, done| *done += 1);
                 assert!(done.iter().all(|&done| done == 1), "{count} tasks, {threads} threads");
             }
         }
@@ -184,7 +185,7 @@ mod tests {
             thread::sleep(std::time::Duration::from_millis(2));
             let threads = Mutex::new(Vec::new());
             let arrived = AtomicUsize::new(0);
-            team.run(0..4, |_| {
+            team.run(0..4, |_, _| {
                 threads.lock().expect("nobody panicked").push(thread::current().id());
                 arrived.fetch_add(1, Ordering::SeqCst);
                 // Each thread holds its task until all have one.
@@ -204,11 +205,11 @@ mod tests {
         let team = Team::new(3);
         for guilty in 0..6 {
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-                team.run(0..6, |task| assert!(task != guilty, "this one"));
+                team.run(0..6, |_, task| assert!(task != guilty, "this one"));
             }));
             assert!(outcome.is_err());
             let mut done = [false; 6];
-            team.run(done.iter_mut(), |done| *done = true);
+            team.run(done.iter_mut(), |_, done| *done = true);
             assert_eq!(done, [true; 6]);
         }
     }

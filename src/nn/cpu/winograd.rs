@@ -310,21 +310,3 @@ impl Weights<'_> {
         }
     }
 }
-
-/// The gradient of 3×3 weights from that of the transformed ones, `Gᵀ u G`.
-#[inline(always)]
-pub fn weight_gradient<S: Simd, const M: usize, const N: usize>(simd: S, u: &[[S::V; N]; N]) -> [[S::V; 3]; 3] {
-    let matrix = &Transform::<M, N>::WEIGHTS_TRANSPOSED;
-    let mut rows = [[simd.zero(); 3]; N];
-    for y in 0..N {
-        rows[y] = along(simd, matrix, &u[y]);
-    }
-    let mut out = [[simd.zero(); 3]; 3];
-    for x in 0..3 {
-        let values = along(simd, matrix, &column(&rows, x));
-        for y in 0..3 {
-            out[y][x] = values[y];
-        }
-    }
-    out
-}

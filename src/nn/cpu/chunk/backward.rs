@@ -182,8 +182,8 @@ impl Chunk {
         let (input, weights) = (&*self.maps[step.input], &*weights.winograd_backward);
         let [weight_gradient, bias_gradient] =
             parameters.get_disjoint_mut([affine.parameter, affine.parameter + 1]).expect("two parameters");
-        self.scratch.reserve(shape.scratch_len());
-        let scratch = &mut *self.scratch;
+        self.tools.scratch.reserve(shape.scratch_len());
+        let scratch = &mut *self.tools.scratch;
         context.level.run(conv::Backward {
             shape,
             input,
@@ -238,7 +238,7 @@ impl Chunk {
             let gradient = &gradient[sample * to.len()..][..to.len()];
             let codes = &self.codes[step.output][sample * to.len()..][..to.len()];
             let input = &self.maps[step.input][sample * from.len()..][..from.len()];
-            let hits = &mut self.hits;
+            let hits = &mut self.tools.hits;
             hits.collect(gradient, codes, windows.starts, width);
             context.level.run(WeightGradient { windows, input, hits, outputs, weight_gradient });
             if !from.trained {
@@ -255,7 +255,7 @@ impl Chunk {
                     width,
                     weights: &weights.patches,
                     input_gradient,
-                    hits: &mut self.cell_hits,
+                    hits: &mut self.tools.cell_hits,
                 }),
                 ConvPool::Direct => {
                     let weights = &weights.backward;
@@ -285,8 +285,8 @@ impl Chunk {
                 weight_gradient,
             });
         }
-        self.scratch.reserve(4 * len);
-        let rows = &mut self.scratch[..4 * len];
+        self.tools.scratch.reserve(4 * len);
+        let rows = &mut self.tools.scratch[..4 * len];
         unpool(gradient, codes, width, rows);
         context.level.run(affine::WeightGradient { windows, input, gradient: rows, width, weight_gradient });
     }

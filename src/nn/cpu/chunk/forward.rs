@@ -98,7 +98,7 @@ impl Chunk {
                 context.level.run(Direct { windows, image_patch, input, weights, bias, width, out, codes });
             }
             ConvPool::Winograd => {
-                self.scratch.reserve(pooled::scratch_len(affine.stride));
+                self.tools.scratch.reserve(pooled::scratch_len(affine.stride));
                 context.level.run(pooled::Forward {
                     starts: windows.starts,
                     row: affine.step,
@@ -109,7 +109,7 @@ impl Chunk {
                     width,
                     out,
                     codes,
-                    scratch: &mut self.scratch,
+                    scratch: &mut self.tools.scratch,
                 });
             }
         }
@@ -127,8 +127,8 @@ impl Chunk {
         let shape = conv::Shape::of(affine, grid, self.samples.len());
         let (input, out) = pair(&mut self.maps, step.input, step.output);
         let (weights, bias) = (&*weights.winograd, &*weights.bias);
-        self.scratch.reserve(shape.scratch_len());
-        let scratch = &mut *self.scratch;
+        self.tools.scratch.reserve(shape.scratch_len());
+        let scratch = &mut *self.tools.scratch;
         context.level.run(conv::Forward { shape, input, weights, bias, relu, out, scratch });
     }
 

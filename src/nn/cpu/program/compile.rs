@@ -16,6 +16,8 @@ pub(super) fn all(program: Program, layers: &[Layer], samples: usize) -> Program
     program.gradients = slots(&program);
     program.stages = stages(&program.steps);
     program.repeated = repeated(&program);
+    program.lent.maps = program.repeated.iter().map(|&step| program.steps[step].output).collect();
+    program.lent.gradients = lent_gradients(&program);
     program
 }
 
@@ -41,6 +43,19 @@ fn repeated(program: &Program) -> Vec<usize> {
     };
     let stages = stages.iter().filter(|_| stages.len() > 1);
     stages.flat_map(|stage| stage.clone().filter(|&step| steps[step].is_cheap() && within(stage, step))).collect()
+}
+
+/// The gradients that only one stage uses. A batch norm makes that of its input when the stage before it has its turn.
+fn lent_gradients(program: &Program) -> Vec<usize> {
+    let Program { maps, steps, stages, .. } = program;
+    let uses = |stage: &Range<usize>, map: usize| {
+        let reach = stage.start..steps.len().min(stage.end + 1);
+        steps[reach].iter().any(|step| step.inputs().chain([step.output]).any(|other| program.slot(other) == map))
+    };
+    let lent = |&map: &usize| {
+        program.slot(map) == map && maps[map].trained && stages.iter().filter(|stage| uses(stage, map)).count() == 1
+    };
+    (0..maps.len()).filter(lent).collect()
 }
 
 /// Where the gradients of all maps are.
@@ -192,9 +207,7 @@ impl Compiler {
             channels,
             stride,
         };
-        let [_, bias] = affine.packed();
-        let weight = Packed::Winograd { tile: grid.tile, width: affine.outputs_padded, len: channels, stride };
-        affine.parameter = self.parameters([weight, bias]);
+        affine.parameter = self.parameters(affine.packed());
         self.push(Op::Winograd { affine, grid, relu }, input, Map::of(height, width, filters))
     }
 

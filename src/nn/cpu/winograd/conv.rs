@@ -84,9 +84,11 @@ impl Shape {
         Self { grid, samples, channels: affine.stride, width: affine.outputs_padded }
     }
 
-    /// How long the scratch memory must be: transformed patches, gradients of the products, and products.
+    /// How long the scratch memory must be: transformed patches, gradients of the products, products, and the gradient of the
+    /// transformed weights.
     pub const fn scratch_len(&self) -> usize {
-        self.grid.places() * TILES * (self.channels + self.width + VECTORS * LANES)
+        let pieces = TILES * (self.channels + self.width + VECTORS * LANES);
+        self.grid.places() * (pieces + self.width * self.channels)
     }
 
     /// That the slices are as long as the maps of all samples: what makes the unchecked loads and stores sound.
@@ -288,7 +290,7 @@ unsafe fn load_products<S: Simd, const N: usize>(
     row
 }
 
-/// Adds to the gradients of the transformed weights, the bias and, if wanted, the input.
+/// Adds to the gradients of the weights, the bias and, if wanted, the input.
 pub struct Backward<'a> {
     pub shape: Shape,
     pub input: &'a [f32],
@@ -297,7 +299,7 @@ pub struct Backward<'a> {
     pub output: Option<&'a [f32]>,
     /// `[N², width, channel]`
     pub weights: &'a [f32],
-    /// `[N², width, channel]`
+    /// `[width, 9, channel]`
     pub weight_gradient: &'a mut [f32],
     pub bias_gradient: &'a mut [f32],
     pub input_gradient: Option<&'a mut [f32]>,
@@ -324,9 +326,11 @@ impl Backward<'_> {
         let of_input = self.input_gradient.as_ref().map_or(self.input.len(), |gradient| gradient.len());
         let of_output = self.output.map_or(self.gradient.len(), <[f32]>::len);
         self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len().min(of_output));
-        assert!(self.weight_gradient.len() >= N * N * width * channels && grid.tile == M);
+        assert!(self.weight_gradient.len() >= 9 * width * channels && grid.tile == M);
         let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * channels);
-        let (slopes, products) = rest.split_at_mut(N * N * TILES * width);
+        let (slopes, rest) = rest.split_at_mut(N * N * TILES * width);
+        let (transformed, products) = rest.split_at_mut(N * N * width * channels);
+        let mut first = true;
         let mut ahead = Ahead::new(self.input, self.shape.pieces().count(), N * N);
         for tiles in self.shape.pieces() {
             let count = tiles.len();
@@ -334,11 +338,47 @@ impl Backward<'_> {
             let (output, bias) = (self.output, &mut *self.bias_gradient);
             self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, output, bias, slopes);
             let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: channels };
-            outer.add(simd, N * N, self.weight_gradient, &mut ahead);
+            outer.sum(simd, N * N, first, transformed, &mut ahead);
+            first = false;
             if let Some(gradient) = &mut self.input_gradient {
                 let (a, b) = (&*slopes, self.weights);
                 let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: channels };
                 input_gradient::<S, M, N>(simd, &self.shape, tiles, matrices, products, gradient);
+            }
+        }
+        weight_gradient::<S, M, N>(simd, transformed, width, channels, self.weight_gradient);
+    }
+}
+
+/// `gradient[row][channel] += Gᵀ u G` for the gradient u of the transformed weights, `[N², row, channel]`.
+#[inline(always)]
+fn weight_gradient<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    transformed: &[f32],
+    rows: usize,
+    channels: usize,
+    gradient: &mut [f32],
+) {
+    let matrix = &Transform::<M, N>::WEIGHTS_TRANSPOSED;
+    let plane = rows * channels;
+    assert!(transformed.len() >= N * N * plane && gradient.len() >= 9 * plane && channels.is_multiple_of(S::LANES));
+    for at in (0..plane).step_by(S::LANES) {
+        let (row, channel) = (at / channels, at % channels);
+        let mut half = [[simd.zero(); 3]; N];
+        for y in 0..N {
+            let mut u = [simd.zero(); N];
+            for x in 0..N {
+                // SAFETY: asserted above.
+                u[x] = unsafe { simd.load(transformed, (N * y + x) * plane + at) };
+            }
+            half[y] = along(simd, matrix, &u);
+        }
+        for x in 0..3 {
+            let values = along(simd, matrix, &column(&half, x));
+            for y in 0..3 {
+                let tap = (9 * row + 3 * y + x) * channels + channel;
+                // SAFETY: asserted above.
+                unsafe { simd.store(gradient, tap, simd.add(simd.load(gradient, tap), values[y])) };
             }
         }
     }
@@ -400,9 +440,9 @@ struct Outer<'a> {
 }
 
 impl Outer<'_> {
-    /// Adds them to `out`, `[place, height, width]`.
+    /// Writes them to `out`, `[place, height, width]`, or adds them to it if they are not the `first`.
     #[inline(always)]
-    fn add<S: Simd>(self, simd: S, places: usize, out: &mut [f32], ahead: &mut Ahead) {
+    fn sum<S: Simd>(self, simd: S, places: usize, first: bool, out: &mut [f32], ahead: &mut Ahead) {
         let Self { tiles, rows, height, columns, width } = self;
         assert!(rows.len() >= places * tiles * height && columns.len() >= places * tiles * width);
         assert!(out.len() >= places * height * width && height.is_multiple_of(LANES));
@@ -417,10 +457,10 @@ impl Outer<'_> {
                 // SAFETY: asserted above; the tiles' rows divide the lanes.
                 unsafe {
                     match (vectors, S::ROWS >= 8) {
-                        (2, true) => this.columns::<S, 8, 2>(simd, column, out),
-                        (2, false) => this.columns::<S, 4, 2>(simd, column, out),
-                        (_, true) => this.columns::<S, 8, 1>(simd, column, out),
-                        (_, false) => this.columns::<S, 4, 1>(simd, column, out),
+                        (2, true) => this.columns::<S, 8, 2>(simd, column, first, out),
+                        (2, false) => this.columns::<S, 4, 2>(simd, column, first, out),
+                        (_, true) => this.columns::<S, 8, 1>(simd, column, first, out),
+                        (_, false) => this.columns::<S, 4, 1>(simd, column, first, out),
                     }
                 }
                 column += vectors * S::LANES;
@@ -433,7 +473,13 @@ impl Outer<'_> {
     /// # Safety
     /// P must divide `height`, and the slices must hold all tiles and outputs of a place.
     #[inline(always)]
-    unsafe fn columns<S: Simd, const P: usize, const Q: usize>(self, simd: S, column: usize, out: &mut [f32]) {
+    unsafe fn columns<S: Simd, const P: usize, const Q: usize>(
+        self,
+        simd: S,
+        column: usize,
+        first: bool,
+        out: &mut [f32],
+    ) {
         let Self { tiles, rows, height, columns, width } = self;
         for row in (0..height).step_by(P) {
             // SAFETY: the caller's promise.
@@ -442,7 +488,9 @@ impl Outer<'_> {
                 for p in 0..P {
                     for q in 0..Q {
                         let at = (row + p) * width + column + q * S::LANES;
-                        sums[p][q] = simd.load(out, at);
+                        if !first {
+                            sums[p][q] = simd.load(out, at);
+                        }
                         // The same of the next place.
                         simd.prefetch(out.as_ptr().wrapping_add(height * width + at));
                     }
