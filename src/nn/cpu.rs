@@ -136,9 +136,7 @@ impl Engine {
     /// Takes over `parameters`, in the order of [`specs`](crate::nn::param::specs): wanted after each change of them.
     pub fn load(&mut self, parameters: &[&[f32]], pass: Pass) {
         let Self { program, weights, team, level, .. } = self;
-        team.run(weights.iter_mut().zip(&program.steps), |_, (weights, step)| {
-            weights.load(step, program.maps[step.input], parameters, pass, *level);
-        });
+        weights::load(team, *level, program, parameters, pass, weights);
     }
 
     /// Logits of each sample of `batch`, with dropout off and the running statistics of batch norm.
@@ -267,7 +265,7 @@ impl Engine {
         let means: Vec<f64> = sums.iter().map(|sum| sum / rows).collect();
         let variances: Vec<f64> =
             squares.iter().zip(&means).map(|(square, mean)| (square / rows - mean * mean).max(0.0)).collect();
-        let normal = &mut self.weights[step].normal;
+        let normal = &mut self.weights[step].forward.normal;
         for ((mean, factor), (&m, &v)) in
             normal.mean.iter_mut().zip(normal.factor.iter_mut()).zip(means.iter().zip(&variances))
         {

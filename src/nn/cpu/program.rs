@@ -88,7 +88,7 @@ pub struct Step {
 impl Step {
     /// Whether it takes little more time than to read its input.
     const fn is_cheap(&self) -> bool {
-        !matches!(self.op, Op::Affine { .. } | Op::Winograd { .. } | Op::ConvPool { .. })
+        self.op.affine().is_none()
     }
 
     /// The maps that it reads.
@@ -125,6 +125,25 @@ pub enum Op {
     Average,
     /// Zeroes a share of the values; `layer` names the random stream.
     Dropout { rate: DropoutRate, layer: usize },
+}
+
+impl Op {
+    /// The matrix product of a convolution or dense layer.
+    pub const fn affine(&self) -> Option<&Affine> {
+        match self {
+            Self::Affine { affine, .. } | Self::Winograd { affine, .. } | Self::ConvPool { affine, .. } => Some(affine),
+            _ => None,
+        }
+    }
+
+    /// Rows and columns of outputs of a tile, if the forward pass is by Winograd's algorithm.
+    pub const fn winograd_tile(&self) -> Option<usize> {
+        match self {
+            Self::Winograd { grid, .. } => Some(grid.tile),
+            Self::ConvPool { kind: ConvPool::Winograd, .. } => Some(2),
+            _ => None,
+        }
+    }
 }
 
 /// The kernels that a fused convolution and pooling can use.

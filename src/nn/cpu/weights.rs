@@ -1,8 +1,9 @@
 //! The parameters of a step in the layouts that the kernels want, rebuilt after every update.
 
 use super::buffer::Buffer;
-use super::program::{Affine, ConvPool, Map, Op, Step};
+use super::program::{Affine, ConvPool, Map, Op, Program, Step};
 use super::simd::{Kernel, LANES, Level, Simd};
+use super::team::Team;
 use super::winograd;
 use crate::nn::plan::BATCH_NORM_EPSILON;
 
@@ -18,19 +19,30 @@ pub enum Pass {
 /// The parameters of one step, whatever it is; what it does not have stays empty.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
-    /// `[depth, width]`
-    pub forward: Buffer,
-    /// `[width, depth]`
-    pub backward: Buffer,
-    /// `[place, channel, width]`, transformed
-    pub winograd: Buffer,
-    /// `[place, width, channel]`, transformed
-    pub winograd_backward: Buffer,
-    /// `[block of LANES channels, width, 9, LANES]`
-    pub patches: Buffer,
+    pub forward: Forward,
+    pub backward: Backward,
+}
+
+/// What the forward pass needs.
+#[derive(Clone, Debug, Default)]
+pub struct Forward {
+    /// `[depth, width]`, for Winograd's algorithm transformed to `[place, channel, width]`.
+    pub matrix: Buffer,
     /// `[width]`
     pub bias: Buffer,
     pub normal: Normal,
+    /// The matrix before the transform.
+    plain: Buffer,
+}
+
+/// What the backward pass needs beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Backward {
+    /// `[width, depth]`; for Winograd's algorithm transformed to `[place, width, channel]`, with a pool
+    /// `[block of LANES channels, width, 9, LANES]`.
+    pub matrix: Buffer,
+    /// The matrix before the transform.
+    plain: Buffer,
 }
 
 /// Batch norm as `(x − mean) · factor · scale + shift`, each `[width]`.
@@ -50,79 +62,99 @@ impl Normal {
     }
 }
 
-impl Weights {
-    /// Takes over the parameters of `step`, which reads `map`.
-    pub fn load(&mut self, step: &Step, map: Map, parameters: &[&[f32]], pass: Pass, level: Level) {
-        match &step.op {
-            Op::Affine { affine, .. } => {
-                self.load_forward(affine, parameters, level);
-                if pass == Pass::Training && map.trained {
-                    self.load_backward(affine, parameters[affine.parameter]);
-                }
-            }
-            Op::Winograd { affine, grid, .. } => {
-                self.load_forward(affine, parameters, level);
-                transform(&self.forward, affine.stride * affine.outputs_padded, grid.tile, level, &mut self.winograd);
-                if pass == Pass::Training && map.trained {
-                    self.load_backward(affine, parameters[affine.parameter]);
-                    transform(&self.backward, affine.stride, grid.tile, level, &mut self.winograd_backward);
-                }
-            }
-            Op::ConvPool { affine, kind } => {
-                self.load_forward(affine, parameters, level);
-                if *kind == ConvPool::Winograd {
-                    let len = affine.stride * affine.outputs_padded;
-                    transform(&self.forward, len, 2, level, &mut self.winograd);
-                }
-                if pass == Pass::Training && map.trained {
-                    match kind {
-                        ConvPool::Winograd => self.load_patches(affine, parameters[affine.parameter]),
-                        ConvPool::Direct => self.load_backward(affine, parameters[affine.parameter]),
-                    }
-                }
-            }
-            Op::BatchNorm { parameter, flat, .. } => {
-                let features = Features::of(map, *flat);
-                let Normal { mean, factor, scale, shift } = &mut self.normal;
-                for (buffer, values) in [scale, shift, mean, factor].into_iter().zip(&parameters[*parameter..]) {
-                    buffer.reserve(features.width());
-                    features.spread(values, buffer);
-                }
-                self.normal.factor.iter_mut().for_each(|variance| *variance = inverse_deviation(f64::from(*variance)));
-            }
-            _ => {}
+/// Takes over `parameters` for `program`'s steps, for each of which there are `weights`.
+pub fn load(
+    team: &Team,
+    level: Level,
+    program: &Program,
+    parameters: &[&[f32]],
+    pass: Pass,
+    weights: &mut [Weights],
+) {
+    let mut halves = Vec::new();
+    for (step, Weights { forward, backward }) in program.steps.iter().zip(weights) {
+        halves.push((step, Half::Forward(forward)));
+        if pass == Pass::Training && program.maps[step.input].trained {
+            halves.push((step, Half::Backward(backward)));
         }
     }
+    // The longest first, so that no thread begins with it when the others are done.
+    halves.sort_by_key(|(step, _)| std::cmp::Reverse(step.op.affine().map_or(0, |affine| affine.depth() * affine.outputs_padded)));
+    team.run(halves.into_iter(), |_, (step, half)| match half {
+        Half::Forward(forward) => forward.load(step, program.maps[step.input], parameters, level),
+        Half::Backward(backward) => backward.load(step, parameters, level),
+    });
+}
 
-    fn load_forward(&mut self, affine: &Affine, parameters: &[&[f32]], level: Level) {
-        let &Affine { outputs, outputs_padded: width, .. } = affine;
-        self.bias.reserve(width);
-        self.bias[..outputs].copy_from_slice(parameters[affine.parameter + 1]);
-        self.forward.reserve(affine.depth() * width);
-        level.run(Transposed { affine, weights: parameters[affine.parameter], out: &mut self.forward });
-    }
+enum Half<'a> {
+    Forward(&'a mut Forward),
+    Backward(&'a mut Backward),
+}
 
-    fn load_backward(&mut self, affine: &Affine, weights: &[f32]) {
-        let &Affine { channels, stride, .. } = affine;
-        self.backward.reserve(affine.depth() * affine.outputs_padded);
-        for (from, to) in weights.chunks_exact(channels).zip(self.backward.chunks_exact_mut(stride)) {
-            to[..channels].copy_from_slice(from);
+impl Forward {
+    fn load(&mut self, step: &Step, map: Map, parameters: &[&[f32]], level: Level) {
+        let Self { matrix, bias, normal, plain } = self;
+        if let Some(affine) = step.op.affine() {
+            let (outputs, width) = (affine.outputs, affine.outputs_padded);
+            bias.reserve(width);
+            bias[..outputs].copy_from_slice(parameters[affine.parameter + 1]);
+            let tile = step.op.winograd_tile();
+            let transposed = if tile.is_some() { &mut *plain } else { &mut *matrix };
+            transposed.reserve(affine.depth() * width);
+            level.run(Transposed { affine, weights: parameters[affine.parameter], out: transposed });
+            if let Some(tile) = tile {
+                transform(plain, affine.stride * width, tile, level, matrix);
+            }
+        }
+        if let Op::BatchNorm { parameter, flat, .. } = step.op {
+            let features = Features::of(map, flat);
+            let Normal { mean, factor, scale, shift } = &mut *normal;
+            for (buffer, values) in [scale, shift, mean, factor].into_iter().zip(&parameters[parameter..]) {
+                buffer.reserve(features.width());
+                features.spread(values, buffer);
+            }
+            normal.factor.iter_mut().for_each(|variance| *variance = inverse_deviation(f64::from(*variance)));
         }
     }
+}
 
-    fn load_patches(&mut self, affine: &Affine, weights: &[f32]) {
-        let &Affine { outputs, outputs_padded: width, channels, .. } = affine;
-        self.patches.reserve(9 * affine.stride * width);
-        for first in (0..channels).step_by(LANES) {
-            let count = LANES.min(channels - first);
-            let block = &mut self.patches[first * 9 * width..][..9 * width * LANES];
-            let rows = weights.chunks_exact(channels).take(9 * outputs);
-            for (to, from) in block.chunks_exact_mut(LANES).zip(rows) {
-                // Whole lanes are moved without a call.
-                match (to.first_chunk_mut::<LANES>(), from[first..].first_chunk::<LANES>()) {
-                    (Some(to), Some(from)) => *to = *from,
-                    _ => to[..count].copy_from_slice(&from[first..first + count]),
-                }
+impl Backward {
+    fn load(&mut self, step: &Step, parameters: &[&[f32]], level: Level) {
+        let Some(affine) = step.op.affine() else { return };
+        let weights = parameters[affine.parameter];
+        match step.op {
+            Op::Winograd { grid, .. } => {
+                padded_rows(affine, weights, &mut self.plain);
+                transform(&self.plain, affine.stride, grid.tile, level, &mut self.matrix);
+            }
+            Op::ConvPool { kind: ConvPool::Winograd, .. } => patches(affine, weights, &mut self.matrix),
+            _ => padded_rows(affine, weights, &mut self.matrix),
+        }
+    }
+}
+
+/// `weights`, `[output, tap, channel]`, with the channels padded.
+fn padded_rows(affine: &Affine, weights: &[f32], out: &mut Buffer) {
+    let &Affine { channels, stride, .. } = affine;
+    out.reserve(affine.depth() * affine.outputs_padded);
+    for (from, to) in weights.chunks_exact(channels).zip(out.chunks_exact_mut(stride)) {
+        to[..channels].copy_from_slice(from);
+    }
+}
+
+/// The same in blocks of LANES channels.
+fn patches(affine: &Affine, weights: &[f32], out: &mut Buffer) {
+    let &Affine { outputs, outputs_padded: width, channels, .. } = affine;
+    out.reserve(9 * affine.stride * width);
+    for first in (0..channels).step_by(LANES) {
+        let count = LANES.min(channels - first);
+        let block = &mut out[first * 9 * width..][..9 * width * LANES];
+        let rows = weights.chunks_exact(channels).take(9 * outputs);
+        for (to, from) in block.chunks_exact_mut(LANES).zip(rows) {
+            // Whole lanes are moved without a call.
+            match (to.first_chunk_mut::<LANES>(), from[first..].first_chunk::<LANES>()) {
+                (Some(to), Some(from)) => *to = *from,
+                _ => to[..count].copy_from_slice(&from[first..first + count]),
             }
         }
     }

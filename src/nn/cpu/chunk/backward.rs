@@ -54,7 +54,7 @@ impl Chunk {
                 let len = self.samples.len() * program.maps[step.output].len();
                 let [scale, shift] = parameters.get_disjoint_mut([*parameter, *parameter + 1]).expect("two parameters");
                 context.level.run(batch_norm::ParameterGradient {
-                    normal: &weights.normal,
+                    normal: &weights.forward.normal,
                     input: &self.maps[step.input][..len],
                     output: relu.then_some(&self.maps[step.output][..len]),
                     gradient: &mut self.gradients[program.slot(step.output)][..len],
@@ -156,7 +156,7 @@ impl Chunk {
                 gradient,
                 width,
                 outputs: affine.outputs,
-                weights: &weights.backward,
+                weights: &weights.backward.matrix,
                 input_gradient,
             });
         }
@@ -179,7 +179,7 @@ impl Chunk {
         let output = relu.then_some(&self.maps[step.output][..len]);
         let gradient = &gradient[..len];
         let input_gradient = context.program.maps[step.input].trained.then_some(&mut **input_gradient);
-        let (input, weights) = (&*self.maps[step.input], &*weights.winograd_backward);
+        let (input, weights) = (&*self.maps[step.input], &*weights.backward.matrix);
         let [weight_gradient, bias_gradient] =
             parameters.get_disjoint_mut([affine.parameter, affine.parameter + 1]).expect("two parameters");
         self.tools.scratch.reserve(shape.scratch_len());
@@ -253,12 +253,12 @@ impl Chunk {
                     gradient,
                     codes,
                     width,
-                    weights: &weights.patches,
+                    weights: &weights.backward.matrix,
                     input_gradient,
                     hits: &mut self.tools.cell_hits,
                 }),
                 ConvPool::Direct => {
-                    let weights = &weights.backward;
+                    let weights = &weights.backward.matrix;
                     context.level.run(InputGradient { windows, hits, outputs, weights, input_gradient });
                 }
             }
@@ -305,8 +305,8 @@ impl Chunk {
         }
         let len = self.samples.len() * from.len();
         context.level.run(batch_norm::InputGradient {
-            normal: &weights.normal,
-            rows: context.samples * from.len() / weights.normal.width(),
+            normal: &weights.forward.normal,
+            rows: context.samples * from.len() / weights.forward.normal.width(),
             input: &self.maps[step.input][..len],
             gradient: &mut self.gradients[context.program.slot(step.output)][..len],
             scale,

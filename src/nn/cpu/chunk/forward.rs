@@ -48,14 +48,14 @@ impl Chunk {
             Op::Affine { affine, relu } => context.level.run(affine::Forward {
                 windows: Windows::of(affine, count),
                 input,
-                weights: &weights.forward,
-                bias: &weights.bias,
+                weights: &weights.forward.matrix,
+                bias: &weights.forward.bias,
                 width: affine.outputs_padded,
                 relu: *relu,
                 out,
             }),
             Op::BatchNorm { relu, .. } => {
-                context.level.run(batch_norm::Forward { normal: &weights.normal, relu: *relu, input, out });
+                context.level.run(batch_norm::Forward { normal: &weights.forward.normal, relu: *relu, input, out });
             }
             Op::Relu => pointwise::relu(input, out),
             Op::Dropout { rate, layer } => {
@@ -91,10 +91,10 @@ impl Chunk {
         let windows = Windows::of(affine, self.samples.len());
         let (input, out) = pair(&mut self.maps, step.input, step.output);
         let codes = &mut self.codes[step.output];
-        let (width, bias) = (affine.outputs_padded, &weights.bias);
+        let (width, bias) = (affine.outputs_padded, &weights.forward.bias);
         match kind {
             ConvPool::Direct => {
-                let (image_patch, weights) = (affine.fits_patch() && affine.stride == 1, &weights.forward);
+                let (image_patch, weights) = (affine.fits_patch() && affine.stride == 1, &weights.forward.matrix);
                 context.level.run(Direct { windows, image_patch, input, weights, bias, width, out, codes });
             }
             ConvPool::Winograd => {
@@ -104,7 +104,7 @@ impl Chunk {
                     row: affine.step,
                     channels: affine.stride,
                     input,
-                    weights: &weights.winograd,
+                    weights: &weights.forward.matrix,
                     bias,
                     width,
                     out,
@@ -126,7 +126,7 @@ impl Chunk {
     ) {
         let shape = conv::Shape::of(affine, grid, self.samples.len());
         let (input, out) = pair(&mut self.maps, step.input, step.output);
-        let (weights, bias) = (&*weights.winograd, &*weights.bias);
+        let (weights, bias) = (&*weights.forward.matrix, &*weights.forward.bias);
         self.tools.scratch.reserve(shape.scratch_len());
         let scratch = &mut *self.tools.scratch;
         context.level.run(conv::Forward { shape, input, weights, bias, relu, out, scratch });
