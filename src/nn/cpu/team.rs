@@ -11,9 +11,30 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-/// How often a thread looks before it sleeps (a helper) or lets others run (the caller): some 100 µs.
-const LOOKS: usize = 4000;
+/// How long a thread looks before it sleeps (a helper) or lets others run (the caller): longer than what the calling thread
+/// does alone between two jobs of a training step.
+const PATIENCE: Duration = Duration::from_micros(300);
+
+/// Looks between two glances at the clock.
+const LOOKS: u32 = 32;
+
+/// A thread that looks for something again and again.
+#[derive(Default)]
+struct Watch {
+    looks: u32,
+    since: Option<Instant>,
+}
+
+impl Watch {
+    /// Waits a moment, and says whether the patience has run out.
+    fn pause(&mut self) -> bool {
+        hint::spin_loop();
+        self.looks += 1;
+        self.looks.is_multiple_of(LOOKS) && self.since.get_or_insert_with(Instant::now).elapsed() > PATIENCE
+    }
+}
 
 /// The calling thread and helpers that wait until there is more than one task.
 #[derive(Debug)]
@@ -97,12 +118,9 @@ struct Finish<'a>(&'a Job);
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        let mut looks = 0;
+        let mut watch = Watch::default();
         while self.0.pending.load(Ordering::Acquire) > 0 {
-            looks += 1;
-            if looks < LOOKS {
-                hint::spin_loop();
-            } else {
+            if watch.pause() {
                 thread::yield_now();
             }
         }
@@ -137,25 +155,22 @@ impl Drop for Helper {
 impl Mailbox {
     /// The life of helper `number`.
     fn serve(&self, number: usize) {
-        let mut looks = 0;
+        let mut watch = Watch::default();
         while !self.stop.load(Ordering::Acquire) {
             let job = self.job.swap(ptr::null_mut(), Ordering::Acquire);
             if job.is_null() {
-                looks += 1;
                 // Whoever leaves a job wakes this thread; if it is not yet asleep then, it does not fall asleep.
-                if looks < LOOKS {
-                    hint::spin_loop();
-                } else {
+                if watch.pause() {
                     thread::park();
                 }
                 continue;
             }
-            looks = 0;
             // SAFETY: the caller waits until `pending` has been counted down, which is the last that happens to the job here.
             let job = unsafe { &*job };
             if panic::catch_unwind(AssertUnwindSafe(|| (job.work)(number))).is_err() {
                 job.panicked.store(true, Ordering::Relaxed);
             }
+            watch = Watch::default();
             job.pending.fetch_sub(1, Ordering::Release);
         }
     }
