@@ -139,7 +139,10 @@ impl Forward<'_> {
     #[inline(always)]
     fn tile<S: Simd, const P: usize, const Q: usize>(&mut self, simd: S, row: usize, column: usize) {
         let Windows { starts, runs, run, step } = self.windows;
-        let rows = std::array::from_fn::<_, P, _>(|p| &self.input[starts[row + p] as usize..]);
+        let mut rows = [self.input; P];
+        for p in 0..P {
+            rows[p] = &self.input[starts[row + p] as usize..];
+        }
         // SAFETY: `run` has asserted that windows, weights, bias and output are large enough.
         unsafe {
             let sums = tile::<S, P, Q>(simd, rows, [runs, run, step], self.weights, self.width, column);
@@ -197,7 +200,10 @@ impl Kernel for InputGradient<'_> {
 impl InputGradient<'_> {
     #[inline(always)]
     fn tile<S: Simd, const P: usize, const Q: usize>(&mut self, simd: S, row: usize, column: usize, offset: usize) {
-        let rows = std::array::from_fn::<_, P, _>(|p| &self.gradient[(row + p) * self.width..]);
+        let mut rows = [self.gradient; P];
+        for p in 0..P {
+            rows[p] = &self.gradient[(row + p) * self.width..];
+        }
         // SAFETY: `run` has asserted that windows, weights and gradient are large enough.
         unsafe {
             let depth = self.windows.depth();

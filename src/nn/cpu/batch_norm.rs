@@ -1,11 +1,19 @@
-//! Batch norm (Ioffe and Szegedy 2015), `y = (x − mean) · factor · scale + shift`, over rows of features: always a vector of
-//! features down the rows of a block that stays in the cache.
+//! Batch norm (Ioffe and Szegedy 2015), `y = (x − mean) · factor · scale + shift`, over rows of features. The maps come from
+//! far away in memory, so they are read in their order: up to [`VECTORS`] vectors of features, which are whole rows of most
+//! networks, down the rows of a block that stays in the cache for the rest.
 
 use std::ops::Range;
 
+use super::affine::{pieces, with_rows};
 use super::pointwise::ROWS_IN_A_SUM;
 use super::simd::{Kernel, LANES, Simd};
 use super::weights::Normal;
+
+/// Vectors of features that are gone through together.
+const VECTORS: usize = 4;
+
+/// How many values ahead of the pass the maps are fetched.
+const AHEAD: usize = 512;
 
 /// Adds the sums of `input`, `[row, width]`, and of its squares to `sums`, `[2, width]`.
 pub struct Statistics<'a> {
@@ -57,19 +65,49 @@ impl Kernel for Forward<'_> {
         assert!(out.len() >= input.len() && input.len().is_multiple_of(width) && width.is_multiple_of(S::LANES));
         let lowest = simd.splat(if relu { 0.0 } else { f32::NEG_INFINITY });
         for block in blocks(input.len(), width) {
-            for column in (0..width).step_by(S::LANES) {
+            for group in pieces(width / S::LANES, VECTORS) {
+                let column = group.start * S::LANES;
                 // SAFETY: asserted above: whole vectors in whole rows.
-                unsafe {
-                    let factor = simd.mul(simd.load(&normal.factor, column), simd.load(&normal.scale, column));
-                    let (mean, shift) = (simd.load(&normal.mean, column), simd.load(&normal.shift, column));
-                    for at in (block.start + column..block.end).step_by(width) {
-                        let x = simd.sub(simd.load(input, at), mean);
-                        simd.store(out, at, simd.max(simd.fma(x, factor, shift), lowest));
+                with_rows!(group.len(), Q => unsafe {
+                    let mean = load::<S, Q>(simd, &normal.mean, column);
+                    let scale = load::<S, Q>(simd, &normal.scale, column);
+                    let shift = load::<S, Q>(simd, &normal.shift, column);
+                    let mut factor = load::<S, Q>(simd, &normal.factor, column);
+                    for q in 0..Q {
+                        factor[q] = simd.mul(factor[q], scale[q]);
                     }
-                }
+                    for row in (block.start + column..block.end).step_by(width) {
+                        for q in 0..Q {
+                            let at = row + q * S::LANES;
+                            ahead(simd, input, at);
+                            let x = simd.sub(simd.load(input, at), mean[q]);
+                            simd.store(out, at, simd.max(simd.fma(x, factor[q], shift[q]), lowest));
+                        }
+                    }
+                });
             }
         }
     }
+}
+
+/// Q vectors from `column` on.
+///
+/// # Safety
+/// `from` must hold them.
+#[inline(always)]
+unsafe fn load<S: Simd, const Q: usize>(simd: S, from: &[f32], column: usize) -> [S::V; Q] {
+    let mut vectors = [simd.zero(); Q];
+    for q in 0..Q {
+        // SAFETY: the caller's promise.
+        vectors[q] = unsafe { simd.load(from, column + q * S::LANES) };
+    }
+    vectors
+}
+
+/// Fetches what a pass over `map` will come to.
+#[inline(always)]
+fn ahead<S: Simd>(simd: S, map: &[f32], at: usize) {
+    simd.prefetch(map.as_ptr().wrapping_add(at + AHEAD));
 }
 
 /// Blocks of rows of `width` values.
@@ -99,24 +137,34 @@ impl Kernel for ParameterGradient<'_> {
         assert!(len.is_multiple_of(width) && width.is_multiple_of(S::LANES) && gradient.len() >= len);
         assert!(output.is_none_or(|output| output.len() >= len) && scale.len() >= width && shift.len() >= width);
         for block in blocks(len, width) {
-            for column in (0..width).step_by(S::LANES) {
+            for group in pieces(width / S::LANES, VECTORS) {
+                let column = group.start * S::LANES;
                 // SAFETY: asserted above: whole vectors in whole rows.
-                unsafe {
-                    let (mean, factor) = (simd.load(&normal.mean, column), simd.load(&normal.factor, column));
-                    let (mut products, mut sum) = (simd.zero(), simd.zero());
-                    for at in (block.start + column..block.end).step_by(width) {
-                        let mut g = simd.load(gradient, at);
-                        if let Some(output) = output {
-                            g = simd.select_gt(simd.load(output, at), simd.zero(), g, simd.zero());
-                            simd.store(gradient, at, g);
+                with_rows!(group.len(), Q => unsafe {
+                    let mean = load::<S, Q>(simd, &normal.mean, column);
+                    let factor = load::<S, Q>(simd, &normal.factor, column);
+                    let (mut products, mut sums) = ([simd.zero(); Q], [simd.zero(); Q]);
+                    for row in (block.start + column..block.end).step_by(width) {
+                        for q in 0..Q {
+                            let at = row + q * S::LANES;
+                            ahead(simd, gradient, at);
+                            ahead(simd, input, at);
+                            let mut g = simd.load(gradient, at);
+                            if let Some(output) = output {
+                                g = simd.select_gt(simd.load(output, at), simd.zero(), g, simd.zero());
+                                simd.store(gradient, at, g);
+                            }
+                            let x = simd.mul(simd.sub(simd.load(input, at), mean[q]), factor[q]);
+                            products[q] = simd.fma(g, x, products[q]);
+                            sums[q] = simd.add(sums[q], g);
                         }
-                        let x = simd.mul(simd.sub(simd.load(input, at), mean), factor);
-                        products = simd.fma(g, x, products);
-                        sum = simd.add(sum, g);
                     }
-                    simd.store(scale, column, simd.add(simd.load(scale, column), products));
-                    simd.store(shift, column, simd.add(simd.load(shift, column), sum));
-                }
+                    for q in 0..Q {
+                        let at = column + q * S::LANES;
+                        simd.store(scale, at, simd.add(simd.load(scale, at), products[q]));
+                        simd.store(shift, at, simd.add(simd.load(shift, at), sums[q]));
+                    }
+                });
             }
         }
     }
@@ -145,19 +193,31 @@ impl Kernel for InputGradient<'_> {
         assert!(scale.len() >= width && shift.len() >= width);
         let share = simd.splat(1.0 / rows as f32);
         for block in blocks(len, width) {
-            for column in (0..width).step_by(S::LANES) {
+            for group in pieces(width / S::LANES, VECTORS) {
+                let column = group.start * S::LANES;
                 // SAFETY: asserted above: whole vectors in whole rows.
-                unsafe {
-                    let (mean, factor) = (simd.load(&normal.mean, column), simd.load(&normal.factor, column));
-                    let slope = simd.mul(factor, simd.load(&normal.scale, column));
-                    let of_mean = simd.mul(share, simd.load(shift, column));
-                    let of_factor = simd.mul(share, simd.mul(simd.load(scale, column), factor));
-                    for at in (block.start + column..block.end).step_by(width) {
-                        let x = simd.sub(simd.load(input, at), mean);
-                        let g = simd.sub(simd.load(gradient, at), simd.fma(x, of_factor, of_mean));
-                        simd.store(gradient, at, simd.mul(slope, g));
+                with_rows!(group.len(), Q => unsafe {
+                    let mean = load::<S, Q>(simd, &normal.mean, column);
+                    let mut slope = load::<S, Q>(simd, &normal.scale, column);
+                    let mut of_mean = load::<S, Q>(simd, shift, column);
+                    let mut of_factor = load::<S, Q>(simd, scale, column);
+                    for q in 0..Q {
+                        let factor = simd.load(&normal.factor, column + q * S::LANES);
+                        slope[q] = simd.mul(factor, slope[q]);
+                        of_mean[q] = simd.mul(share, of_mean[q]);
+                        of_factor[q] = simd.mul(share, simd.mul(of_factor[q], factor));
                     }
-                }
+                    for row in (block.start + column..block.end).step_by(width) {
+                        for q in 0..Q {
+                            let at = row + q * S::LANES;
+                            ahead(simd, gradient, at);
+                            ahead(simd, input, at);
+                            let x = simd.sub(simd.load(input, at), mean[q]);
+                            let g = simd.sub(simd.load(gradient, at), simd.fma(x, of_factor[q], of_mean[q]));
+                            simd.store(gradient, at, simd.mul(slope[q], g));
+                        }
+                    }
+                });
             }
         }
     }

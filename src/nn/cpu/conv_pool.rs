@@ -68,7 +68,10 @@ impl Direct<'_> {
     #[inline(always)]
     fn cells<S: Simd, const P: usize, const Q: usize>(&mut self, simd: S, cell: usize, column: usize) {
         let Windows { starts, runs, run, step } = self.windows;
-        let rows = std::array::from_fn::<_, P, _>(|p| &self.input[starts[4 * cell + p] as usize..]);
+        let mut rows = [self.input; P];
+        for p in 0..P {
+            rows[p] = &self.input[starts[4 * cell + p] as usize..];
+        }
         // SAFETY: `run` has asserted that windows, weights, bias and outputs are large enough.
         unsafe {
             let blank = self.image_patch

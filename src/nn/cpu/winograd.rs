@@ -245,7 +245,10 @@ unsafe fn multiply<S: Simd, const P: usize, const Q: usize>(
     out: &mut [f32],
     first: usize,
 ) {
-    let rows = std::array::from_fn::<_, P, _>(|p| &a[(first + p) * depth..]);
+    let mut rows = [a; P];
+    for p in 0..P {
+        rows[p] = &a[(first + p) * depth..];
+    }
     // SAFETY: the caller's promise.
     unsafe {
         let sums = tile::<S, P, Q>(simd, rows, [1, depth, 0], b, width, column);
