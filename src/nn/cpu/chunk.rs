@@ -116,8 +116,12 @@ impl Chunk {
 
     fn swap(&mut self, program: &Program, workspace: &mut Workspace) {
         let Lent { maps, gradients } = &program.lent;
-        maps.iter().for_each(|&map| mem::swap(&mut self.maps[map], &mut workspace.maps[map]));
-        gradients.iter().for_each(|&map| mem::swap(&mut self.gradients[map], &mut workspace.gradients[map]));
+        for &map in maps {
+            mem::swap(&mut self.maps[map], &mut workspace.maps[map]);
+        }
+        for &map in gradients {
+            mem::swap(&mut self.gradients[map], &mut workspace.gradients[map]);
+        }
         mem::swap(&mut self.tools, &mut workspace.tools);
     }
 
@@ -147,7 +151,9 @@ impl Chunk {
 /// Makes room in `buffers` for `count` samples of `maps`.
 fn reserve(buffers: &mut Vec<Buffer>, maps: &[usize], count: usize, program: &Program) {
     buffers.resize_with(program.maps.len(), Buffer::default);
-    maps.iter().for_each(|&map| buffers[map].reserve(count * program.maps[map].len()));
+    for &map in maps {
+        buffers[map].reserve(count * program.maps[map].len());
+    }
 }
 
 /// What goes into the network for each grey value.

@@ -63,14 +63,7 @@ impl Normal {
 }
 
 /// Takes over `parameters` for `program`'s steps, for each of which there are `weights`.
-pub fn load(
-    team: &Team,
-    level: Level,
-    program: &Program,
-    parameters: &[&[f32]],
-    pass: Pass,
-    weights: &mut [Weights],
-) {
+pub fn load(team: &Team, level: Level, program: &Program, parameters: &[&[f32]], pass: Pass, weights: &mut [Weights]) {
     let mut halves = Vec::new();
     for (step, Weights { forward, backward }) in program.steps.iter().zip(weights) {
         halves.push((step, Half::Forward(forward)));
@@ -79,7 +72,9 @@ pub fn load(
         }
     }
     // The longest first, so that no thread begins with it when the others are done.
-    halves.sort_by_key(|(step, _)| std::cmp::Reverse(step.op.affine().map_or(0, |affine| affine.depth() * affine.outputs_padded)));
+    halves.sort_by_key(|(step, _)| {
+        std::cmp::Reverse(step.op.affine().map_or(0, |affine| affine.depth() * affine.outputs_padded))
+    });
     team.run(halves.into_iter(), |_, (step, half)| match half {
         Half::Forward(forward) => forward.load(step, program.maps[step.input], parameters, level),
         Half::Backward(backward) => backward.load(step, parameters, level),

@@ -9,7 +9,7 @@ use proptest::prelude::{ProptestConfig, Strategy, prop, prop_assume, prop_oneof,
 use super::*;
 use crate::arch::Arch;
 use crate::nn::cpu::program::{Affine, Map, Step as ProgramStep};
-use crate::nn::cpu::weights::Pass;
+use crate::nn::cpu::weights::{self, Pass};
 use crate::nn::cpu::{reduce, team::Team};
 use crate::nn::optim::OptimizerKind;
 use crate::nn::param::specs;
@@ -363,15 +363,19 @@ fn check(text: &str, seed: u64) {
         }
     }
     let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
+    let loaded = Level::available().into_iter().map(|level| {
+        let mut weights = vec![Weights::default(); program.steps.len()];
+        weights::load(&Team::new(1), level, &program, &slices, Pass::Training, &mut weights);
+        (level, weights)
+    });
+    let loaded: Vec<_> = loaded.collect();
     for (index, step) in program.steps.iter().enumerate() {
         let maps = program.maps.iter().map(|&map| whole_numbers(map, &mut stream)).collect();
         let gradient = whole_numbers(program.maps[step.output], &mut stream);
         let case = Case { program: &program, step, parameters: &parameters, maps, gradient };
         let expected = case.reference();
-        for level in Level::available() {
-            let mut weights = vec![Weights::default(); program.steps.len()];
-            weights[index].load(step, program.maps[step.input], &slices, Pass::Training, level);
-            let found = case.compute(level, &weights);
+        for (level, weights) in &loaded {
+            let found = case.compute(*level, weights);
             let place = format!("{text}: step {index} on {level:?}, {:?}", step.op);
             // Division, square root and Winograd's transforms round.
             let exact = !matches!(step.op, Op::BatchNorm { .. } | Op::Average | Op::Winograd { .. });
