@@ -10,6 +10,7 @@
 //!   steps can wait in the cache for the latter, larger batches are cut ([`Engine::most_samples`]).
 //! - **Workers**: chunk k belongs to worker k mod [`WORKERS`], which sums its own gradients. Threads take workers in turn
 //!   ([`team`]), and [`reduce`] adds the workers up in a fixed order: the result is the same to the bit for any number of threads.
+//!   What a chunk does not keep from pass to pass is lent by the thread ([`chunk::Workspace`]), whose cache it stays in.
 //! - **Kernels**: [`affine`] (matrix products in register tiles), [`winograd`] (3×3 convolutions with a fraction of the
 //!   multiplications), [`conv_pool`] (convolution and pooling in one go, which Winograd's algorithm also does), [`sparse`]
 //!   (the backward pass of these, over lists of the few gradients that pool and rectifier let through), [`batch_norm`],

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// How long a thread looks before it sleeps (a helper) or lets others run (the caller): longer than what the calling thread
 /// does alone between two jobs of a training step.
-const PATIENCE: Duration = Duration::from_micros(300);
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// Looks between two glances at the clock.
 const LOOKS: u32 = 32;
