@@ -22,7 +22,8 @@
 //! slices are long enough (builds with debug assertions check each one), and the entry into code for found instructions.
 
 #![expect(unsafe_code, reason = "SIMD kernels; see the head of this file for why they are sound")]
-// Register tiles are small matrices, and the compiler needs their loops counted to keep them in registers.
+// Register tiles are small matrices, and the compiler needs their loops counted to keep them in registers; `array::from_fn` can
+// become a call for each tile.
 #![expect(clippy::needless_range_loop, reason = "see above")]
 #![expect(clippy::inline_always, reason = "kernels must be compiled inside a function with the level's instructions")]
 #![expect(clippy::struct_field_names, reason = "a gradient is named after what it is the gradient of")]
@@ -34,6 +35,7 @@ mod chunk;
 mod conv_pool;
 mod max_pool;
 mod optim;
+mod pieces;
 mod pointwise;
 pub mod profile;
 mod program;

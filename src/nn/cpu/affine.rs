@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::pieces::{pieces, with_count};
 use super::program::Affine;
 use super::simd::{Kernel, Simd};
 
@@ -37,33 +38,6 @@ impl<'a> Windows<'a> {
         assert!(last <= len, "windows inside the map");
     }
 }
-
-/// `range` cut into pieces of at most `most`, as equal as can be.
-pub fn pieces(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let count = len.div_ceil(most).max(1);
-    let (size, longer) = (len / count, len % count);
-    // Each starts where the one before ends: from its number, the compiler would divide anew for every value of a tile.
-    let mut start = 0;
-    (0..count).map(move |i| {
-        let piece = start..start + size + usize::from(i < longer);
-        start = piece.end;
-        piece
-    })
-}
-
-/// Runs `$body` with the constant `$P` equal to `$count`, 1 to 12.
-macro_rules! with_rows {
-    ($count:expr, $P:ident => $body:expr) => {
-        with_rows!(@ $count, $P => $body; 1 2 3 4 5 6 7 8 9 10 11 12)
-    };
-    (@ $count:expr, $P:ident => $body:expr; $($rows:literal)*) => {
-        match $count {
-            $($rows => { const $P: usize = $rows; $body })*
-            _ => unreachable!("a tile has 1 to 12 rows"),
-        }
-    };
-}
-pub(super) use with_rows;
 
 /// `Σ_k rows[p][k] · b[k][q]` for a tile, where k counts through `runs` runs of `run` values, `step` apart in each row, and
 /// the rows of `b` are `width` long.
@@ -125,7 +99,7 @@ impl Kernel for Forward<'_> {
         while column < self.width {
             let vectors = if self.width - column >= 2 * S::LANES { 2 } else { 1 };
             for rows in pieces(self.windows.starts.len(), S::ROWS) {
-                with_rows!(rows.len(), P => match vectors {
+                with_count!(rows.len(), P => match vectors {
                     2 => self.tile::<S, P, 2>(simd, rows.start, column),
                     _ => self.tile::<S, P, 1>(simd, rows.start, column),
                 });
@@ -187,7 +161,7 @@ impl Kernel for InputGradient<'_> {
             let vectors = if self.windows.run - within >= 2 * S::LANES { 2 } else { 1 };
             let offset = run * self.windows.step + within;
             for rows in pieces(self.windows.starts.len(), S::ROWS) {
-                with_rows!(rows.len(), P => match vectors {
+                with_count!(rows.len(), P => match vectors {
                     2 => self.tile::<S, P, 2>(simd, rows.start, column, offset),
                     _ => self.tile::<S, P, 1>(simd, rows.start, column, offset),
                 });
@@ -319,7 +293,7 @@ impl WeightGradient<'_> {
     fn narrow<S: Simd>(&mut self, simd: S, rows: &Range<usize>, run: usize) {
         for column in (0..self.width).step_by(S::LANES) {
             for taps in pieces(self.windows.run, S::ROWS.min(7)) {
-                with_rows!(taps.len(), P => self.narrow_tile::<S, P>(simd, rows, run, taps.start, column));
+                with_count!(taps.len(), P => self.narrow_tile::<S, P>(simd, rows, run, taps.start, column));
             }
         }
     }

@@ -4,12 +4,12 @@
 
 use std::ops::Range;
 
-use super::affine::{pieces, with_rows};
+use super::pieces::{pieces, with_count};
 use super::pointwise::ROWS_IN_A_SUM;
 use super::simd::{Kernel, LANES, Simd};
 use super::weights::Normal;
 
-/// Vectors of features that are gone through together.
+/// Vectors of features that are gone through together: their factors and sums stay in registers.
 const VECTORS: usize = 4;
 
 /// How many values ahead of the pass the maps are fetched.
@@ -68,7 +68,7 @@ impl Kernel for Forward<'_> {
             for group in pieces(width / S::LANES, VECTORS) {
                 let column = group.start * S::LANES;
                 // SAFETY: asserted above: whole vectors in whole rows.
-                with_rows!(group.len(), Q => unsafe {
+                with_count!(group.len(), Q of 1 2 3 4 => unsafe {
                     let mean = load::<S, Q>(simd, &normal.mean, column);
                     let scale = load::<S, Q>(simd, &normal.scale, column);
                     let shift = load::<S, Q>(simd, &normal.shift, column);
@@ -79,7 +79,7 @@ impl Kernel for Forward<'_> {
                     for row in (block.start + column..block.end).step_by(width) {
                         for q in 0..Q {
                             let at = row + q * S::LANES;
-                            ahead(simd, input, at);
+                            fetch_ahead(simd, input, at);
                             let x = simd.sub(simd.load(input, at), mean[q]);
                             simd.store(out, at, simd.max(simd.fma(x, factor[q], shift[q]), lowest));
                         }
@@ -106,7 +106,7 @@ unsafe fn load<S: Simd, const Q: usize>(simd: S, from: &[f32], column: usize) ->
 
 /// Fetches what a pass over `map` will come to.
 #[inline(always)]
-fn ahead<S: Simd>(simd: S, map: &[f32], at: usize) {
+fn fetch_ahead<S: Simd>(simd: S, map: &[f32], at: usize) {
     simd.prefetch(map.as_ptr().wrapping_add(at + AHEAD));
 }
 
@@ -140,15 +140,15 @@ impl Kernel for ParameterGradient<'_> {
             for group in pieces(width / S::LANES, VECTORS) {
                 let column = group.start * S::LANES;
                 // SAFETY: asserted above: whole vectors in whole rows.
-                with_rows!(group.len(), Q => unsafe {
+                with_count!(group.len(), Q of 1 2 3 4 => unsafe {
                     let mean = load::<S, Q>(simd, &normal.mean, column);
                     let factor = load::<S, Q>(simd, &normal.factor, column);
                     let (mut products, mut sums) = ([simd.zero(); Q], [simd.zero(); Q]);
                     for row in (block.start + column..block.end).step_by(width) {
                         for q in 0..Q {
                             let at = row + q * S::LANES;
-                            ahead(simd, gradient, at);
-                            ahead(simd, input, at);
+                            fetch_ahead(simd, gradient, at);
+                            fetch_ahead(simd, input, at);
                             let mut g = simd.load(gradient, at);
                             if let Some(output) = output {
                                 g = simd.select_gt(simd.load(output, at), simd.zero(), g, simd.zero());
@@ -196,7 +196,7 @@ impl Kernel for InputGradient<'_> {
             for group in pieces(width / S::LANES, VECTORS) {
                 let column = group.start * S::LANES;
                 // SAFETY: asserted above: whole vectors in whole rows.
-                with_rows!(group.len(), Q => unsafe {
+                with_count!(group.len(), Q of 1 2 3 4 => unsafe {
                     let mean = load::<S, Q>(simd, &normal.mean, column);
                     let mut slope = load::<S, Q>(simd, &normal.scale, column);
                     let mut of_mean = load::<S, Q>(simd, shift, column);
@@ -210,8 +210,8 @@ impl Kernel for InputGradient<'_> {
                     for row in (block.start + column..block.end).step_by(width) {
                         for q in 0..Q {
                             let at = row + q * S::LANES;
-                            ahead(simd, gradient, at);
-                            ahead(simd, input, at);
+                            fetch_ahead(simd, gradient, at);
+                            fetch_ahead(simd, input, at);
                             let x = simd.sub(simd.load(input, at), mean[q]);
                             let g = simd.sub(simd.load(gradient, at), simd.fma(x, of_factor[q], of_mean[q]));
                             simd.store(gradient, at, simd.mul(slope[q], g));

@@ -1,7 +1,8 @@
 //! Convolution, bias, rectifier and 2×2 max pooling in one go: what the pool drops is never stored, and for the backward
 //! pass a byte tells which of the four was the largest.
 
-use super::affine::{Windows, pieces, tile};
+use super::affine::{Windows, tile};
+use super::pieces::pieces;
 use super::simd::{Kernel, Simd};
 
 /// Where a cell's maximum was, as the index in a 4×4 patch that starts at the cell: row · 4 + column.

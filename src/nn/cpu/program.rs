@@ -28,6 +28,7 @@ pub struct Program {
     pub stages: Vec<Range<usize>>,
     /// Steps that are done again in the backward pass, because that is faster than to keep what they gave.
     pub repeated: Vec<usize>,
+    /// Memory that threads lend to chunks.
     pub lent: Lent,
 }
 
@@ -223,7 +224,7 @@ impl Packed {
     pub const fn reserved(self) -> usize {
         match self {
             Self::Runs { count, spare, stride, .. } => (count + spare) * stride,
-            Self::Transposed { width, taps, .. } => taps * width,
+            Self::Transposed { width, taps } => taps * width,
         }
     }
 }

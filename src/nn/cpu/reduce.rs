@@ -25,7 +25,7 @@ pub fn reduce(team: &Team, level: Level, workers: &[&[Buffer]], parameters: &[Pa
                     blocks.map(|(i, out)| (parameter, Task::Runs { start: i * runs * stride, len, stride }, out)),
                 );
             }
-            Packed::Transposed { width, taps, .. } => {
+            Packed::Transposed { width, taps } => {
                 tasks.push((parameter, Task::Transposed { width, taps }, &mut **out));
             }
         }

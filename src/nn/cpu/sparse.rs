@@ -7,8 +7,9 @@ mod patch;
 pub use image::{ImageWeightGradient, unpool};
 pub use patch::{CellHits, PatchGradient};
 
-use super::affine::{Windows, pieces, with_rows};
+use super::affine::Windows;
 use super::conv_pool::quarter;
+use super::pieces::{pieces, with_count};
 use super::simd::{Kernel, Simd};
 
 /// A gradient that came through, and the window or weights that it belongs to.
@@ -76,12 +77,12 @@ impl Kernel for WeightGradient<'_> {
             }
             if runs == 3 && S::ROWS >= 12 {
                 for vectors in pieces(run / S::LANES, 6) {
-                    with_rows!(vectors.len(), Q => self.block::<S, 3, Q>(simd, output, 0, vectors.start * S::LANES));
+                    with_count!(vectors.len(), Q => self.block::<S, 3, Q>(simd, output, 0, vectors.start * S::LANES));
                 }
             } else {
                 for i in 0..runs {
                     for vectors in pieces(run / S::LANES, 12) {
-                        with_rows!(vectors.len(), Q => self.block::<S, 1, Q>(simd, output, i, vectors.start * S::LANES));
+                        with_count!(vectors.len(), Q => self.block::<S, 1, Q>(simd, output, i, vectors.start * S::LANES));
                     }
                 }
             }
@@ -143,7 +144,7 @@ impl Kernel for InputGradient<'_> {
         for output in 0..self.outputs {
             for i in 0..runs {
                 for vectors in pieces(run / S::LANES, 12) {
-                    with_rows!(vectors.len(), Q => self.block::<S, Q>(simd, output, i, vectors.start * S::LANES));
+                    with_count!(vectors.len(), Q => self.block::<S, Q>(simd, output, i, vectors.start * S::LANES));
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The parameters of a step in the layouts that the kernels want, rebuilt after every update.
 
+use std::cmp::Reverse;
+
 use super::buffer::Buffer;
 use super::program::{Affine, ConvPool, Map, Op, Program, Step};
 use super::simd::{Kernel, LANES, Level, Simd};
@@ -60,9 +62,19 @@ impl Normal {
     pub fn width(&self) -> usize {
         self.mean.len()
     }
+
+    /// Takes over scale, shift, mean and variance.
+    fn load(&mut self, features: Features, parameters: &[&[f32]]) {
+        let Self { mean, factor, scale, shift } = self;
+        for (buffer, values) in [scale, shift, mean, factor].into_iter().zip(parameters) {
+            buffer.reserve(features.width());
+            features.spread(values, buffer);
+        }
+        self.factor.iter_mut().for_each(|variance| *variance = inverse_deviation(f64::from(*variance)));
+    }
 }
 
-/// Takes over `parameters` for `program`'s steps, for each of which there are `weights`.
+/// Takes over the `parameters` of all steps of `program`: one of `weights` for each.
 pub fn load(team: &Team, level: Level, program: &Program, parameters: &[&[f32]], pass: Pass, weights: &mut [Weights]) {
     let mut halves = Vec::new();
     for (step, Weights { forward, backward }) in program.steps.iter().zip(weights) {
@@ -72,15 +84,15 @@ pub fn load(team: &Team, level: Level, program: &Program, parameters: &[&[f32]],
         }
     }
     // The longest first, so that no thread begins with it when the others are done.
-    halves.sort_by_key(|(step, _)| {
-        std::cmp::Reverse(step.op.affine().map_or(0, |affine| affine.depth() * affine.outputs_padded))
-    });
+    halves
+        .sort_by_key(|(step, _)| Reverse(step.op.affine().map_or(0, |affine| affine.depth() * affine.outputs_padded)));
     team.run(halves.into_iter(), |_, (step, half)| match half {
         Half::Forward(forward) => forward.load(step, program.maps[step.input], parameters, level),
         Half::Backward(backward) => backward.load(step, parameters, level),
     });
 }
 
+/// What one task of [`load`] fills.
 enum Half<'a> {
     Forward(&'a mut Forward),
     Backward(&'a mut Backward),
@@ -88,7 +100,10 @@ enum Half<'a> {
 
 impl Forward {
     fn load(&mut self, step: &Step, map: Map, parameters: &[&[f32]], level: Level) {
-        let Self { matrix, bias, normal, plain } = self;
+        if let Op::BatchNorm { parameter, flat, .. } = step.op {
+            self.normal.load(Features::of(map, flat), &parameters[parameter..]);
+        }
+        let Self { matrix, bias, plain, .. } = self;
         if let Some(affine) = step.op.affine() {
             let (outputs, width) = (affine.outputs, affine.outputs_padded);
             bias.reserve(width);
@@ -100,15 +115,6 @@ impl Forward {
             if let Some(tile) = tile {
                 transform(plain, affine.stride * width, tile, level, matrix);
             }
-        }
-        if let Op::BatchNorm { parameter, flat, .. } = step.op {
-            let features = Features::of(map, flat);
-            let Normal { mean, factor, scale, shift } = &mut *normal;
-            for (buffer, values) in [scale, shift, mean, factor].into_iter().zip(&parameters[parameter..]) {
-                buffer.reserve(features.width());
-                features.spread(values, buffer);
-            }
-            normal.factor.iter_mut().for_each(|variance| *variance = inverse_deviation(f64::from(*variance)));
         }
     }
 }

@@ -8,7 +8,8 @@
 pub mod conv;
 pub mod pooled;
 
-use super::affine::{pieces, tile, with_rows};
+use super::affine::tile;
+use super::pieces::{pieces, with_count};
 use super::simd::{Kernel, Simd};
 
 /// Tiles that are transformed together, so that their patches stay in the cache.
@@ -218,7 +219,7 @@ impl Products<'_> {
             for rows in pieces(tiles, S::ROWS) {
                 // SAFETY: asserted above.
                 unsafe {
-                    with_rows!(rows.len(), P => match vectors {
+                    with_count!(rows.len(), P => match vectors {
                         VECTORS => multiply::<S, P, VECTORS>(simd, a, depth, b, width, column, out, rows.start),
                         _ => multiply::<S, P, 1>(simd, a, depth, b, width, column, out, rows.start),
                     });
@@ -258,6 +259,28 @@ unsafe fn multiply<S: Simd, const P: usize, const Q: usize>(
             }
         }
     }
+}
+
+/// Row `y` of the N×N products of a tile.
+///
+/// # Safety
+/// `products` must hold `[N², count, VECTORS]` vectors.
+#[inline(always)]
+unsafe fn load_products<S: Simd, const N: usize>(
+    simd: S,
+    products: &[f32],
+    count: usize,
+    tile: usize,
+    vector: usize,
+    y: usize,
+) -> [S::V; N] {
+    let mut row = [simd.zero(); N];
+    for x in 0..N {
+        let at = (((N * y + x) * count + tile) * VECTORS + vector) * S::LANES;
+        // SAFETY: the caller's promise.
+        row[x] = unsafe { simd.load(products, at) };
+    }
+    row
 }
 
 /// The weights' transform, `G g Gᵀ` for 3×3 weights g.

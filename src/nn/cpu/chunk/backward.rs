@@ -182,7 +182,7 @@ impl Chunk {
         let (input, weights) = (&*self.maps[step.input], &*weights.backward.matrix);
         let [weight_gradient, bias_gradient] =
             parameters.get_disjoint_mut([affine.parameter, affine.parameter + 1]).expect("two parameters");
-        self.tools.scratch.reserve(shape.scratch_len());
+        self.tools.scratch.reserve(conv::Backward::scratch_len(&shape));
         let scratch = &mut *self.tools.scratch;
         context.level.run(conv::Backward {
             shape,

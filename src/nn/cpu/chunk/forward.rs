@@ -127,7 +127,7 @@ impl Chunk {
         let shape = conv::Shape::of(affine, grid, self.samples.len());
         let (input, out) = pair(&mut self.maps, step.input, step.output);
         let (weights, bias) = (&*weights.forward.matrix, &*weights.forward.bias);
-        self.tools.scratch.reserve(shape.scratch_len());
+        self.tools.scratch.reserve(conv::Forward::scratch_len(&shape));
         let scratch = &mut *self.tools.scratch;
         context.level.run(conv::Forward { shape, input, weights, bias, relu, out, scratch });
     }

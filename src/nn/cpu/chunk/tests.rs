@@ -363,12 +363,12 @@ fn check(text: &str, seed: u64) {
         }
     }
     let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
-    let loaded = Level::available().into_iter().map(|level| {
+    let load = |level| {
         let mut weights = vec![Weights::default(); program.steps.len()];
         weights::load(&Team::new(1), level, &program, &slices, Pass::Training, &mut weights);
         (level, weights)
-    });
-    let loaded: Vec<_> = loaded.collect();
+    };
+    let loaded: Vec<(Level, Vec<Weights>)> = Level::available().into_iter().map(load).collect();
     for (index, step) in program.steps.iter().enumerate() {
         let maps = program.maps.iter().map(|&map| whole_numbers(map, &mut stream)).collect();
         let gradient = whole_numbers(program.maps[step.output], &mut stream);

@@ -1,9 +1,9 @@
 //! Convolution, bias, rectifier and 2×2 max pooling in one go.
 
-use super::super::affine::pieces;
 use super::super::conv_pool::store_pooled;
+use super::super::pieces::pieces;
 use super::super::simd::{Kernel, LANES, Simd};
-use super::{Products, TILES, VECTORS, column};
+use super::{Products, TILES, VECTORS, column, load_products};
 
 /// Scratch memory for `channels` of input and any number of cells and outputs.
 pub const fn scratch_len(channels: usize) -> usize {
@@ -128,13 +128,8 @@ unsafe fn transform_input<S: Simd>(
 unsafe fn transform_output<S: Simd>(simd: S, products: &[f32], count: usize, cell: usize, vector: usize) -> [S::V; 4] {
     let mut rows = [[simd.zero(); 2]; 4];
     for y in 0..4 {
-        let mut m = [simd.zero(); 4];
-        for x in 0..4 {
-            let at = (((4 * y + x) * count + cell) * VECTORS + vector) * S::LANES;
-            // SAFETY: the caller's promise.
-            m[x] = unsafe { simd.load(products, at) };
-        }
-        rows[y] = output_along(simd, m);
+        // SAFETY: the caller's promise.
+        rows[y] = output_along(simd, unsafe { load_products(simd, products, count, cell, vector, y) });
     }
     let left = output_along(simd, column(&rows, 0));
     let right = output_along(simd, column(&rows, 1));

@@ -1,0 +1,242 @@
+//! The backward pass: the gradients of the outputs transformed into those of the products, from which those of the transformed
+//! weights and patches follow.
+
+use std::ops::Range;
+
+use super::super::super::simd::{Kernel, LANES, Simd};
+use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products};
+use super::Shape;
+
+/// Adds to the gradients of the weights, the bias and, if wanted, the input.
+pub struct Backward<'a> {
+    pub shape: Shape,
+    pub input: &'a [f32],
+    pub gradient: &'a [f32],
+    /// The rectified output, if there is a rectifier.
+    pub output: Option<&'a [f32]>,
+    /// `[N², width, channel]`
+    pub weights: &'a [f32],
+    /// `[width, 9, channel]`
+    pub weight_gradient: &'a mut [f32],
+    pub bias_gradient: &'a mut [f32],
+    pub input_gradient: Option<&'a mut [f32]>,
+    /// As long as [`Backward::scratch_len`] says.
+    pub scratch: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.shape.grid.tile {
+            3 => self.tiles::<S, 3, 5>(simd),
+            _ => self.tiles::<S, 4, 6>(simd),
+        }
+    }
+}
+
+impl Backward<'_> {
+    /// How long the scratch memory must be: transformed patches, gradients of the products, products, and the gradient of the
+    /// transformed weights.
+    pub const fn scratch_len(shape: &Shape) -> usize {
+        let &Shape { grid, channels, width, .. } = shape;
+        grid.places() * (TILES * (channels + width + VECTORS * LANES) + width * channels)
+    }
+
+    #[inline(always)]
+    fn tiles<S: Simd, const M: usize, const N: usize>(mut self, simd: S) {
+        let Shape { grid, channels, width, .. } = self.shape;
+        let of_input = self.input_gradient.as_ref().map_or(self.input.len(), |gradient| gradient.len());
+        let of_output = self.output.map_or(self.gradient.len(), <[f32]>::len);
+        self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len().min(of_output));
+        assert!(self.weight_gradient.len() >= 9 * width * channels && grid.tile == M);
+        let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * channels);
+        let (slopes, rest) = rest.split_at_mut(N * N * TILES * width);
+        let (transformed, products) = rest.split_at_mut(N * N * width * channels);
+        let mut first = true;
+        let mut ahead = Ahead::new(self.input, self.shape.pieces().count(), N * N);
+        for tiles in self.shape.pieces() {
+            let count = tiles.len();
+            self.shape.transform_input::<S, M, N>(simd, tiles.clone(), self.input, patches);
+            let (output, bias) = (self.output, &mut *self.bias_gradient);
+            self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, output, bias, slopes);
+            let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: channels };
+            outer.sum(simd, N * N, first, transformed, &mut ahead);
+            first = false;
+            if let Some(gradient) = &mut self.input_gradient {
+                let (a, b) = (&*slopes, self.weights);
+                let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: channels };
+                input_gradient::<S, M, N>(simd, &self.shape, tiles, matrices, products, gradient);
+            }
+        }
+        weight_gradient::<S, M, N>(simd, transformed, width, channels, self.weight_gradient);
+    }
+}
+
+/// `gradient[row][channel] += Gᵀ u G` for the gradient u of the transformed weights, `[N², row, channel]`.
+#[inline(always)]
+fn weight_gradient<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    transformed: &[f32],
+    rows: usize,
+    channels: usize,
+    gradient: &mut [f32],
+) {
+    let matrix = &Transform::<M, N>::WEIGHTS_TRANSPOSED;
+    let plane = rows * channels;
+    assert!(transformed.len() >= N * N * plane && gradient.len() >= 9 * plane && channels.is_multiple_of(S::LANES));
+    for at in (0..plane).step_by(S::LANES) {
+        let (row, channel) = (at / channels, at % channels);
+        let mut half = [[simd.zero(); 3]; N];
+        for y in 0..N {
+            let mut u = [simd.zero(); N];
+            for x in 0..N {
+                // SAFETY: asserted above.
+                u[x] = unsafe { simd.load(transformed, (N * y + x) * plane + at) };
+            }
+            half[y] = along(simd, matrix, &u);
+        }
+        for x in 0..3 {
+            let values = along(simd, matrix, &column(&half, x));
+            for y in 0..3 {
+                let tap = (9 * row + 3 * y + x) * channels + channel;
+                // SAFETY: asserted above.
+                unsafe { simd.store(gradient, tap, simd.add(simd.load(gradient, tap), values[y])) };
+            }
+        }
+    }
+}
+
+/// `gradient[patch] += B m Bᵀ` for the gradients m of the transformed patches of `tiles`, which are `matrices` multiplied.
+#[inline(always)]
+fn input_gradient<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    shape: &Shape,
+    tiles: Range<usize>,
+    matrices: Products,
+    products: &mut [f32],
+    gradient: &mut [f32],
+) {
+    let Shape { grid, channels, .. } = *shape;
+    let matrix = &Transform::<M, N>::INPUT_TRANSPOSED;
+    let count = tiles.len();
+    let mut first = 0;
+    while first < channels {
+        matrices.multiply(simd, first, products, None);
+        let vectors = matrices.vectors::<S>(first);
+        for (tile, number) in tiles.clone().enumerate() {
+            let [sample, top, left] = grid.origin(number);
+            for vector in 0..vectors {
+                let channel = first + vector * S::LANES;
+                // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the input.
+                unsafe {
+                    let mut rows = [[simd.zero(); N]; N];
+                    for y in 0..N {
+                        rows[y] = along(simd, matrix, &load_products(simd, products, count, tile, vector, y));
+                    }
+                    for x in 0..N {
+                        let values = along(simd, matrix, &column(&rows, x));
+                        for y in 0..N {
+                            if let Some(position) = grid.input_position(sample, top + y, left + x) {
+                                let at = position * channels + channel;
+                                simd.store(gradient, at, simd.add(simd.load(gradient, at), values[y]));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        first += vectors * S::LANES;
+    }
+}
+
+/// At each place the sum over tiles of the outer products of two vectors.
+#[derive(Clone, Copy)]
+struct Outer<'a> {
+    tiles: usize,
+    /// `[place, tile, height]`
+    rows: &'a [f32],
+    height: usize,
+    /// `[place, tile, width]`
+    columns: &'a [f32],
+    width: usize,
+}
+
+impl Outer<'_> {
+    /// Writes them to `out`, `[place, height, width]`, or adds them to it if they are not the `first`.
+    #[inline(always)]
+    fn sum<S: Simd>(self, simd: S, places: usize, first: bool, out: &mut [f32], ahead: &mut Ahead) {
+        let Self { tiles, rows, height, columns, width } = self;
+        assert!(rows.len() >= places * tiles * height && columns.len() >= places * tiles * width);
+        assert!(out.len() >= places * height * width && height.is_multiple_of(LANES));
+        for place in 0..places {
+            ahead.go_on(simd);
+            let this =
+                Self { rows: &rows[place * tiles * height..], columns: &columns[place * tiles * width..], ..self };
+            let out = &mut out[place * height * width..];
+            let mut column = 0;
+            while column < width {
+                let vectors = if width - column >= 2 * S::LANES { 2 } else { 1 };
+                // SAFETY: asserted above; the tiles' rows divide the lanes.
+                unsafe {
+                    match (vectors, S::ROWS >= 8) {
+                        (2, true) => this.columns::<S, 8, 2>(simd, column, first, out),
+                        (2, false) => this.columns::<S, 4, 2>(simd, column, first, out),
+                        (_, true) => this.columns::<S, 8, 1>(simd, column, first, out),
+                        (_, false) => this.columns::<S, 4, 1>(simd, column, first, out),
+                    }
+                }
+                column += vectors * S::LANES;
+            }
+        }
+    }
+
+    /// All rows of Q vectors from `column` on, P at a time.
+    ///
+    /// # Safety
+    /// P must divide `height`, and the slices must hold all tiles and outputs of a place.
+    #[inline(always)]
+    unsafe fn columns<S: Simd, const P: usize, const Q: usize>(
+        self,
+        simd: S,
+        column: usize,
+        first: bool,
+        out: &mut [f32],
+    ) {
+        let Self { tiles, rows, height, columns, width } = self;
+        for row in (0..height).step_by(P) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut sums = [[simd.zero(); Q]; P];
+                for p in 0..P {
+                    for q in 0..Q {
+                        let at = (row + p) * width + column + q * S::LANES;
+                        if !first {
+                            sums[p][q] = simd.load(out, at);
+                        }
+                        // The same of the next place.
+                        simd.prefetch(out.as_ptr().wrapping_add(height * width + at));
+                    }
+                }
+                for tile in 0..tiles {
+                    let mut x = [simd.zero(); Q];
+                    for q in 0..Q {
+                        x[q] = simd.load(columns, tile * width + column + q * S::LANES);
+                    }
+                    for p in 0..P {
+                        let g = simd.broadcast(rows, tile * height + row + p);
+                        for q in 0..Q {
+                            sums[p][q] = simd.fma(g, x[q], sums[p][q]);
+                        }
+                    }
+                }
+                for p in 0..P {
+                    for q in 0..Q {
+                        simd.store(out, (row + p) * width + column + q * S::LANES, sums[p][q]);
+                    }
+                }
+            }
+        }
+    }
+}

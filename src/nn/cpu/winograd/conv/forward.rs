@@ -1,0 +1,84 @@
+//! The forward pass: patches transformed, multiplied by the transformed weights, and transformed into outputs.
+
+use super::super::super::simd::{Kernel, LANES, Simd};
+use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products};
+use super::Shape;
+
+/// The forward pass, with the rectifier if `relu`.
+pub struct Forward<'a> {
+    pub shape: Shape,
+    pub input: &'a [f32],
+    /// `[N², channel, width]`, from [`Weights`](super::Weights).
+    pub weights: &'a [f32],
+    pub bias: &'a [f32],
+    pub relu: bool,
+    pub out: &'a mut [f32],
+    /// As long as [`Forward::scratch_len`] says.
+    pub scratch: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.shape.grid.tile {
+            3 => self.tiles::<S, 3, 5>(simd),
+            _ => self.tiles::<S, 4, 6>(simd),
+        }
+    }
+}
+
+impl Forward<'_> {
+    /// How long the scratch memory must be: transformed patches, and products.
+    pub const fn scratch_len(shape: &Shape) -> usize {
+        shape.grid.places() * TILES * (shape.channels + VECTORS * LANES)
+    }
+
+    #[inline(always)]
+    fn tiles<S: Simd, const M: usize, const N: usize>(self, simd: S) {
+        let Self { shape, input, weights, bias, relu, out, scratch } = self;
+        let Shape { grid, channels, width, .. } = shape;
+        shape.assert_fits::<S>(input.len(), out.len());
+        assert!(bias.len() >= width && grid.tile == M);
+        let matrix = &Transform::<M, N>::OUTPUT;
+        let (patches, products) = scratch.split_at_mut(N * N * TILES * channels);
+        let steps = width.div_ceil(VECTORS * S::LANES) * N * N;
+        let mut ahead = Ahead::new(out, shape.pieces().count(), steps);
+        for tiles in shape.pieces() {
+            let count = tiles.len();
+            shape.transform_input::<S, M, N>(simd, tiles.clone(), input, patches);
+            let matrices = Products { places: N * N, tiles: count, a: patches, depth: channels, b: weights, width };
+            let mut first = 0;
+            while first < width {
+                matrices.multiply(simd, first, products, Some(&mut ahead));
+                let vectors = matrices.vectors::<S>(first);
+                for (tile, number) in tiles.clone().enumerate() {
+                    let [sample, top, left] = grid.origin(number);
+                    for vector in 0..vectors {
+                        let channel = first + vector * S::LANES;
+                        // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the outputs.
+                        unsafe {
+                            let mut rows = [[simd.zero(); M]; N];
+                            for y in 0..N {
+                                rows[y] = along(simd, matrix, &load_products(simd, products, count, tile, vector, y));
+                            }
+                            let bias = simd.load(bias, channel);
+                            for x in 0..M {
+                                let values = along(simd, matrix, &column(&rows, x));
+                                for y in 0..M {
+                                    let value = simd.add(values[y], bias);
+                                    let value = if relu { simd.max(value, simd.zero()) } else { value };
+                                    if let Some(position) = grid.output_position(sample, top + y, left + x) {
+                                        simd.store(out, position * width + channel, value);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                first += vectors * S::LANES;
+            }
+        }
+    }
+}
