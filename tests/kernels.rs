@@ -187,6 +187,7 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn more_samples_than_the_workers_have_chunks() {
     check("conv4:3x3:s2 bn relu pool2 flatten dense10", 300);
+    check("resnet", 41);
 }
 
 /// Random architectures: odd sizes, any channels, strides, padding, windows, in any order that fits.
