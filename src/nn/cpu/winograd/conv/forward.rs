@@ -8,7 +8,7 @@ use super::Shape;
 pub struct Forward<'a> {
     pub shape: Shape,
     pub input: &'a [f32],
-    /// `[N², channel, width]`, from [`Weights`](super::Weights).
+    /// `[N², channel, width]`, from [`Weights`](super::super::Weights).
     pub weights: &'a [f32],
     pub bias: &'a [f32],
     pub relu: bool,
