@@ -80,6 +80,22 @@ pub enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Go back to the end of an epoch, with its weights, optimizer and random draws: `rewind 3`
+    Rewind {
+        /// Which epoch; 0 is the beginning
+        epoch: u32,
+    },
+    /// Begin a branch here, or go over to one; without NAME all are listed
+    Branch {
+        /// A new name, or a branch that is there
+        name: Option<String>,
+    },
+    /// Draw the curves of saved sessions behind this run's; `overlay none` takes them away
+    Overlay {
+        /// Which sessions
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
     /// List the saved sessions
     Sessions,
     /// Explain the commands, or one of them
@@ -242,6 +258,7 @@ impl Command {
             ["eval"] => names(&["--split"]),
             ["eval", "--split"] => names(&["test", "validation", "train"]),
             ["load" | "save"] => sessions.to_vec(),
+            ["overlay", ..] => sessions.iter().cloned().chain(["none".to_owned()]).collect(),
             ["new"] => crate::arch::PRESETS.map(|preset| preset.name.to_owned()).to_vec(),
             ["set", "augment"] => names(&["none", "tutorial", "rotate=10,shift=0.1,zoom=0.1"]),
             ["set", "optimizer"] => {
@@ -318,6 +335,10 @@ mod tests {
         check("eval", Command::Eval { split: SplitName::Test });
         check("eval --split train", Command::Eval { split: SplitName::Train });
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
+        check("rewind 3", Command::Rewind { epoch: 3 });
+        check("branch", Command::Branch { name: None });
+        check("branch slow", Command::Branch { name: Some("slow".into()) });
+        check("overlay demo run-1", Command::Overlay { names: vec!["demo".into(), "run-1".into()] });
         check("exit", Command::Quit);
         assert_eq!(Command::parse("  # a comment"), Ok(None));
     }

@@ -6,6 +6,7 @@ use crate::data::DataError;
 use crate::nn::NetworkError;
 use crate::session::SessionError;
 use crate::train::settings::SettingError;
+use crate::train::tree::TreeError;
 
 /// Why the lab can't go on: an error that many may be told of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,12 @@ impl Error {
 impl From<SettingError> for Error {
     fn from(error: SettingError) -> Self {
         Self::Usage(error.0)
+    }
+}
+
+impl From<TreeError> for Error {
+    fn from(error: TreeError) -> Self {
+        Self::Usage(error.to_string())
     }
 }
 

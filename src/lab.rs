@@ -13,6 +13,7 @@ mod engine;
 mod publisher;
 mod questions;
 mod saver;
+mod travel;
 
 pub(crate) use engine::session_rows;
 

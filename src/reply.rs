@@ -31,6 +31,19 @@ pub enum Reply {
         /// Its size.
         bytes: u64,
     },
+    /// The run went back.
+    Rewound {
+        /// To the end of which epoch.
+        epoch: u32,
+        /// Steps made there.
+        step: u64,
+        /// On which branch.
+        branch: String,
+        /// Epochs of that branch, if some lie ahead.
+        ahead: Option<u32>,
+    },
+    /// Branches of the run.
+    Branches(Vec<BranchRow>),
     /// Saved sessions.
     Sessions(Vec<SessionRow>),
     /// Lines of help.
@@ -52,6 +65,23 @@ pub struct EvaluationReport {
     pub confusion: Confusion,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// One branch in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchRow {
+    /// Its name.
+    pub name: String,
+    /// Whether the run is on it.
+    pub current: bool,
+    /// Which branch it left, and after how many epochs.
+    pub from: Option<(String, u32)>,
+    /// Epochs done at its end.
+    pub epoch: u32,
+    /// Steps made there.
+    pub step: u64,
+    /// Epochs that can be gone back to.
+    pub kept: Vec<u32>,
 }
 
 /// One saved session in a list.
@@ -100,6 +130,10 @@ impl Reply {
             Self::Saved { name, path, bytes } => {
                 vec![json!({"event": "saved", "session": name, "path": path, "bytes": bytes})]
             }
+            Self::Rewound { epoch, step, branch, ahead } => {
+                vec![json!({"event": "rewound", "epoch": epoch, "step": step, "branch": branch, "ahead": ahead})]
+            }
+            Self::Branches(rows) => rows.iter().map(BranchRow::to_json).collect(),
             Self::Sessions(rows) => rows.iter().map(SessionRow::to_json).collect(),
             Self::Help(text) => vec![json!({"event": "help", "text": text})],
             Self::Closing => vec![json!({"event": "closing"})],
@@ -142,6 +176,22 @@ impl EvaluationReport {
     }
 }
 
+impl BranchRow {
+    /// The `branch` object.
+    pub fn to_json(&self) -> Value {
+        let from = self.from.as_ref().map(|(branch, epoch)| json!({"branch": branch, "epoch": epoch}));
+        json!({
+            "event": "branch",
+            "name": self.name,
+            "current": self.current,
+            "from": from,
+            "epoch": self.epoch,
+            "step": self.step,
+            "kept": self.kept,
+        })
+    }
+}
+
 impl SessionRow {
     /// The `session` object.
     pub fn to_json(&self) -> Value {
@@ -177,6 +227,14 @@ impl fmt::Display for Reply {
             Self::Digits(digits) => lines(f, digits, |f, digit| write!(f, "{digit}")),
             Self::Evaluated(report) => write!(f, "{report}"),
             Self::Saved { name, path, bytes } => write!(f, "saved `{name}` in {path}, {:.1} MB", *bytes as f64 / 1e6),
+            Self::Rewound { epoch, step, branch, ahead } => {
+                write!(f, "back at the end of epoch {epoch}, step {step}, of `{branch}`")?;
+                match ahead {
+                    Some(ahead) => write!(f, "; to train on begins a branch, and its {ahead} epochs stay"),
+                    None => Ok(()),
+                }
+            }
+            Self::Branches(rows) => lines(f, rows, |f, row| write!(f, "{row}")),
             Self::Sessions(rows) if rows.is_empty() => f.write_str("no session is saved yet"),
             Self::Sessions(rows) => lines(f, rows, |f, row| write!(f, "{row}")),
             Self::Closing => f.write_str("good-bye"),
@@ -231,6 +289,20 @@ impl fmt::Display for EvaluationReport {
             write!(f, "; without doubtful labels {:.2} %", accuracy * 100.0)?;
         }
         write!(f, "; {:.0} images/s", f64::from(total) / self.seconds.max(1e-9))
+    }
+}
+
+impl fmt::Display for BranchRow {
+    /// `* slow: epoch 5, step 3750, from epoch 3 of `main`, keeps epochs 0 to 5`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: epoch {}, step {}", if self.current { '*' } else { ' ' }, self.name, self.epoch, self.step)?;
+        if let Some((branch, epoch)) = &self.from {
+            write!(f, ", from epoch {epoch} of `{branch}`")?;
+        }
+        match (self.kept.first(), self.kept.last()) {
+            (Some(first), Some(last)) => write!(f, ", keeps epochs {first} to {last}"),
+            _ => f.write_str(", keeps no epoch"),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 pub use file::{FileError, VERSION, decode, encode};
 
 use crate::train::RunState;
+use crate::train::tree::Tree;
 
 /// The ending of a session's file.
 const ENDING: &str = "mlab";
@@ -19,6 +20,8 @@ const ENDING: &str = "mlab";
 pub struct Session {
     /// What the run is made of.
     pub run: RunState,
+    /// What it can go back to, and its other branches.
+    pub tree: Tree,
     /// The data it was trained on: what the screen calls it, and its fingerprint.
     pub data: DataMark,
 }

@@ -1,5 +1,7 @@
 //! What the lab shows: one value, changed only by applying events, read by every screen, printer and server.
 
+mod overlay;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -11,7 +13,10 @@ use crate::nn::DeviceInfo;
 use crate::train::event::{Reason, TrainEvent};
 use crate::train::history::History;
 use crate::train::settings::Settings;
+use crate::train::tree::Tree;
 use crate::train::{Goal, Progress, RunConfig};
+
+pub use overlay::{Overlay, SESSIONS_AT_MOST};
 
 /// How many lines the log keeps.
 const LOG_LINES: usize = 500;
@@ -39,6 +44,10 @@ pub struct LabState {
     pub training: Confusion,
     /// Confusion of the validation split at the end of the last epoch.
     pub validation: Option<Confusion>,
+    /// The epochs that can be gone back to, and the branches.
+    pub tree: Arc<Tree>,
+    /// Saved sessions whose curves are drawn behind the run's.
+    pub sessions: Arc<Vec<Overlay>>,
     /// The test set as it was last measured.
     pub test: Option<Tested>,
     /// The list of digits that `next` and `prev` walk.
@@ -225,6 +234,10 @@ pub enum LabEvent {
     Named(String),
     /// The run was saved.
     Saved(Saved),
+    /// The run has other epochs or branches than before.
+    Tree(Tree),
+    /// The sessions whose curves are drawn behind the run's.
+    Overlaid(Vec<Overlay>),
     /// A line for the log.
     Log(LogLine),
 }
@@ -240,6 +253,8 @@ pub struct RunBegun {
     pub progress: Progress,
     /// What it has been through.
     pub history: History,
+    /// What it can go back to.
+    pub tree: Tree,
     /// Whether it was loaded, and from what.
     pub saved: Option<Saved>,
 }
@@ -268,12 +283,17 @@ impl LabState {
                 }
             }
             LabEvent::Saved(saved) => self.saved = Some(saved),
+            LabEvent::Tree(tree) => {
+                self.tree = Arc::new(tree);
+                self.saved = None;
+            }
+            LabEvent::Overlaid(sessions) => self.sessions = Arc::new(sessions),
             LabEvent::Log(line) => self.log(line),
         }
     }
 
     fn begin(&mut self, begun: RunBegun) {
-        let RunBegun { info, settings, progress, history, saved } = begun;
+        let RunBegun { info, settings, progress, history, tree, saved } = begun;
         *self = Self {
             phase: Phase::Ready,
             dataset: self.dataset.take(),
@@ -281,6 +301,8 @@ impl LabState {
             settings,
             progress,
             history: Arc::new(history),
+            tree: Arc::new(tree),
+            sessions: self.sessions.clone(),
             saved,
             log: self.log.clone(),
             ..Self::default()

@@ -5,6 +5,7 @@ pub mod history;
 pub mod recipe;
 mod run;
 pub mod settings;
+pub mod tree;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,6 +83,19 @@ impl Trainer {
         trainer.take_over(state);
         trainer.checkpoint()?;
         Ok(trainer)
+    }
+
+    /// Goes to another state of this run, as it was: weights, optimizer, and all that names the random draws to come.
+    ///
+    /// # Errors
+    /// If the state is of another architecture, or the device fails; the run is then as it was.
+    pub fn go_to(&mut self, state: &RunState) -> Result<(), NetworkError> {
+        self.network.restore(&state.network)?;
+        // How much is kept is no matter of the past: a smaller number of then would throw away what is kept now.
+        let keep = self.settings.keep;
+        self.take_over(state);
+        self.settings.keep = keep;
+        self.checkpoint()
     }
 
     /// Ends the run at this accuracy.

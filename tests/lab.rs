@@ -25,12 +25,16 @@ struct Bench {
 
 impl Bench {
     fn start(folder: &Path, start: Start) -> Self {
+        Self::start_on(folder, start, 2)
+    }
+
+    fn start_on(folder: &Path, start: Start, threads: usize) -> Self {
         let options = LabOptions {
             data: None,
             store: Store::new(folder),
             device: DeviceChoice::Cpu,
             kernels: Kernels::Auto,
-            threads: Some(2),
+            threads: Some(threads),
             start,
             name: None,
             autosave: Autosave::On,
@@ -41,8 +45,12 @@ impl Bench {
     }
 
     fn fresh(folder: &Path) -> Self {
-        let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2 };
-        let settings = Settings { epochs: 2, batch_size: 256, ..Settings::default() };
+        Self::fresh_of(folder, "flatten dense10", 2)
+    }
+
+    fn fresh_of(folder: &Path, arch: &str, epochs: u32) -> Self {
+        let config = RunConfig { arch: arch.parse().unwrap(), seed: 1, validation_split: 0.2 };
+        let settings = Settings { epochs, batch_size: 256, ..Settings::default() };
         Self::start(folder, Start::Fresh(Box::new(config), Box::new(settings)))
     }
 
@@ -201,6 +209,100 @@ fn saved_runs_are_kept_apart_and_come_back() {
     let mut names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["first", "run-1"]);
+}
+
+#[test]
+fn a_branch_played_again_gives_the_same_numbers_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh_of(folder.path(), "flatten dense12 relu dropout dense10", 4);
+    bench.ask("set augment tutorial").unwrap();
+    bench.ask("set dropout 0.2").unwrap();
+    let first = bench.run("train");
+    bench.ask("save first").unwrap();
+    let weights = |name: &str| Store::new(folder.path()).load(name).unwrap().run.network;
+    let whole = weights("first");
+    // What was trained with another learning rate on a branch is no part of the run.
+    bench.ask("rewind 1").unwrap();
+    bench.ask("branch fast").unwrap();
+    bench.ask("set lr 0.01").unwrap();
+    let fast = bench.run("train");
+    assert_eq!(fast.progress.step, first.progress.step);
+    assert_ne!(curve(&fast), curve(&first));
+    assert_eq!(curve(&fast)[..188], curve(&first)[..188], "they have their first epoch in common");
+
+    // The same again, after the file, and on another number of threads.
+    bench.ask("save tree").unwrap();
+    let bench = Bench::start_on(folder.path(), Start::Session("tree".into()), 1);
+    assert_eq!(names(&bench.until(|state| state.phase == Phase::Ready)), ["main", "fast"]);
+    bench.ask("branch main").unwrap();
+    assert_eq!(curve(&bench.until(|state| state.tree.on() == 0)), curve(&first));
+    bench.ask("rewind 2").unwrap();
+    let again = bench.run("train");
+    assert_eq!(names(&again), ["main", "fast", "main-2"], "what lay ahead is kept");
+    assert_eq!(curve(&again), curve(&first));
+    bench.ask("branch fast").unwrap();
+    bench.ask("rewind 1").unwrap();
+    bench.ask("set lr 0.01").unwrap();
+    assert_eq!(curve(&bench.run("train")), curve(&fast));
+    bench.ask("branch main-2").unwrap();
+    bench.ask("save again").unwrap();
+    assert!(weights("again") == whole, "weights, moments and their count");
+}
+
+/// The bits of every step's loss, and of every validation.
+fn curve(state: &LabState) -> Vec<u64> {
+    let steps = state.history.steps.iter().map(|step| u64::from(step.loss.to_bits()));
+    let epochs = state.history.epochs.iter().map(|epoch| epoch.validation.unwrap().loss.to_bits());
+    steps.chain(epochs).collect()
+}
+
+fn names(state: &LabState) -> Vec<String> {
+    state.tree.branches().iter().map(|branch| branch.name.clone()).collect()
+}
+
+#[test]
+fn the_run_goes_back_and_over_and_is_kept_when_it_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.ask("set keep 2").unwrap();
+    bench.run("train 3");
+    let missing = bench.ask("rewind 1").unwrap_err().to_string();
+    assert!(missing.contains("there are 2, 3") && missing.contains("set keep"), "{missing}");
+    let reply = bench.ask("rewind 2").unwrap();
+    assert_eq!(reply.to_json()[0]["ahead"], 3);
+    let back = bench.until(|state| state.progress.epoch == 2);
+    assert_eq!((back.history.epochs.len(), back.whole_history().epochs.len()), (2, 3));
+    assert_eq!((back.phase.clone(), back.settings.keep), (Phase::Paused, 2));
+    assert!(back.is_unsaved(), "the file is somewhere else");
+    bench.ask("rewind 3").unwrap();
+    assert!(bench.ask("branch main").unwrap_err().to_string().contains("already"));
+    assert!(bench.ask("branch ../x").is_err());
+    bench.ask("branch b").unwrap();
+    let Reply::Branches(rows) = bench.ask("branch").unwrap() else { panic!() };
+    assert_eq!(rows[1].to_string(), "* b: epoch 3, step 564, from epoch 3 of `main`, keeps epochs 2 to 3");
+    bench.ask("quit").unwrap();
+    let bench = Bench::start(folder.path(), Start::Session("run-1".into()));
+    assert_eq!(names(&bench.until(|state| state.phase == Phase::Ready)), ["main", "b"]);
+}
+
+#[test]
+fn saved_sessions_are_drawn_behind_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 3");
+    bench.ask("save one").unwrap();
+    bench.ask("save two").unwrap();
+    bench.ask("overlay one two").unwrap();
+    let slots = |state: &LabState| state.overlays().iter().map(|o| (o.name.clone(), o.slot)).collect::<Vec<_>>();
+    let both = bench.until(|state| state.sessions.len() == 2);
+    assert_eq!(slots(&both), [("one".to_owned(), -1), ("two".to_owned(), -2)]);
+    bench.ask("overlay one").unwrap();
+    let mut again = slots(&bench.until(|state| state.sessions[0].name == "two"));
+    again.sort();
+    assert_eq!(again, slots(&both), "colours stay");
+    assert!(bench.ask("overlay three").is_err());
+    bench.ask("overlay none").unwrap();
+    bench.until(|state| state.overlays().is_empty());
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Session files: what is saved comes back, and no bytes whatever make the reader panic.
 
 use std::fs;
+use std::sync::Arc;
 
 use mnist_lab::nn::optim::{OptimizerKind, OptimizerState};
 use mnist_lab::nn::{NamedTensor, NetworkState};
 use mnist_lab::session::{DataMark, FileError, Session, SessionError, Store, VERSION, decode, encode};
 use mnist_lab::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
 use mnist_lab::train::settings::Settings;
+use mnist_lab::train::tree::{Branch, Fork, Tree};
 use mnist_lab::train::{Best, Progress, RunConfig, RunState};
 use proptest::prelude::{any, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
@@ -27,6 +29,31 @@ fn network(first: f32) -> NetworkState {
 }
 
 fn session() -> Session {
+    let run = run();
+    let state = |epoch: u32, step: u64| {
+        let progress = Progress { epoch, step, ..Progress::default() };
+        let history = run.history.beginning([step as usize, usize::from(epoch > 0), usize::from(step > 2)]);
+        Arc::new(RunState { progress, history, network: network(step as f32), best: None, ..run.clone() })
+    };
+    let (start, first) = (state(0, 0), state(1, 4));
+    let further = Arc::new(RunState {
+        history: History { edits: Vec::new(), ..run.history.clone() },
+        ..RunState::clone(&state(1, 5))
+    });
+    let branches = vec![
+        Branch { name: "main".into(), fork: None, kept: vec![start.clone()], tip: Some(further) },
+        Branch {
+            name: "slow".into(),
+            fork: Some(Fork { branch: "main".into(), epoch: 0, step: 0 }),
+            kept: vec![start, first],
+            tip: None,
+        },
+    ];
+    let tree = Tree::new(branches, 1).expect("the second of two");
+    Session { data: DataMark { name: "MNIST".into(), fingerprint: 42 }, run, tree }
+}
+
+fn run() -> RunState {
     let config =
         RunConfig { arch: "flatten dense10".parse().expect("it is one"), seed: u64::MAX, validation_split: 0.2 };
     let step = |step| StepRecord { step, loss: 1.5 / step as f32, accuracy: 0.5, learning_rate: 1e-3 };
@@ -41,16 +68,13 @@ fn session() -> Session {
         samples: 256,
     };
     let edit = Edit { step: 2, setting: "lr".into(), from: "0.001".into(), to: "0.0003".into() };
-    Session {
-        data: DataMark { name: "MNIST".into(), fingerprint: 42 },
-        run: RunState {
-            config,
-            settings: Settings { dropout: 0.25, learning_rate: 3e-4, ..Settings::default() },
-            progress: Progress { epoch: 1, sample: 64, step: 5, loss_sum: 12.5, correct: 60, ..Progress::default() },
-            network: network(0.1),
-            best: Some(Best { epoch: 1, loss: 0.4, network: network(0.3) }),
-            history: History { steps: (1..=5).map(step).collect(), epochs: vec![epoch], edits: vec![edit] },
-        },
+    RunState {
+        config,
+        settings: Settings { dropout: 0.25, learning_rate: 3e-4, ..Settings::default() },
+        progress: Progress { epoch: 1, sample: 64, step: 5, loss_sum: 12.5, correct: 60, ..Progress::default() },
+        network: network(0.1),
+        best: Some(Best { epoch: 1, loss: 0.4, network: network(0.3) }),
+        history: History { steps: (1..=5).map(step).collect(), epochs: vec![epoch], edits: vec![edit] },
     }
 }
 
@@ -68,6 +92,45 @@ fn mend_header(bytes: &mut [u8]) {
 #[test]
 fn what_is_encoded_comes_back() {
     assert_eq!(decode(&bytes()).expect("it is whole"), session());
+}
+
+#[test]
+fn branches_share_their_states() {
+    let session = session();
+    let shared = |session: &Session| {
+        let branches = session.tree.branches();
+        Arc::ptr_eq(&branches[0].kept[0], &branches[1].kept[0])
+    };
+    assert!(shared(&session) && shared(&decode(&bytes()).expect("it is whole")));
+    let alone = Session { tree: Tree::default(), ..session };
+    let state = encode(&Session { tree: Tree::default(), ..alone.clone() }).expect("it is small").len();
+    assert!(bytes().len() < 5 * state, "four states with one history, not eight");
+}
+
+/// A session that the first version of the program saved: a run of ten epochs without a tree.
+#[test]
+fn the_first_version_is_still_read() {
+    let bytes = include_bytes!("../sessions/demo.mlab");
+    assert_eq!(bytes[8..12], 1u32.to_le_bytes());
+    let session = decode(bytes).expect("it is whole");
+    assert_eq!(session.tree, Tree::default());
+    assert_eq!(session.run.history.epochs.len() as u32, session.run.progress.epoch);
+    assert!(session.run.progress.epoch > 0);
+    assert_eq!(decode(&encode(&session).expect("it is small")).expect("it is whole"), session, "and written anew");
+}
+
+#[test]
+fn a_branch_that_is_not_there_is_refused() {
+    let whole = session();
+    assert!(Tree::new(whole.tree.branches().to_vec(), 2).is_none());
+    let mut kept = whole.tree.branches().to_vec();
+    let mut longer = RunState::clone(&kept[1].kept[1]);
+    longer.history.edits.extend(vec![longer.history.edits[0].clone(); 9]);
+    kept[1].kept[1] = Arc::new(longer);
+    let tree = Tree::new(kept, 1).expect("the second of two");
+    let error =
+        decode(&encode(&Session { tree, ..whole }).expect("it is small")).expect_err("nobody made such a state");
+    assert!(error.to_string().contains("more history than its branch"), "{error}");
 }
 
 #[test]

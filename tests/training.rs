@@ -9,6 +9,7 @@ use mnist_lab::nn::{self, DeviceChoice, Kernels, Setup};
 use mnist_lab::session::{DataMark, Session, Store};
 use mnist_lab::train::event::{Reason, TrainEvent};
 use mnist_lab::train::settings::{Setting, Settings};
+use mnist_lab::train::tree::Tree;
 use mnist_lab::train::{Advance, Goal, RunConfig, RunState, Target, Trainer};
 
 /// The first 400 training and 100 test digits of MNIST.
@@ -63,7 +64,7 @@ fn restart(trainer: &Trainer) -> Trainer {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path());
     let data = DataMark { name: DATA.name.clone(), fingerprint: DATA.fingerprint() };
-    store.save("run", &Session { run: trainer.state().unwrap(), data }).unwrap();
+    store.save("run", &Session { run: trainer.state().unwrap(), data, tree: Tree::default() }).unwrap();
     let session = store.load("run").unwrap();
     Trainer::resume(&session.run, DATA.clone(), network(&session.run.config)).unwrap()
 }

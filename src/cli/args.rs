@@ -153,6 +153,9 @@ pub struct SettingArgs {
     /// Stop after so many epochs without a better validation loss, with the best weights
     #[arg(long, value_name = "PATIENCE")]
     early_stop: Option<String>,
+    /// How many epochs can be gone back to
+    #[arg(long, value_name = "EPOCHS")]
+    keep: Option<String>,
 }
 
 impl SettingArgs {
@@ -169,6 +172,7 @@ impl SettingArgs {
             (Setting::LabelSmoothing, &self.label_smoothing),
             (Setting::Augment, &self.augment),
             (Setting::EarlyStop, &self.early_stop),
+            (Setting::Keep, &self.keep),
         ];
         all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).collect()
     }

@@ -64,6 +64,11 @@ impl Follower {
         self.state.changed().await.map_err(|_| Error::Failed("the lab has ended".into()))
     }
 
+    /// What is there before the next command needs not be told: a run may have gone back, or another may have taken the stage.
+    pub fn catch_up(&mut self) {
+        self.told = self.state().history.epochs.len();
+    }
+
     /// Waits until the lab is at rest, and writes the epochs that end meanwhile.
     ///
     /// # Errors

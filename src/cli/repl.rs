@@ -79,6 +79,7 @@ enum Obeyed {
 async fn obey(line: &str, lab: &Lab, follower: &mut Follower, output: Output) -> Result<Obeyed, Error> {
     let Some(command) = Command::parse(line)? else { return Ok(Obeyed::Next) };
     let closes = command == Command::Quit;
+    follower.catch_up();
     let reply = lab.ask(command).await?;
     output.reply(&reply);
     if closes {

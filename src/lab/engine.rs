@@ -15,6 +15,7 @@ use crate::session::{DataMark, Entry, Session, Store};
 use crate::state::{LabEvent, Level, Phase, RunBegun, RunInfo, Saved};
 use crate::train::event::{Reason, TrainEvent};
 use crate::train::settings::{Setting, Settings};
+use crate::train::tree::Tree;
 use crate::train::{Advance, Goal, RunConfig, RunState, Trainer};
 
 /// Runs the lab until it is asked to quit or nobody can ask any more.
@@ -90,10 +91,12 @@ impl Name {
 
 /// The state of the lab's own thread.
 pub(super) struct Engine<'p> {
-    options: LabOptions,
+    pub(super) options: LabOptions,
     pub(super) publisher: &'p mut Publisher,
     saver: Saver,
     pub(super) trainer: Trainer,
+    /// The epochs and branches of the trainer's run.
+    pub(super) tree: Tree,
     mode: Mode,
     name: Name,
 }
@@ -105,19 +108,20 @@ impl<'p> Engine<'p> {
         let dataset = Dataset::open(options.data.as_deref())?;
         publisher.emit(LabEvent::Loaded(dataset.clone()));
         publisher.show();
-        let (trainer, info, name, saved) = match &options.start {
+        let (trainer, tree, info, name, saved) = match &options.start {
             Start::Fresh(config, settings) => {
                 let (trainer, device) = fresh(&options, (**config).clone(), (**settings).clone(), dataset)?;
                 let name = options.name.clone().map_or_else(|| Name::Free(options.store.free_name()), Name::Chosen);
-                (trainer, device, name, None)
+                let tree = begun(&trainer);
+                (trainer, tree, device, name, None)
             }
             Start::Session(session) => {
-                let (trainer, device, saved) = load(&options, session, dataset)?;
+                let (trainer, tree, device, saved) = load(&options, session, dataset)?;
                 let name = Name::Chosen(options.name.clone().unwrap_or_else(|| session.clone()));
-                (trainer, device, name, Some(saved))
+                (trainer, tree, device, name, Some(saved))
             }
         };
-        let mut engine = Self { options, publisher, saver, trainer, mode: Mode::Resting, name };
+        let mut engine = Self { options, publisher, saver, trainer, tree, mode: Mode::Resting, name };
         engine.trainer.set_target(engine.options.target);
         engine.present(info, saved);
         Ok(engine)
@@ -129,7 +133,7 @@ impl<'p> Engine<'p> {
     }
 
     /// Tells the state of the run that took the stage.
-    fn present(&mut self, device: DeviceInfo, saved: Option<Saved>) {
+    pub(super) fn present(&mut self, device: DeviceInfo, saved: Option<Saved>) {
         let config = self.trainer.config().clone();
         let info = RunInfo {
             name: self.name.as_str().into(),
@@ -143,6 +147,7 @@ impl<'p> Engine<'p> {
             settings: self.trainer.settings().clone(),
             progress: self.trainer.progress(),
             history: self.trainer.history().clone(),
+            tree: self.tree.clone(),
             saved,
         })));
     }
@@ -175,6 +180,9 @@ impl<'p> Engine<'p> {
             publisher.report(event);
         });
         self.publisher.emit(LabEvent::Progress(self.trainer.progress()));
+        if epoch_ended {
+            self.keep_epoch();
+        }
         if epoch_ended && self.options.autosave == Autosave::On {
             self.save_checkpoint();
         }
@@ -190,7 +198,7 @@ impl<'p> Engine<'p> {
         self.publisher.show_if_due();
     }
 
-    fn rest(&mut self, phase: Phase) {
+    pub(super) fn rest(&mut self, phase: Phase) {
         self.mode = Mode::Resting;
         self.publisher.emit(LabEvent::Phase(phase));
     }
@@ -206,9 +214,7 @@ impl<'p> Engine<'p> {
     fn execute(&mut self, command: Command) -> Result<Reply, Error> {
         match command {
             Command::Train { epochs } => self.train(epochs),
-            Command::Step { batches } => {
-                Ok(self.start(Goal::Step(self.trainer.progress().step.saturating_add(batches))))
-            }
+            Command::Step { batches } => self.start(Goal::Step(self.trainer.progress().step.saturating_add(batches))),
             Command::Pause => self.pause(),
             Command::Resume => self.train(None),
             Command::Stop => self.stop(),
@@ -221,6 +227,9 @@ impl<'p> Engine<'p> {
             Command::Save { name } => self.save(name),
             Command::Load { name } => self.load(&name),
             Command::New { arch, seed } => self.begin_anew(arch.as_deref(), seed),
+            Command::Rewind { epoch } => self.rewind(epoch),
+            Command::Branch { name } => self.branch(name),
+            Command::Overlay { names } => self.overlay(&names),
             Command::Sessions => Ok(Reply::Sessions(session_rows(&self.options.store)?)),
             Command::Help { command } => Ok(Reply::Help(Command::help(command.as_deref())?)),
             Command::Quit => self.quit(),
@@ -237,14 +246,15 @@ impl<'p> Engine<'p> {
         if until > epochs {
             self.change(Setting::Epochs, &until.to_string())?;
         }
-        Ok(self.start(Goal::Epoch(until)))
+        self.start(Goal::Epoch(until))
     }
 
-    fn start(&mut self, goal: Goal) -> Reply {
+    fn start(&mut self, goal: Goal) -> Result<Reply, Error> {
+        self.branch_off()?;
         self.mode = Mode::Training(goal);
         self.publisher.emit(LabEvent::Goal(goal));
         self.publisher.emit(LabEvent::Phase(Phase::Training));
-        Reply::Started(goal)
+        Ok(Reply::Started(goal))
     }
 
     fn pause(&mut self) -> Result<Reply, Error> {
@@ -305,8 +315,8 @@ impl<'p> Engine<'p> {
     fn load(&mut self, name: &str) -> Result<Reply, Error> {
         self.save_if_needed()?;
         let dataset = self.trainer.dataset().clone();
-        let (trainer, device, saved) = load(&self.options, name, dataset)?;
-        self.take_stage(trainer, device, Name::Chosen(name.into()), Some(saved));
+        let (trainer, tree, device, saved) = load(&self.options, name, dataset)?;
+        self.take_stage(trainer, tree, device, Name::Chosen(name.into()), Some(saved));
         let progress = self.trainer.progress();
         Ok(Reply::Done(format!("loaded `{name}`: epoch {}, step {}", progress.epoch, progress.step)))
     }
@@ -320,14 +330,16 @@ impl<'p> Engine<'p> {
         self.save_if_needed()?;
         let (settings, dataset) = (self.trainer.settings().clone(), self.trainer.dataset().clone());
         let (trainer, device) = fresh(&self.options, config, settings, dataset)?;
-        self.take_stage(trainer, device, Name::Free(self.options.store.free_name()), None);
+        let tree = begun(&trainer);
+        self.take_stage(trainer, tree, device, Name::Free(self.options.store.free_name()), None);
         let config = self.trainer.config();
         let parameters = config.arch.parameters();
         Ok(Reply::Done(format!("new run: {}, {parameters} parameters, seed {}", config.arch, config.seed)))
     }
 
-    fn take_stage(&mut self, trainer: Trainer, device: DeviceInfo, name: Name, saved: Option<Saved>) {
+    fn take_stage(&mut self, trainer: Trainer, tree: Tree, device: DeviceInfo, name: Name, saved: Option<Saved>) {
         self.trainer = trainer;
+        self.tree = tree;
         self.mode = Mode::Resting;
         self.name = name;
         self.present(device, saved);
@@ -375,7 +387,7 @@ impl<'p> Engine<'p> {
         }
         let dataset = self.trainer.dataset();
         let data = DataMark { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
-        self.saver.save(self.name.as_str().into(), Session { run, data });
+        self.saver.save(self.name.as_str().into(), Session { run, tree: self.tree.clone(), data });
     }
 
     fn rename(&mut self, name: Name) {
@@ -417,7 +429,16 @@ fn fresh(
     Ok((Trainer::new(config, settings, dataset, network)?, device))
 }
 
-fn load(options: &LabOptions, name: &str, dataset: Dataset) -> Result<(Trainer, DeviceInfo, Saved), Error> {
+/// The tree of a run that has just begun.
+fn begun(trainer: &Trainer) -> Tree {
+    let mut tree = Tree::default();
+    if let Some(start) = trainer.last_checkpoint() {
+        tree.keep(start, trainer.settings().keep);
+    }
+    tree
+}
+
+fn load(options: &LabOptions, name: &str, dataset: Dataset) -> Result<(Trainer, Tree, DeviceInfo, Saved), Error> {
     let session = options.store.load(name)?;
     if session.data.fingerprint != dataset.fingerprint() {
         return Err(Error::Usage(format!(
@@ -427,7 +448,7 @@ fn load(options: &LabOptions, name: &str, dataset: Dataset) -> Result<(Trainer, 
     }
     let (network, device) = build(options, &session.run.config)?;
     let saved = Saved { name: name.into(), step: session.run.progress.step };
-    Ok((Trainer::resume(&session.run, dataset, network)?, device, saved))
+    Ok((Trainer::resume(&session.run, dataset, network)?, session.tree, device, saved))
 }
 
 /// The saved sessions and what each holds.

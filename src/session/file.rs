@@ -8,22 +8,27 @@
 //! | 32 | BLAKE3 of the payload |
 //! | … | the payload |
 //!
+//! Version 1 has a run alone, version 2 the tree of its branches as well.
+//!
 //! Settings and the architecture are kept as the text that a person would type, so that reading them back checks them, and
 //! a new setting is no new version.
 
+mod parts;
+mod tree;
+
 use std::io::{self, Read};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{DataMark, Session};
-use crate::nn::optim::{OptimizerKind, OptimizerState};
-use crate::nn::{NamedTensor, NetworkState};
-use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
-use crate::train::settings::{Setting, Settings};
-use crate::train::{Best, Progress, RunConfig, RunState};
+use crate::train::tree::Tree;
+use crate::train::{RunConfig, RunState};
+use parts::{FileBest, FileHistory, FileNetwork, FileProgress, FileSettings, content};
+use tree::FileTree;
 
 /// The version that this program writes; it reads all up to it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"MNISTLAB";
 const HEADER: usize = 8 + 4 + 8 + 32;
@@ -57,6 +62,7 @@ pub enum FileError {
     Content(String),
 }
 
+/// The payload of version 1, and what version 2 begins with.
 #[derive(Serialize, Deserialize)]
 struct FileSession {
     data_name: String,
@@ -64,44 +70,18 @@ struct FileSession {
     arch: String,
     seed: u64,
     validation_split: f64,
-    settings: Vec<(String, String)>,
+    settings: FileSettings,
     progress: FileProgress,
     network: FileNetwork,
-    best: Option<(u32, f64, FileNetwork)>,
-    steps: Vec<(u64, f32, f32, f32)>,
-    epochs: Vec<FileEpoch>,
-    edits: Vec<(u64, String, String, String)>,
+    best: FileBest,
+    history: FileHistory,
 }
 
+/// The payload of version 2.
 #[derive(Serialize, Deserialize)]
-struct FileProgress {
-    epoch: u32,
-    sample: u64,
-    step: u64,
-    loss_sum: f64,
-    correct: u64,
-    epoch_seconds: f64,
-    seconds: f64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct FileNetwork {
-    tensors: Vec<(String, Vec<u64>, Vec<f32>)>,
-    optimizer: String,
-    updates: u64,
-    moments: Vec<Vec<Vec<f32>>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct FileEpoch {
-    epoch: u32,
-    step: u64,
-    train_loss: f64,
-    train_accuracy: f64,
-    validation: Option<(f64, f64)>,
-    learning_rate: f64,
-    seconds: f64,
-    samples: u64,
+struct FileSessionWithTree {
+    session: FileSession,
+    tree: FileTree,
 }
 
 /// `session` as the bytes of a file.
@@ -109,7 +89,7 @@ struct FileEpoch {
 /// # Errors
 /// If it is too large for the format.
 pub fn encode(session: &Session) -> Result<Vec<u8>, FileError> {
-    let payload = bincode::serde::encode_to_vec(FileSession::from(session), bincode::config::standard())
+    let payload = bincode::serde::encode_to_vec(FileSessionWithTree::from(session), bincode::config::standard())
         .map_err(|error| FileError::Content(error.to_string()))?;
     if payload.len() > LIMIT {
         return Err(FileError::Content(format!("{} bytes are more than a session may have", payload.len())));
@@ -148,13 +128,21 @@ pub fn decode(bytes: &[u8]) -> Result<Session, FileError> {
     if blake3::hash(payload).as_bytes() != checksum {
         return Err(FileError::Checksum);
     }
-    let (file, used): (FileSession, usize) =
-        bincode::serde::decode_from_slice(payload, bincode::config::standard().with_limit::<LIMIT>())
-            .map_err(|error| FileError::Content(error.to_string()))?;
+    if version == 1 {
+        let file: FileSession = parse(payload)?;
+        return file.with(|_| Ok(Tree::default()));
+    }
+    let FileSessionWithTree { session, tree } = parse(payload)?;
+    session.with(|run| tree.of(run))
+}
+
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FileError> {
+    let (file, used) = bincode::serde::decode_from_slice(payload, bincode::config::standard().with_limit::<LIMIT>())
+        .map_err(|error| FileError::Content(error.to_string()))?;
     if used != payload.len() {
         return Err(FileError::Content("there are bytes after its end".into()));
     }
-    file.try_into()
+    Ok(file)
 }
 
 /// Reads a file to its end, but no further than a session can reach.
@@ -164,132 +152,45 @@ pub(super) fn read_limited(file: std::fs::File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-impl From<&Session> for FileSession {
+impl From<&Session> for FileSessionWithTree {
     fn from(session: &Session) -> Self {
         let RunState { config, settings, progress, network, best, history } = &session.run;
-        Self {
+        let file = FileSession {
             data_name: session.data.name.clone(),
             data_fingerprint: session.data.fingerprint,
             arch: config.arch.to_string(),
             seed: config.seed,
             validation_split: config.validation_split,
-            settings: Setting::ALL.map(|setting| (setting.name().into(), setting.get(settings))).into(),
+            settings: parts::settings_to_file(settings),
             progress: progress.into(),
             network: network.into(),
-            best: best.as_ref().map(|best| (best.epoch, best.loss, (&best.network).into())),
-            steps: history.steps.iter().map(|s| (s.step, s.loss, s.accuracy, s.learning_rate)).collect(),
-            epochs: history.epochs.iter().map(FileEpoch::from).collect(),
-            edits: history.edits.iter().cloned().map(|e| (e.step, e.setting, e.from, e.to)).collect(),
-        }
-    }
-}
-
-impl TryFrom<FileSession> for Session {
-    type Error = FileError;
-
-    fn try_from(file: FileSession) -> Result<Self, FileError> {
-        let content = |what: &str, error: &dyn std::fmt::Display| FileError::Content(format!("{what}: {error}"));
-        let mut settings = Settings::default();
-        for (name, value) in &file.settings {
-            let setting: Setting = name.parse().map_err(|error| content("settings", &error))?;
-            setting.set(&mut settings, value).map_err(|error| content("settings", &error))?;
-        }
-        if !(0.0..1.0).contains(&file.validation_split) {
-            return Err(content("validation split", &file.validation_split));
-        }
-        let best = file.best.map(|(epoch, loss, network)| Ok(Best { epoch, loss, network: network.try_into()? }));
-        let steps = file.steps.into_iter().map(|(step, loss, accuracy, learning_rate)| StepRecord {
-            step,
-            loss,
-            accuracy,
-            learning_rate,
-        });
-        let edits = file.edits.into_iter().map(|(step, setting, from, to)| Edit { step, setting, from, to });
-        Ok(Self {
-            data: DataMark { name: file.data_name, fingerprint: file.data_fingerprint },
-            run: RunState {
-                config: RunConfig {
-                    arch: file.arch.parse().map_err(|error| content("architecture", &error))?,
-                    seed: file.seed,
-                    validation_split: file.validation_split,
-                },
-                settings,
-                progress: file.progress.into(),
-                network: file.network.try_into()?,
-                best: best.transpose()?,
-                history: History {
-                    steps: steps.collect(),
-                    epochs: file.epochs.into_iter().map(EpochRecord::from).collect(),
-                    edits: edits.collect(),
-                },
-            },
-        })
-    }
-}
-
-impl From<&Progress> for FileProgress {
-    fn from(progress: &Progress) -> Self {
-        let Progress { epoch, sample, step, loss_sum, correct, epoch_seconds, seconds } = *progress;
-        Self { epoch, sample: sample as u64, step, loss_sum, correct, epoch_seconds, seconds }
-    }
-}
-
-impl From<FileProgress> for Progress {
-    fn from(file: FileProgress) -> Self {
-        let FileProgress { epoch, sample, step, loss_sum, correct, epoch_seconds, seconds } = file;
-        Self { epoch, sample: sample as usize, step, loss_sum, correct, epoch_seconds, seconds }
-    }
-}
-
-impl From<&NetworkState> for FileNetwork {
-    fn from(network: &NetworkState) -> Self {
-        let tensor =
-            |t: &NamedTensor| (t.name.clone(), t.shape.iter().map(|&dim| dim as u64).collect(), t.values.clone());
-        Self {
-            tensors: network.tensors.iter().map(tensor).collect(),
-            optimizer: network.optimizer.kind.to_string(),
-            updates: network.optimizer.updates,
-            moments: network.optimizer.moments.clone(),
-        }
-    }
-}
-
-impl TryFrom<FileNetwork> for NetworkState {
-    type Error = FileError;
-
-    fn try_from(file: FileNetwork) -> Result<Self, FileError> {
-        let kind: OptimizerKind =
-            file.optimizer.parse().map_err(|error| FileError::Content(format!("optimizer: {error}")))?;
-        let tensor = |(name, shape, values): (String, Vec<u64>, Vec<f32>)| {
-            let len = shape.iter().try_fold(1u64, |len, &dim| len.checked_mul(dim));
-            if len != Some(values.len() as u64) {
-                return Err(FileError::Content(format!(
-                    "tensor {name} has {} values but shape {shape:?}",
-                    values.len()
-                )));
-            }
-            Ok(NamedTensor { name, shape: shape.into_iter().map(|dim| dim as usize).collect(), values })
+            best: parts::best_to_file(best.as_ref()),
+            history: history.into(),
         };
-        Ok(Self {
-            tensors: file.tensors.into_iter().map(tensor).collect::<Result<_, _>>()?,
-            optimizer: OptimizerState { kind, updates: file.updates, moments: file.moments },
-        })
+        Self { session: file, tree: FileTree::new(&session.tree) }
     }
 }
 
-impl From<&EpochRecord> for FileEpoch {
-    fn from(record: &EpochRecord) -> Self {
-        let EpochRecord { epoch, step, train_loss, train_accuracy, validation, learning_rate, seconds, samples } =
-            *record;
-        let validation = validation.map(|measured| (measured.loss, measured.accuracy));
-        Self { epoch, step, train_loss, train_accuracy, validation, learning_rate, seconds, samples }
-    }
-}
-
-impl From<FileEpoch> for EpochRecord {
-    fn from(file: FileEpoch) -> Self {
-        let FileEpoch { epoch, step, train_loss, train_accuracy, validation, learning_rate, seconds, samples } = file;
-        let validation = validation.map(|(loss, accuracy)| Measured { loss, accuracy });
-        Self { epoch, step, train_loss, train_accuracy, validation, learning_rate, seconds, samples }
+impl FileSession {
+    /// The session with the tree that `tree` makes for its run.
+    fn with(self, tree: impl FnOnce(&RunState) -> Result<Tree, FileError>) -> Result<Session, FileError> {
+        let settings = parts::settings_from_file(&self.settings)?;
+        if !(0.0..1.0).contains(&self.validation_split) {
+            return Err(content("validation split", &self.validation_split));
+        }
+        let run = RunState {
+            config: RunConfig {
+                arch: self.arch.parse().map_err(|error| content("architecture", &error))?,
+                seed: self.seed,
+                validation_split: self.validation_split,
+            },
+            settings,
+            progress: self.progress.into(),
+            network: self.network.try_into()?,
+            best: parts::best_from_file(self.best)?,
+            history: self.history.into(),
+        };
+        let tree = tree(&run)?;
+        Ok(Session { data: DataMark { name: self.data_name, fingerprint: self.data_fingerprint }, run, tree })
     }
 }

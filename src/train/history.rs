@@ -89,6 +89,21 @@ pub struct Edit {
 }
 
 impl History {
+    /// How many points, epochs and edits there are.
+    pub fn lengths(&self) -> [usize; 3] {
+        [self.steps.len(), self.epochs.len(), self.edits.len()]
+    }
+
+    /// The beginning of this history, of so many points, epochs and edits.
+    #[must_use]
+    pub fn beginning(&self, [steps, epochs, edits]: [usize; 3]) -> Self {
+        let mut history = self.clone();
+        history.steps.truncate(steps);
+        history.epochs.truncate(epochs);
+        history.edits.truncate(edits);
+        history
+    }
+
     /// Forgets all that came after `step`.
     pub fn truncate(&mut self, step: u64) {
         self.steps.truncate(self.steps.partition_point(|record| record.step <= step));

@@ -30,6 +30,8 @@ pub struct Settings {
     pub augment: Augment,
     /// Stop after so many epochs without a better validation loss, and take the best weights back.
     pub early_stop: Option<u32>,
+    /// How many epochs' ends can be gone back to.
+    pub keep: usize,
 }
 
 impl Default for Settings {
@@ -45,6 +47,7 @@ impl Default for Settings {
             schedule: Schedule::Constant,
             augment: Augment::default(),
             early_stop: None,
+            keep: 10,
         }
     }
 }
@@ -72,6 +75,8 @@ pub enum Setting {
     Augment,
     /// `early-stop`
     EarlyStop,
+    /// `keep`
+    Keep,
 }
 
 /// Why a value was refused.
@@ -81,7 +86,7 @@ pub struct SettingError(pub String);
 
 impl Setting {
     /// All of them, in the order they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LearningRate,
         Self::BatchSize,
         Self::Epochs,
@@ -92,6 +97,7 @@ impl Setting {
         Self::LabelSmoothing,
         Self::Augment,
         Self::EarlyStop,
+        Self::Keep,
     ];
 
     /// The name in `set NAME VALUE`, which is also the flag's.
@@ -107,6 +113,7 @@ impl Setting {
             Self::LabelSmoothing => "label-smoothing",
             Self::Augment => "augment",
             Self::EarlyStop => "early-stop",
+            Self::Keep => "keep",
         }
     }
 
@@ -123,6 +130,7 @@ impl Setting {
             Self::LabelSmoothing => "share of the target spread over all classes, 0 to 0.9",
             Self::Augment => "none, tutorial, or rotate=10,shift=0.1,zoom=0.1,shear=5,elastic=1,noise=0.05,erase=0.2",
             Self::EarlyStop => "stop after so many epochs without a better validation loss; none or 1 to 1000",
+            Self::Keep => "how many epochs `rewind` can go back to on a branch, 0 to 1000; the oldest goes first",
         }
     }
 
@@ -139,6 +147,7 @@ impl Setting {
             Self::LabelSmoothing => settings.label_smoothing.to_string(),
             Self::Augment => settings.augment.to_string(),
             Self::EarlyStop => settings.early_stop.map_or_else(|| "none".into(), |patience| patience.to_string()),
+            Self::Keep => settings.keep.to_string(),
         }
     }
 
@@ -157,6 +166,7 @@ impl Setting {
             Self::LabelSmoothing => settings.label_smoothing = self.number(value, 0.0, 0.9)?,
             Self::EarlyStop if value == "none" => settings.early_stop = None,
             Self::EarlyStop => settings.early_stop = Some(self.number(value, 1, 1000)?),
+            Self::Keep => settings.keep = self.number(value, 0, 1000)?,
             Self::Optimizer => settings.optimizer = value.parse().map_err(|e| refuse(format!("{e}")))?,
             Self::Schedule => settings.schedule = value.parse().map_err(|e| refuse(format!("{e}")))?,
             Self::Augment => settings.augment = value.parse().map_err(|e| refuse(format!("{e}")))?,
@@ -179,6 +189,7 @@ impl Setting {
                 &["none", "rotate=10", "rotate=10,shift=0.1", "tutorial", "rotate=15,shift=0.1,zoom=0.15,elastic=1"]
             }
             Self::EarlyStop => &["none", "1", "2", "3", "5", "8", "10", "20"],
+            Self::Keep => &["0", "1", "2", "3", "5", "10", "20", "50", "100"],
         };
         let rungs: Vec<String> = ladder.iter().filter_map(|rung| self.canonical(settings, rung)).collect();
         let current = self.get(settings);

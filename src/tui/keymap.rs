@@ -61,6 +61,12 @@ pub enum Action {
     ZoomIn,
     /// A larger one.
     ZoomOut,
+    /// To the end of the epoch before.
+    PreviousEpoch,
+    /// To the end of the next epoch.
+    NextEpoch,
+    /// Back in time to what the cursor is on.
+    Rewind,
     /// To the command line.
     Command,
     /// To the command line, to find digits.
@@ -148,6 +154,9 @@ pub const BINDINGS: &[Binding] = &[
     bind(CHARTS, &["Home", "g", "S-Left"], Action::Top, "cursor to the first step"),
     bind(CHARTS, &["End", "G", "S-Right"], Action::Bottom, "cursor away: the newest step"),
     bind(CHARTS, &["Esc"], Action::Escape, "cursor away"),
+    bind(CHARTS, &["["], Action::PreviousEpoch, "cursor to the epoch's end before").hint("epoch"),
+    bind(CHARTS, &["]"], Action::NextEpoch, "cursor to the next epoch's end"),
+    bind(CHARTS, &["r"], Action::Rewind, "rewind to the cursor's epoch").hint("rewind"),
     bind(CHARTS, &["+", "="], Action::ZoomIn, "look closer").hint("closer"),
     bind(CHARTS, &["-"], Action::ZoomOut, "see more"),
     bind(CHARTS, &["y"], Action::Scale, "log or linear axis").hint("axis"),

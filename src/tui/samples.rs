@@ -6,14 +6,16 @@ use crate::arch::Arch;
 use crate::data::{Dataset, FASHION_CLASSES, Images, PIXELS, SIDE, Split};
 use crate::error::Failure;
 use crate::metrics::Confusion;
-use crate::nn::DeviceInfo;
+use crate::nn::optim::{OptimizerKind, OptimizerState};
+use crate::nn::{DeviceInfo, NetworkState};
 use crate::state::{
-    DigitList, DigitSource, DigitView, LabEvent, LabState, Level, LogLine, Phase, RunBegun, RunInfo, Saved,
+    DigitList, DigitSource, DigitView, LabEvent, LabState, Level, LogLine, Overlay, Phase, RunBegun, RunInfo, Saved,
 };
 use crate::train::event::{Reason, TrainEvent};
 use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
 use crate::train::settings::{Setting, Settings};
-use crate::train::{Goal, Progress, RunConfig};
+use crate::train::tree::{Branch, Fork, Tree};
+use crate::train::{Goal, Progress, RunConfig, RunState};
 
 /// Steps of an epoch: 48,000 samples in batches of 64.
 const STEPS: u64 = 750;
@@ -47,6 +49,7 @@ pub fn ready() -> LabState {
                 settings: Settings::default(),
                 progress: Progress::default(),
                 history: History::default(),
+                tree: Tree::default(),
                 saved: None,
             })),
         ],
@@ -188,6 +191,40 @@ pub fn diverged() -> LabState {
             log(Level::Error, "the loss became NaN at step 1711; the weights of epoch 2 are back: try a smaller lr"),
         ],
     );
+    state
+}
+
+/// A run that went back to its first epoch, beside a branch and a saved session.
+pub fn rewound() -> LabState {
+    let whole = training();
+    let mut state = epochs(1);
+    let state_of = |history: &History, branch: f32| {
+        let mut history = history.clone();
+        for epoch in &mut history.epochs {
+            let Some(measured) = &mut epoch.validation else { continue };
+            measured.loss *= f64::from(branch);
+        }
+        Arc::new(RunState {
+            config: whole.run.as_ref().expect("it has begun").config.clone(),
+            settings: whole.settings.clone(),
+            progress: whole.progress,
+            network: NetworkState {
+                tensors: Vec::new(),
+                optimizer: OptimizerState { kind: OptimizerKind::Adam, updates: 0, moments: Vec::new() },
+            },
+            best: None,
+            history,
+        })
+    };
+    let fork = Some(Fork { branch: "main".into(), epoch: 1, step: STEPS });
+    let further = epochs(3);
+    let branches = vec![
+        Branch { name: "main".into(), fork: None, kept: Vec::new(), tip: Some(state_of(&whole.history, 1.0)) },
+        Branch { name: "fast".into(), fork, kept: Vec::new(), tip: Some(state_of(&further.history, 0.5)) },
+    ];
+    let tree = Tree::new(branches, 0).expect("the first of two");
+    let session = Overlay { name: "demo".into(), slot: -1, history: epochs(2).history };
+    apply(&mut state, [LabEvent::Phase(Phase::Paused), LabEvent::Tree(tree), LabEvent::Overlaid(vec![session])]);
     state
 }
 

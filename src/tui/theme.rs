@@ -273,6 +273,8 @@ pub struct Theme {
     pub validation: Style,
     /// Where a setting was changed, on the charts.
     pub marker: Style,
+    /// Other runs' curves; see [`Theme::other`].
+    others: [Style; 6],
 }
 
 /// A role's colour: exact, and which of the 16 stands for it.
@@ -302,6 +304,9 @@ impl Theme {
         let yellow = style(Tone([240, 228, 66], Color::LightYellow), Tone([130, 100, 0], Color::Yellow));
         let purple = style(Tone([214, 140, 180], Color::LightMagenta), Tone([160, 70, 125], Color::Magenta));
         let dim = style(Tone([138, 144, 153], Color::DarkGray), Tone([110, 114, 120], Color::DarkGray));
+        let gold = style(Tone([240, 228, 66], Color::LightYellow), Tone([130, 100, 0], Color::LightRed));
+        let blue = style(Tone([110, 130, 255], Color::LightBlue), Tone([60, 60, 200], Color::LightBlue));
+        let grey = style(Tone([200, 200, 200], Color::Gray), Tone([90, 90, 90], Color::DarkGray));
         let border = style(Tone([78, 84, 94], Color::DarkGray), Tone([178, 182, 188], Color::Gray));
         let selection = match (depth, background) {
             (ColorDepth::None | ColorDepth::Sixteen, _) => plain.add_modifier(Modifier::REVERSED),
@@ -332,12 +337,18 @@ impl Theme {
             train: sky,
             validation: marked(orange, Modifier::BOLD),
             marker: purple,
+            others: [green, gold, blue, purple, vermillion, grey].map(|style| marked(style, Modifier::DIM)),
         }
     }
 
     /// The characters for what is drawn often.
     pub fn symbols(&self) -> &'static Symbols {
         self.glyphs.symbols()
+    }
+
+    /// The curve of another run, always the same for the same slot.
+    pub fn other(&self, slot: isize) -> Style {
+        self.others[slot.rem_euclid(self.others.len() as isize) as usize]
     }
 
     /// Any colour, as near as the terminal can show it.
@@ -398,6 +409,11 @@ mod tests {
                 let theme = Theme::new(depth, background, Glyphs::Unicode);
                 assert_ne!(theme.train.fg, theme.validation.fg);
                 assert_ne!(theme.good.fg, theme.bad.fg);
+                for slot in -3..3 {
+                    let style = theme.other(slot);
+                    assert!(style.fg != theme.train.fg && style.fg != theme.validation.fg, "{depth:?} {slot}");
+                    assert!((slot + 1..3).all(|other| theme.other(other).fg != style.fg), "{depth:?} {slot}");
+                }
             }
         }
     }

@@ -323,7 +323,7 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
         (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
         (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
-        (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_)))) => {
+        (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {
             notify(model, Tone::Good, reply.to_string());
         }
         _ => {}

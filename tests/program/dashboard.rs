@@ -101,6 +101,32 @@ fn keys_are_answered_at_once_while_it_trains() {
 }
 
 #[test]
+fn back_in_time_from_the_curve_and_on_as_a_branch() {
+    let home = Home::new();
+    let mut terminal = lab(&home, "3").start();
+    terminal.wait_for("ready");
+    terminal.keys("t");
+    terminal.wait_for("completed");
+    terminal.keys("1[[r");
+    terminal.wait_for("epoch 2/3");
+    terminal.wait_for("back at the end of epoch 2");
+    terminal.command("set lr 0.001");
+    terminal.leave_command_line();
+    terminal.keys(" ");
+    terminal.wait_for("main-2");
+    terminal.wait_for("completed");
+    terminal.wait_for("· main");
+    terminal.command("save mine");
+    terminal.wait_for("saved `mine`");
+    terminal.leave_command_line();
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+    let session = home.store().load("mine").unwrap();
+    let names: Vec<&str> = session.tree.branches().iter().map(|branch| branch.name.as_str()).collect();
+    assert_eq!((names, session.tree.on()), (vec!["main", "main-2"], 1));
+}
+
+#[test]
 fn the_last_session_is_offered_and_goes_on() {
     let home = Home::new();
     leave_a_session(&home);

@@ -233,6 +233,45 @@ fn what_describes_the_program_is_there() {
 }
 
 #[test]
+fn a_script_goes_back_in_time_and_compares() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "3", "--lr", "0.01", "--save", "a"]).good();
+    let lines = "rewind 1\nset lr 0.001\ntrain\nbranch other\nbranch\nbranch main\nrewind 9\n";
+    let ran = script(&home, &["repl", "a", "--json"], lines);
+    assert_eq!(ran.code, 2, "the last line can't be done: {}", ran.err);
+    assert!(ran.err.contains("epoch 9 is not kept: there are 0, 1, 2, 3"), "{}", ran.err);
+    let objects = ran.objects();
+    let events: Vec<&str> = objects.iter().map(|object| object["event"].as_str().unwrap()).collect();
+    let expected = ["rewound", "done", "training", "epoch", "epoch", "branch", "branch", "branch", "branch", "branch"];
+    assert_eq!(events, expected, "{objects:?}");
+    assert_eq!((objects[0]["epoch"].as_u64(), objects[0]["ahead"].as_u64()), (Some(1), Some(3)));
+    let names: Vec<&str> = objects[6..9].iter().map(|object| object["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["main", "main-2", "other"]);
+
+    let shown = run(&home, &["sessions", "show", "a", "--json"]).good().objects().remove(0);
+    assert_eq!(shown["branches"].as_array().unwrap().len(), 3, "{shown}");
+    assert!(
+        run(&home, &["sessions", "show", "a"])
+            .good()
+            .out
+            .contains("branch main-2: epoch 3, step 24, from epoch 1 of main")
+    );
+    script(&home, &["repl", "a"], "branch main-2\nsave b\n").good();
+    let compared = run(&home, &["sessions", "diff", "a", "b", "--json"]).good().objects().remove(0);
+    let row = |name: &str| {
+        let row = compared["rows"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
+        (row["a"].as_str().unwrap().to_owned(), row["b"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(row("lr"), ("0.01".into(), "0.001".into()));
+    assert_ne!(row("weights").0, row("weights").1);
+    let text = run(&home, &["sessions", "diff", "a", "b"]).good().out;
+    assert!(
+        text.lines().any(|line| line.starts_with("≠ lr") && line.contains("0.01") && line.contains("0.001")),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_log_tells_what_happened() {
     let home = Home::new();
     let log = home.path().join("lab.log");

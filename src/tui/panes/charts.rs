@@ -12,8 +12,9 @@ use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
 use super::{Context, Pane};
+use crate::command::Command;
 use crate::state::LabState;
-use crate::train::history::{History, StepRecord};
+use crate::train::history::{History, Measured, StepRecord};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
 use crate::tui::theme::Theme;
@@ -48,8 +49,11 @@ struct Parts {
 }
 
 impl Charts {
-    fn window(&self, history: &History) -> Window {
-        Window::new(newest(history), self.zoom, self.cursor)
+    /// What is shown of the run and of others beside it: without a closer look all of them, with one this run.
+    fn window(&self, lab: &LabState) -> Window {
+        let own = newest(lab.whole_history());
+        let others = lab.overlays().iter().map(|other| newest(&other.history)).max().unwrap_or(0);
+        Window::new(if self.zoom == 0 { own.max(others) } else { own }, self.zoom, self.cursor)
     }
 
     fn parts(&self, area: Rect) -> Parts {
@@ -61,9 +65,10 @@ impl Charts {
     }
 
     /// Moves the cursor by `strides`; past the newest step it goes away.
-    fn walk(&mut self, strides: i64, history: &History) {
+    fn walk(&mut self, strides: i64, lab: &LabState) {
+        let history = lab.whole_history();
         let (Some(first), last) = (history.steps.first(), newest(history)) else { return };
-        let stride = self.window(history).stride().saturating_mul(strides.unsigned_abs());
+        let stride = self.window(lab).stride().saturating_mul(strides.unsigned_abs());
         let from = self.cursor.unwrap_or(last);
         self.cursor = if strides < 0 {
             Some(from.saturating_sub(stride).max(first.step))
@@ -72,40 +77,49 @@ impl Charts {
         };
     }
 
+    /// Puts the cursor on the end of the next epoch or of the one before; it stays where there is none.
+    fn scrub(&mut self, forward: bool, history: &History) {
+        let from = self.cursor.unwrap_or_else(|| newest(history) + 1);
+        let mut ends = history.epochs.iter().map(|epoch| epoch.step);
+        let next = if forward { ends.find(|end| *end > from) } else { ends.rfind(|end| *end < from) };
+        self.cursor = next.or(self.cursor);
+    }
+
+    /// The epoch whose end is the last one at or before the cursor.
+    fn epoch(&self, lab: &LabState) -> u32 {
+        let history = lab.whole_history();
+        let at = self.cursor.unwrap_or_else(|| newest(history));
+        history.epochs.iter().rev().find(|epoch| epoch.step <= at).map_or(0, |epoch| epoch.epoch)
+    }
+
     fn charts(&self, context: &Context, charts: [Rect; 2], buffer: &mut Buffer) {
-        let (history, theme) = (&context.lab.history, context.theme);
-        let window = self.window(history);
-        let uprights = uprights(history, theme, window, charts[0].width);
-        let measured = || history.epochs.iter().filter_map(|epoch| Some((epoch.step, epoch.validation?)));
-        let of_steps = |value: fn(&StepRecord) -> f64| -> Vec<(u64, f64)> {
-            history.steps.iter().map(|step| (step.step, value(step))).collect()
-        };
-        let plot = |name, curves| Plot {
-            name,
-            curves,
-            scale: self.scale,
-            window,
-            epochs: &history.epochs,
-            uprights: &uprights,
-            cursor: self.cursor,
-        };
+        let (lab, theme) = (context.lab, context.theme);
+        let (window, overlays) = (self.window(lab), lab.overlays());
+        let uprights = uprights(lab.whole_history(), theme, window, charts[0].width);
+        let legend: Vec<(isize, String)> = overlays.iter().map(|other| (other.slot, other.name.clone())).collect();
+        let draw =
+            |name, of_step: fn(&StepRecord) -> f64, of_epoch: fn(Measured) -> f64, area: Rect, buffer: &mut Buffer| {
+                let steps = |history: &History| -> Vec<(u64, f64)> {
+                    history.steps.iter().map(|step| (step.step, of_step(step))).collect()
+                };
+                let measured = |history: &History| -> Vec<(u64, f64)> {
+                    let measured = history.epochs.iter().filter_map(|epoch| Some((epoch.step, epoch.validation?)));
+                    measured.map(|(step, measured)| (step, of_epoch(measured))).collect()
+                };
+                let (own, width) = (&lab.history, area.width);
+                let mut curves = Curves::new(&steps(own), measured(own).into_iter(), self.scale, window, width);
+                for other in &overlays {
+                    let history = &other.history;
+                    curves.behind(other.slot, &steps(history), measured(history), self.scale, window, width);
+                }
+                let epochs = &lab.whole_history().epochs;
+                let (scale, cursor) = (self.scale, self.cursor);
+                let plot = Plot { name, curves, scale, window, epochs, uprights: &uprights, cursor, legend: &legend };
+                plot.render(theme, area, buffer);
+            };
         let [losses, errors] = charts;
-        let curves = Curves::new(
-            &of_steps(|step| step.loss.into()),
-            measured().map(|(step, measured)| (step, measured.loss)),
-            self.scale,
-            window,
-            losses.width,
-        );
-        plot("loss", curves).render(theme, losses, buffer);
-        let curves = Curves::new(
-            &of_steps(|step| 1.0 - f64::from(step.accuracy)),
-            measured().map(|(step, measured)| (step, 1.0 - measured.accuracy)),
-            self.scale,
-            window,
-            errors.width,
-        );
-        plot("error rate", curves).render(theme, errors, buffer);
+        draw("loss", |step| step.loss.into(), |measured| measured.loss, losses, buffer);
+        draw("error rate", |step| 1.0 - f64::from(step.accuracy), |measured| 1.0 - measured.accuracy, errors, buffer);
     }
 }
 
@@ -130,27 +144,29 @@ impl Pane for Charts {
 
     fn help(&self) -> &'static str {
         "Loss and error rate over the steps: of the training batches, smoothed and with each batch faint behind, and of the \
-         validation split after each epoch. An upright line marks where a setting was changed, or a loss that was no number. \
+         validation split after each epoch. Other branches of the run, what lies ahead after `rewind`, and sessions of \
+         `overlay NAME` are drawn behind, named in their colours. An upright line marks where a setting was changed, or a loss that was no number. \
          Where the validation curve turns up while the training curve goes on down, the network begins to overfit. Left and \
          Right, or a click, put a cursor on a step: its figures stand above the curves, with the last validation before it \
-         and what was changed there; it stays there while the run goes on, until Esc."
+         and what was changed there; it stays there while the run goes on, until Esc. `[` and `]` move it from epoch to epoch, `r` rewinds the run to the \
+         last epoch that ended there."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
-        let history = &context.lab.history;
+        let history = context.lab.whole_history();
         if area.is_empty() {
             return;
         }
-        if history.steps.is_empty() {
+        if history.steps.is_empty() && context.lab.overlays().is_empty() {
             buffer.set_stringn(area.x, area.y, "Space begins training", usize::from(area.width), context.theme.dim);
             return;
         }
         let Parts { figures, charts } = self.parts(area);
         let columns = usize::from(figures.width);
         let lines = match self.cursor {
-            Some(cursor) => figures::at(history, cursor, self.window(history).stride() / 2, context.theme, columns),
-            None => figures::newest(history, context.theme, columns),
+            Some(cursor) => figures::at(history, cursor, self.window(context.lab).stride() / 2, context.theme, columns),
+            None => figures::newest(&context.lab.history, context.theme, columns),
         };
         for (row, line) in figures.rows().zip(lines) {
             line.render(row, buffer);
@@ -160,9 +176,12 @@ impl Pane for Charts {
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
         match action {
-            Action::Left => self.walk(-1, &lab.history),
-            Action::Right => self.walk(1, &lab.history),
-            Action::Top => self.cursor = lab.history.steps.first().map(|record| record.step),
+            Action::Left => self.walk(-1, lab),
+            Action::Right => self.walk(1, lab),
+            Action::PreviousEpoch => self.scrub(false, lab.whole_history()),
+            Action::NextEpoch => self.scrub(true, lab.whole_history()),
+            Action::Rewind => return Some(Effect::ask(Command::Rewind { epoch: self.epoch(lab) })),
+            Action::Top => self.cursor = lab.whole_history().steps.first().map(|record| record.step),
             Action::Bottom => self.cursor = None,
             Action::Escape if self.cursor.is_some() => self.cursor = None,
             Action::Scale => self.scale = self.scale.other(),
@@ -174,7 +193,7 @@ impl Pane for Charts {
     }
 
     fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
-        let (history, window) = (&lab.history, self.window(&lab.history));
+        let (history, window) = (lab.whole_history(), self.window(lab));
         let chart = self.parts(area).charts.map(plot::inside).into_iter().find(|inside| inside.contains(position));
         if let (Some(inside), Some(first)) = (chart, history.steps.first()) {
             let step = window.step(position.x - inside.x, inside.width);
@@ -185,7 +204,7 @@ impl Pane for Charts {
 
     fn changed(&mut self, lab: &LabState) {
         // Another run, or one that went back: there is no such step any more.
-        self.cursor = self.cursor.filter(|cursor| *cursor <= newest(&lab.history));
+        self.cursor = self.cursor.filter(|cursor| *cursor <= newest(lab.whole_history()));
     }
 }
 

@@ -43,6 +43,10 @@ fn curves() {
     check("curves_closer", &samples::training(), Charts::default(), &[closer, closer, closer, left]);
     check("curves_of_one_epoch", &samples::epochs(1), Charts::default(), &[]);
     check("curves_of_many_epochs", &samples::epochs(30), Charts::default(), &[left]);
+    let epoch = Action::PreviousEpoch;
+    check("curves_of_epochs", &samples::training(), Charts::default(), &[epoch, epoch]);
+    check("curves_of_branches", &samples::rewound(), Charts::default(), &[]);
+    check("curves_ahead", &samples::rewound(), Charts::default(), &[epoch]);
     check("curves_no_number", &samples::diverged(), Charts::default(), &[left, Action::Right, top, Action::Bottom]);
 }
 

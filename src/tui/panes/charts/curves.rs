@@ -5,6 +5,8 @@ use super::window::{Window, round_up};
 
 /// What one chart shows, all in the axis's scale.
 pub struct Curves {
+    /// Of other runs, behind this one: where its colour comes from, and its points.
+    pub others: Vec<(isize, Vec<(f64, f64)>)>,
     /// Of each step, as measured.
     pub raw: Vec<(f64, f64)>,
     /// The same, smoothed.
@@ -29,18 +31,37 @@ impl Curves {
         };
         let fade = 50.0 / round_up(steps.last().map_or(0, |point| point.0)) as f64;
         Self {
+            others: Vec::new(),
             raw: envelope(&shown(&mut steps.iter().copied()), window, columns),
             train: envelope(&shown(&mut smooth(steps, fade).into_iter()), window, columns),
             validation: shown(&mut { measured }),
         }
     }
 
+    /// Adds the curve of another run behind these: what was measured after each of its epochs, or else its steps, smoothed.
+    pub fn behind(
+        &mut self,
+        slot: isize,
+        steps: &[(u64, f64)],
+        measured: Vec<(u64, f64)>,
+        scale: Scale,
+        window: Window,
+        columns: u16,
+    ) {
+        let other = Self::new(steps, measured.into_iter(), scale, window, columns);
+        self.others.push((slot, if other.validation.is_empty() { other.train } else { other.validation }));
+    }
+
     /// The range of what is to be read, without the highest hundredth, which the first steps take; `None` without a value.
     pub fn range(&self) -> Option<[f64; 2]> {
-        let mut values: Vec<f64> = self.train.iter().chain(&self.validation).map(|point| point.1).collect();
+        let mut values: Vec<f64> = self.foreground().map(|point| point.1).collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (*values.first()?, *values.get((values.len() - 1) * 99 / 100)?);
         Some([low, high])
+    }
+
+    fn foreground(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.train.iter().chain(&self.validation).chain(self.others.iter().flat_map(|(_, points)| points))
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Plot<'a> {
     pub uprights: &'a [(u64, Style)],
     /// The step that the cursor is on.
     pub cursor: Option<u64>,
+    /// Other runs' slots and names.
+    pub legend: &'a [(isize, String)],
 }
 
 /// Where the curves of a chart in `area` are.
@@ -69,6 +71,16 @@ impl Plot<'_> {
         self.horizontal_axis(theme, area, inside, buffer);
         let name = width(self.name).min(usize::from(inside.width)) as u16;
         buffer.set_stringn(inside.right() - name, inside.y, self.name, usize::from(name), theme.dim);
+        self.legend(theme, inside, buffer);
+    }
+
+    /// The names of other runs below the chart's own, in their curves' colours.
+    fn legend(&self, theme: &Theme, inside: Rect, buffer: &mut Buffer) {
+        for (row, (slot, name)) in inside.rows().skip(1).zip(self.legend) {
+            let name = format!("{} {name}", theme.symbols().dot);
+            let columns = width(&name).min(usize::from(row.width));
+            buffer.set_stringn(row.right() - columns as u16, row.y, &name, columns, theme.other(*slot));
+        }
     }
 
     fn column(&self, step: u64, theme: &Theme, inside: Rect) -> Option<u16> {
@@ -90,14 +102,16 @@ impl Plot<'_> {
 
     fn curves(&self, theme: &Theme, range: [f64; 2], inside: Rect, buffer: &mut Buffer) {
         let marker = if theme.glyphs == Glyphs::Ascii { Marker::Custom('.') } else { Marker::Braille };
-        let Curves { raw, train, validation } = &self.curves;
-        let curves = [(raw, theme.dim), (train, theme.train), (validation, theme.validation)];
-        let dataset = |(points, style): (&'_ Vec<(f64, f64)>, Style)| {
+        let Curves { others, raw, train, validation } = &self.curves;
+        let others = others.iter().map(|(slot, points)| (points, theme.other(*slot)));
+        let own = [(train, theme.train), (validation, theme.validation)];
+        let curves = std::iter::once((raw, theme.dim)).chain(others).chain(own);
+        let dataset = |(points, style): (&Vec<(f64, f64)>, Style)| {
             // A line of a single point is none.
             let kind = if points.len() == 1 { GraphType::Scatter } else { GraphType::Line };
             (points.clone(), style, kind)
         };
-        let curves = curves.map(dataset);
+        let curves: Vec<_> = curves.map(dataset).collect();
         let datasets = curves.iter().map(|(points, style, kind)| {
             Dataset::default().data(points).style(*style).marker(marker).graph_type(*kind)
         });
@@ -189,8 +203,16 @@ mod tests {
         let epochs: Vec<EpochRecord> = (1..=epochs).map(epoch).collect();
         let window = Window::new(epochs.len() as u64 * 750, 0, None);
         let curves = Curves::new(&[], std::iter::empty(), Scale::Linear, window, columns);
-        let plot =
-            Plot { name: "", curves, scale: Scale::Linear, window, epochs: &epochs, uprights: &[], cursor: None };
+        let plot = Plot {
+            name: "",
+            curves,
+            scale: Scale::Linear,
+            window,
+            epochs: &epochs,
+            uprights: &[],
+            cursor: None,
+            legend: &[],
+        };
         let theme = Theme::new(ColorDepth::True, Background::Dark, Glyphs::Unicode);
         let ticks = plot.ticks(&theme, inside(Rect::new(0, 0, columns + 8, 10)));
         assert_eq!(ticks.into_iter().map(|(_, epoch)| epoch).collect::<Vec<_>>(), expected);

@@ -4,10 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
 use super::{Charts, Pane};
+use crate::command::Command;
 use crate::state::LabState;
 use crate::train::history::{History, StepRecord};
 use crate::tui::graphics::Graphics;
 use crate::tui::keymap::Action;
+use crate::tui::message::Effect;
 use crate::tui::panes::Context;
 use crate::tui::samples;
 use crate::tui::theme::{Background, ColorDepth, Glyphs, Theme};
@@ -41,6 +43,23 @@ fn keys_move_the_cursor_by_a_hundredth_of_what_is_shown() {
     check(&[Top, Escape], None);
     check(&[Top, ZoomIn, ZoomIn, ZoomIn, ZoomIn, ZoomIn, Right], Some(2));
     check(&[ZoomIn, ZoomOut, ZoomOut, Left], Some(1692));
+}
+
+#[test]
+fn the_cursor_goes_from_epoch_to_epoch_and_the_run_back_there() {
+    use Action::{Left, NextEpoch, PreviousEpoch, Rewind};
+    check(&[PreviousEpoch], Some(1500));
+    check(&[PreviousEpoch, PreviousEpoch, PreviousEpoch], Some(750));
+    check(&[PreviousEpoch, PreviousEpoch, NextEpoch, NextEpoch], Some(1500));
+    check(&[NextEpoch], None);
+    let mut pane = check(&[PreviousEpoch, Left], Some(1482));
+    let rewind = |epoch| Some(Effect::ask(Command::Rewind { epoch }));
+    assert_eq!(pane.handle(Rewind, &samples::training()), rewind(1), "epoch 2 had not ended");
+    assert_eq!(Charts::default().handle(Rewind, &samples::training()), rewind(2));
+    // What lies ahead of a run that went back can be gone to as well.
+    let mut pane = Charts::default();
+    press(&mut pane, &samples::rewound(), &[PreviousEpoch]);
+    assert_eq!((pane.cursor, pane.handle(Rewind, &samples::rewound())), (Some(1500), rewind(2)));
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! The tree of a run in the payload: states that branches share are written once, and of a state's history only how much of
+//! its branch's it is.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::FileError;
+use super::parts::{self, FileBest, FileHistory, FileNetwork, FileProgress, FileSettings};
+use crate::train::RunState;
+use crate::train::history::History;
+use crate::train::tree::{Branch, Fork, Tree};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct FileTree {
+    on: u32,
+    branches: Vec<FileBranch>,
+    states: Vec<FileState>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileBranch {
+    name: String,
+    /// Branch, epoch and step.
+    fork: Option<(String, u32, u64)>,
+    /// Numbers of states.
+    kept: Vec<u32>,
+    /// The number of its last state and its whole history; none for that which the run itself is on.
+    tip: Option<(u32, FileHistory)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileState {
+    settings: FileSettings,
+    progress: FileProgress,
+    network: FileNetwork,
+    best: FileBest,
+    /// How many steps, epochs and edits of its branch's history are its own.
+    history: [u64; 3],
+}
+
+impl FileTree {
+    /// `tree` as it is written.
+    pub fn new(tree: &Tree) -> Self {
+        let mut states: Vec<&Arc<RunState>> = Vec::new();
+        let mut number = |state| {
+            let known = states.iter().position(|other| Arc::ptr_eq(other, state));
+            known.unwrap_or_else(|| {
+                states.push(state);
+                states.len() - 1
+            }) as u32
+        };
+        let branches = tree.branches().iter().map(|branch| FileBranch {
+            name: branch.name.clone(),
+            fork: branch.fork.as_ref().map(|fork| (fork.branch.clone(), fork.epoch, fork.step)),
+            kept: branch.kept.iter().map(&mut number).collect(),
+            tip: branch.tip.as_ref().map(|tip| (number(tip), (&tip.history).into())),
+        });
+        let branches = branches.collect();
+        Self { on: tree.on() as u32, branches, states: states.into_iter().map(FileState::new).collect() }
+    }
+
+    /// The tree of `run`.
+    pub fn of(self, run: &RunState) -> Result<Tree, FileError> {
+        let wrong = |what: String| FileError::Content(format!("branches: {what}"));
+        let mut states: Vec<(Option<FileState>, Option<Arc<RunState>>)> =
+            self.states.into_iter().map(|state| (Some(state), None)).collect();
+        let mut branches = Vec::with_capacity(self.branches.len());
+        for file in self.branches {
+            let (tip, history) = match file.tip {
+                Some((tip, history)) => (Some(tip), history.into()),
+                None => (None, run.history.clone()),
+            };
+            let mut state = |number: u32| {
+                let entry = states.get_mut(number as usize);
+                let (file, known) = entry.ok_or_else(|| wrong(format!("there is no state {number}")))?;
+                if let Some(file) = file.take() {
+                    *known = Some(Arc::new(file.of(run, &history)?));
+                }
+                known.clone().ok_or_else(|| wrong(format!("state {number} can't be read")))
+            };
+            let kept = file.kept.into_iter().map(&mut state).collect::<Result<_, _>>()?;
+            let tip = tip.map(state).transpose()?;
+            let fork = file.fork.map(|(branch, epoch, step)| Fork { branch, epoch, step });
+            branches.push(Branch { name: file.name, fork, kept, tip });
+        }
+        let on = self.on as usize;
+        Tree::new(branches, on).ok_or_else(|| wrong(format!("there is no branch {on}")))
+    }
+}
+
+impl FileState {
+    fn new(state: &Arc<RunState>) -> Self {
+        Self {
+            settings: parts::settings_to_file(&state.settings),
+            progress: (&state.progress).into(),
+            network: (&state.network).into(),
+            best: parts::best_to_file(state.best.as_ref()),
+            history: state.history.lengths().map(|length| length as u64),
+        }
+    }
+
+    /// The state of `run`'s tree on the branch that has this whole history.
+    fn of(self, run: &RunState, history: &History) -> Result<RunState, FileError> {
+        let lengths = self.history.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if lengths.iter().zip(history.lengths()).any(|(&part, whole)| part > whole) {
+            return Err(FileError::Content("branches: a state has more history than its branch".into()));
+        }
+        Ok(RunState {
+            config: run.config.clone(),
+            settings: parts::settings_from_file(&self.settings)?,
+            progress: self.progress.into(),
+            network: self.network.try_into()?,
+            best: parts::best_from_file(self.best)?,
+            history: history.beginning(lengths),
+        })
+    }
+}
