@@ -40,6 +40,14 @@ pub enum Command {
         #[arg(required = true)]
         inputs: Vec<String>,
     },
+    /// Show where the network looks in a digit, what speaks for each class, and what its layers see: `explain 42`
+    Explain {
+        /// An index into the test set, or the path of a PNG, JPEG or PGM file; the digit that is shown if left out
+        input: Option<String>,
+        /// Why it would be this class, 0 to 9; the predicted one if left out
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..CLASSES as i64))]
+        class: Option<u8>,
+    },
     /// Show the next digit of the list; `next wrong` lists the misclassified, largest loss first
     Next {
         /// Which list; without it, the one that is shown
@@ -255,6 +263,8 @@ impl Command {
             ["set"] => Setting::ALL.map(|setting| setting.name().to_owned()).to_vec(),
             ["next" | "prev"] => names(&["wrong", "all", "doubtful"]),
             ["find", ..] => names(&["true=", "pred=", "wrong", "right", "doubtful"]),
+            ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
+            ["explain", ..] => names(&["--class"]),
             ["eval"] => names(&["--split"]),
             ["eval", "--split"] => names(&["test", "validation", "train"]),
             ["load" | "save"] => sessions.to_vec(),
@@ -335,6 +345,8 @@ mod tests {
         check("eval", Command::Eval { split: SplitName::Test });
         check("eval --split train", Command::Eval { split: SplitName::Train });
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
+        check("explain 42", Command::Explain { input: Some("42".into()), class: None });
+        check("explain --class 3", Command::Explain { input: None, class: Some(3) });
         check("rewind 3", Command::Rewind { epoch: 3 });
         check("branch", Command::Branch { name: None });
         check("branch slow", Command::Branch { name: Some("slow".into()) });

@@ -4,7 +4,7 @@
 //!
 //! | layer | modules | knows nothing of |
 //! |---|---|---|
-//! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`train`], [`session`] | threads, channels, terminals, arguments |
+//! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`] | threads, channels, terminals, arguments |
 //! | lab | [`command`], [`reply`], [`error`], [`state`], [`lab`] | terminals |
 //! | adapters | [`export`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
 //!
@@ -16,6 +16,7 @@ pub mod cli;
 pub mod command;
 pub mod data;
 pub mod error;
+pub mod explain;
 pub mod export;
 pub mod lab;
 pub mod metrics;

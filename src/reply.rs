@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::data::SIDE;
+use crate::explain::{Evidence, LayerMaps};
 use crate::metrics::Confusion;
 use crate::state::DigitView;
 use crate::train::Goal;
@@ -20,6 +22,8 @@ pub enum Reply {
     Settings(Vec<(String, String, String)>),
     /// Digits and what the network says of them.
     Digits(Vec<Arc<DigitView>>),
+    /// A digit and why it is taken for what it is.
+    Explained(Arc<DigitView>),
     /// A split was measured.
     Evaluated(Box<EvaluationReport>),
     /// The run was saved.
@@ -126,6 +130,7 @@ impl Reply {
                 rows.iter().map(object).collect()
             }
             Self::Digits(digits) => digits.iter().map(|digit| digit_json(digit)).collect(),
+            Self::Explained(digit) => vec![explained_json(digit)],
             Self::Evaluated(report) => vec![report.to_json()],
             Self::Saved { name, path, bytes } => {
                 vec![json!({"event": "saved", "session": name, "path": path, "bytes": bytes})]
@@ -154,6 +159,21 @@ fn digit_json(digit: &DigitView) -> Value {
         "preprocess": digit.preprocess,
         "step": digit.step,
     })
+}
+
+fn explained_json(digit: &DigitView) -> Value {
+    let mut object = digit_json(digit);
+    object["event"] = json!("explained");
+    if let Some(explanation) = &digit.explanation {
+        let rows = |map: &[f32]| map.chunks(SIDE).map(<[f32]>::to_vec).collect::<Vec<_>>();
+        let layer = |maps: &LayerMaps| json!({"layer": maps.layer, "maps": maps.pictures.len()});
+        object["class"] = json!(explanation.class);
+        object["saliency"] = json!(rows(&explanation.saliency[..]));
+        object["occlusion"] = json!(rows(&explanation.occlusion[..]));
+        object["evidence"] = json!(explanation.evidence);
+        object["layers"] = explanation.layers.iter().map(layer).collect();
+    }
+    object
 }
 
 impl EvaluationReport {
@@ -225,6 +245,7 @@ impl fmt::Display for Reply {
                 lines(f, rows, |f, (name, value, about)| write!(f, "{name:<16} {value:<12} {about}"))
             }
             Self::Digits(digits) => lines(f, digits, |f, digit| write!(f, "{digit}")),
+            Self::Explained(digit) => explained(f, digit),
             Self::Evaluated(report) => write!(f, "{report}"),
             Self::Saved { name, path, bytes } => write!(f, "saved `{name}` in {path}, {:.1} MB", *bytes as f64 / 1e6),
             Self::Rewound { epoch, step, branch, ahead } => {
@@ -252,6 +273,21 @@ fn lines<T>(
             f.write_str("\n")?;
         }
         line(f, row)?;
+    }
+    Ok(())
+}
+
+/// The digit, and a line for each of the most probable classes: what spoke for it and what against.
+fn explained(f: &mut fmt::Formatter<'_>, digit: &DigitView) -> fmt::Result {
+    write!(f, "{digit}")?;
+    let Some(explanation) = &digit.explanation else { return Ok(()) };
+    for class in digit.ranking().into_iter().take(3) {
+        let Evidence { logit, pro, con, .. } = explanation.evidence[usize::from(class)];
+        write!(
+            f,
+            "\n  {class}: logit {logit:.2}; pixels for it {pro:.2}, against {con:.2}, biases {:.2}",
+            logit - pro - con
+        )?;
     }
     Ok(())
 }

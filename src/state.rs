@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::arch::Arch;
 use crate::data::{CLASSES, Dataset, Image, Split};
 use crate::error::Failure;
+use crate::explain::Explanation;
 use crate::metrics::{Confusion, Evaluation};
 use crate::nn::DeviceInfo;
 use crate::train::event::{Reason, TrainEvent};
@@ -145,6 +146,8 @@ pub struct DigitView {
     pub place: Option<(usize, usize)>,
     /// What was done to an image file to make it look like the data.
     pub preprocess: Option<String>,
+    /// Why it is taken for what it is, if that was asked for.
+    pub explanation: Option<Arc<Explanation>>,
 }
 
 impl DigitView {

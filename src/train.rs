@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::data::{Batch, CLASSES, Dataset, Image, Images, Split};
+use crate::explain::{self, Explanation};
 use crate::metrics::{Evaluation, Outcome};
 use crate::nn::{Network, NetworkError, Step};
 use crate::random::{Purpose, Stream};
@@ -428,6 +429,14 @@ impl Trainer {
             evaluation.add(Outcome::new(index, images.label(index as usize), logits));
         }
         Ok(())
+    }
+
+    /// Explains with the present weights why `image` is given to `class`, or to what is predicted.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn explain(&mut self, image: &Image, class: Option<u8>) -> Result<Explanation, NetworkError> {
+        explain::explain(&mut *self.network, &self.config.arch, image, class)
     }
 
     /// Logits of one image with the present weights.

@@ -286,6 +286,34 @@ fn the_run_goes_back_and_over_and_is_kept_when_it_leaves() {
 }
 
 #[test]
+fn a_digit_is_explained_by_the_weights_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    assert!(bench.ask("explain").unwrap_err().to_string().contains("explain 42"));
+    bench.run("train 1");
+    let explained = bench.ask("explain 42").unwrap().to_json().remove(0);
+    assert_eq!((explained["event"].as_str(), explained["input"].as_str()), (Some("explained"), Some("42")));
+    let rows =
+        |name: &str| explained[name].as_array().unwrap().iter().map(|row| row.as_array().unwrap().len()).sum::<usize>();
+    assert_eq!((rows("saliency"), rows("occlusion")), (784, 784));
+    let class = explained["digit"].as_u64().unwrap();
+    assert_eq!(explained["class"].as_u64(), Some(class));
+    let sum: f64 = explained["saliency"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|value| value.as_f64().unwrap())
+        .sum();
+    let evidence = &explained["evidence"][class as usize];
+    let both = evidence["pro"].as_f64().unwrap() + evidence["con"].as_f64().unwrap();
+    assert!((sum - both).abs() < 1e-3, "{sum} {evidence}");
+    let other = bench.ask("explain --class 7").unwrap().to_json().remove(0);
+    assert_eq!((other["input"].as_str(), other["class"].as_u64()), (Some("42"), Some(7)));
+    assert_ne!(other["saliency"], explained["saliency"]);
+}
+
+#[test]
 fn saved_sessions_are_drawn_behind_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::fresh(folder.path());

@@ -220,6 +220,7 @@ impl<'p> Engine<'p> {
             Command::Stop => self.stop(),
             Command::Set { name, value } => self.set(name.as_deref(), value.as_deref()),
             Command::Predict { inputs } => self.predict(&inputs),
+            Command::Explain { input, class } => self.explain(input, class),
             Command::Next { list } => self.walk(list, true),
             Command::Prev { list } => self.walk(list, false),
             Command::Find { filters } => self.find(&filters),

@@ -62,7 +62,24 @@ impl Engine<'_> {
             step: self.trainer.progress().step,
             place: None,
             preprocess: None,
+            explanation: None,
         })
+    }
+
+    /// Predicts a digit, or that which is shown, and explains it.
+    pub(super) fn explain(&mut self, input: Option<String>, class: Option<u8>) -> Result<Reply, Error> {
+        let shown = self.publisher.state().digit.clone();
+        let (digit, place) = match (input, shown) {
+            (Some(input), _) => (self.predict_one(&input)?, None),
+            (None, Some(shown)) => (self.predict_one(&shown.source.to_string())?, shown.place),
+            (None, None) => return Err(Error::Usage("no digit is shown: `explain 42` explains one".into())),
+        };
+        let explanation = self.trainer.explain(&digit.image, class)?;
+        let digit =
+            DigitView { explanation: Some(Arc::new(explanation)), place: place.or(digit.place), ..(*digit).clone() };
+        let digit = Arc::new(digit);
+        self.publisher.emit(LabEvent::Digit(digit.clone()));
+        Ok(Reply::Explained(digit))
     }
 
     /// Shows the next or previous digit of a list, round its ends.

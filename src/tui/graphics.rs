@@ -5,6 +5,7 @@ mod ink;
 mod pixels;
 pub mod probe;
 mod scale;
+mod signed;
 mod sixel;
 
 use std::cell::{Cell, RefCell};

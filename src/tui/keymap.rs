@@ -53,6 +53,12 @@ pub enum Action {
     PreviousDigit,
     /// The next way of looking at the augmentation.
     Augment,
+    /// Why a digit is taken for what it is.
+    Explain,
+    /// The next page of the explanation.
+    NextPage,
+    /// The page before.
+    PreviousPage,
     /// Another scale of the pane: log or linear, counts or shares.
     Scale,
     /// Another source of the pane: training, validation, test.
@@ -165,6 +171,9 @@ pub const BINDINGS: &[Binding] = &[
     bind(CONFUSION, &["Enter"], Action::Enter, "show this cell's digits").hint("digits"),
     bind(DIGITS, &["n", "Right", "l"], Action::NextDigit, "the next digit of the list").hint("next"),
     bind(DIGITS, &["p", "Left", "h"], Action::PreviousDigit, "the digit before").hint("prev"),
+    bind(DIGITS, &["x"], Action::Explain, "explain this digit").hint("explain"),
+    bind(DIGITS, &["m"], Action::NextPage, "the explanation's next page").hint("more"),
+    bind(DIGITS, &["M"], Action::PreviousPage, "the page before"),
     bind(SETTINGS, &["Left", "h"], Action::Left, "the next smaller value"),
     bind(SETTINGS, &["Right", "l"], Action::Right, "the next larger value").hint("change"),
     bind(SETTINGS, &["Enter"], Action::Enter, "type a value").hint("type"),

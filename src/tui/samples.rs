@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::arch::Arch;
 use crate::data::{Dataset, FASHION_CLASSES, Images, PIXELS, SIDE, Split};
 use crate::error::Failure;
+use crate::explain::{Evidence, Explanation, LayerMaps, Picture};
 use crate::metrics::Confusion;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{DeviceInfo, NetworkState};
@@ -156,6 +157,7 @@ pub fn paused() -> LabState {
         step: 1710,
         place: Some((3, 151)),
         preprocess: None,
+        explanation: None,
     };
     apply(
         &mut state,
@@ -166,6 +168,41 @@ pub fn paused() -> LabState {
             log(Level::Warning, "the validation loss has not got better for 2 epochs: try a smaller lr"),
         ],
     );
+    state
+}
+
+/// The same digit, explained.
+pub fn explained() -> LabState {
+    let mut state = paused();
+    let wave = |scale: f32| -> Box<[f32; PIXELS]> { Box::new(std::array::from_fn(|at| (at as f32 * scale).sin())) };
+    let pictures = |count: usize, size: [usize; 2]| -> Vec<Picture> {
+        let picture = |n: usize| Picture {
+            size,
+            values: (0..size[0] * size[1]).map(|at| ((at * (n + 1)) as f32 * 0.1).sin()).collect(),
+        };
+        (0..count).map(picture).collect()
+    };
+    let evidence = |class: usize| Evidence {
+        class: class as u8,
+        logit: class as f32 / 2.0,
+        probability: 0.1,
+        pro: 2.0 + class as f32,
+        con: -1.5,
+    };
+    let explanation = Explanation {
+        class: 9,
+        saliency: wave(0.11),
+        occlusion: wave(0.013),
+        evidence: std::array::from_fn(evidence),
+        layers: vec![
+            LayerMaps { layer: "conv32:3x3".into(), pictures: pictures(32, [26, 26]) },
+            LayerMaps { layer: "pool2".into(), pictures: pictures(32, [13, 13]) },
+        ],
+        filters: LayerMaps { layer: "conv32:3x3".into(), pictures: pictures(32, [3, 3]) },
+    };
+    if let Some(digit) = &mut state.digit {
+        Arc::make_mut(digit).explanation = Some(Arc::new(explanation));
+    }
     state
 }
 

@@ -64,5 +64,11 @@ fn digits() {
     check("digits_none", &samples::ready(), Digits::default(), &[]);
     check("digits_wrong", &samples::paused(), Digits::default(), &[]);
     check("digits_named", &samples::clothes(), Digits::default(), &[]);
+    let more = Action::NextPage;
+    check("digits_saliency", &samples::explained(), Digits::default(), &[]);
+    check("digits_occlusion", &samples::explained(), Digits::default(), &[more]);
+    check("digits_evidence", &samples::explained(), Digits::default(), &[more; 2]);
+    check("digits_layer", &samples::explained(), Digits::default(), &[more; 3]);
+    check("digits_filters", &samples::explained(), Digits::default(), &[Action::PreviousPage]);
     check("digits_augmented", &samples::paused(), Digits::default(), &[Action::Augment]);
 }

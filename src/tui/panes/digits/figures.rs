@@ -1,0 +1,38 @@
+//! The figures beside a digit: verdict, bars by class, loss, doubts.
+
+use ratatui::style::Style;
+
+use crate::data::CLASSES;
+use crate::state::DigitView;
+use crate::tui::format::{loss, percent, shorten, width};
+use crate::tui::panes::Context;
+
+/// Columns of a line with a probability, besides the class's name and the bar.
+const BESIDE: usize = 10;
+
+/// The lines, and how each looks.
+pub fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(String, Style)> {
+    let (theme, symbols) = (context.theme, context.theme.symbols());
+    let wrong = digit.label.is_some_and(|label| label != digit.predicted);
+    let name =
+        |class: u8| context.lab.dataset.as_ref().map_or_else(|| class.to_string(), |dataset| dataset.class_name(class));
+    let label = digit.label.map_or_else(String::new, |label| format!(", label {}", name(label)));
+    let verdict = if wrong { theme.bad } else { theme.good };
+    let mut lines = vec![(format!("predicted {}{label}", name(digit.predicted)), verdict)];
+    // Names where they leave room for the bars.
+    let names: [String; CLASSES] = std::array::from_fn(|class| name(class as u8));
+    let longest = names.iter().map(|name| width(name)).max().unwrap_or(1);
+    let longest = if longest + BESIDE + 10 <= columns { longest } else { 1 };
+    for (class, name) in names.iter().enumerate() {
+        let probability = f64::from(digit.probabilities[class]);
+        let room = columns.saturating_sub(longest + BESIDE).min(40);
+        let bar = symbols.full.repeat((probability.clamp(0.0, 1.0) * room as f64).round() as usize);
+        let style = if class == usize::from(digit.predicted) { verdict } else { theme.dim };
+        let name = shorten(name, longest, "");
+        lines.push((format!("{name:<longest$} {:>8} {bar}", percent(probability)), style));
+    }
+    lines.extend(digit.loss.map(|value| (format!("loss {}", loss(value.into())), theme.text)));
+    lines.extend(digit.doubtful.then(|| ("label in doubt".into(), theme.warning)));
+    lines.extend(digit.preprocess.clone().map(|text| (text, theme.dim)));
+    lines
+}
