@@ -60,7 +60,7 @@ pub enum Command {
     },
     /// List the test digits that fit: `find true=4 pred=9`
     Find {
-        /// `true=N`, `pred=N`, `wrong`, `right`, `doubtful`; all must hold
+        /// `true=N`, `pred=N`, `class=N` (either), `wrong`, `right`, `doubtful`, `conf>0.9`, `conf<0.6`; all must hold
         #[arg(required = true, value_parser = parse_filter)]
         filters: Vec<Filter>,
     },
@@ -150,12 +150,18 @@ impl SplitName {
 }
 
 /// A condition on a test digit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Filter {
     /// Its label is this.
     True(u8),
     /// The network takes it for this.
     Predicted(u8),
+    /// Its label is this, or the network takes it for this.
+    Class(u8),
+    /// The network gives its prediction more than this probability.
+    Surer(f32),
+    /// The network gives its prediction this probability at most.
+    LessSure(f32),
     /// The network is wrong.
     Wrong,
     /// The network is right.
@@ -170,13 +176,23 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
         let class = value.parse::<u8>().ok().filter(|&class| usize::from(class) < CLASSES);
         class.ok_or_else(|| format!("`{value}` is no class: use 0 to {}", CLASSES - 1))
     };
+    let confidence = |value: &str| {
+        let confidence = value.parse::<f32>().ok().filter(|share| (0.0..=1.0).contains(share));
+        confidence.ok_or_else(|| format!("`{value}` is no confidence: use 0 to 1"))
+    };
+    for (sign, filter) in [('>', Filter::Surer as fn(f32) -> Filter), ('<', Filter::LessSure)] {
+        if let Some(("conf" | "confidence", value)) = text.split_once(sign) {
+            return confidence(value).map(filter);
+        }
+    }
     match text.split_once('=') {
         Some(("true" | "label", value)) => class(value).map(Filter::True),
         Some(("pred" | "predicted", value)) => class(value).map(Filter::Predicted),
+        Some(("class", value)) => class(value).map(Filter::Class),
         None if text == "wrong" => Ok(Filter::Wrong),
         None if text == "right" => Ok(Filter::Right),
         None if text == "doubtful" => Ok(Filter::Doubtful),
-        _ => Err("use true=N, pred=N, wrong, right or doubtful".into()),
+        _ => Err("use true=N, pred=N, class=N, conf>0.9, conf<0.6, wrong, right or doubtful".into()),
     }
 }
 
@@ -185,6 +201,9 @@ impl std::fmt::Display for Filter {
         match self {
             Self::True(class) => write!(f, "true={class}"),
             Self::Predicted(class) => write!(f, "pred={class}"),
+            Self::Class(class) => write!(f, "class={class}"),
+            Self::Surer(confidence) => write!(f, "conf>{confidence}"),
+            Self::LessSure(confidence) => write!(f, "conf<{confidence}"),
             Self::Wrong => f.write_str("wrong"),
             Self::Right => f.write_str("right"),
             Self::Doubtful => f.write_str("doubtful"),
@@ -262,7 +281,7 @@ impl Command {
             [] | ["help"] => Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect(),
             ["set"] => Setting::ALL.map(|setting| setting.name().to_owned()).to_vec(),
             ["next" | "prev"] => names(&["wrong", "all", "doubtful"]),
-            ["find", ..] => names(&["true=", "pred=", "wrong", "right", "doubtful"]),
+            ["find", ..] => names(&["true=", "pred=", "class=", "conf>", "conf<", "wrong", "right", "doubtful"]),
             ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
             ["explain", ..] => names(&["--class"]),
             ["eval"] => names(&["--split"]),
@@ -342,6 +361,10 @@ mod tests {
         check("next wrong", Command::Next { list: Some(ListName::Wrong) });
         check("prev", Command::Prev { list: None });
         check("find true=4 pred=9", Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] });
+        check(
+            "find class=4 conf>0.9 conf<0.99",
+            Command::Find { filters: vec![Filter::Class(4), Filter::Surer(0.9), Filter::LessSure(0.99)] },
+        );
         check("eval", Command::Eval { split: SplitName::Test });
         check("eval --split train", Command::Eval { split: SplitName::Train });
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
@@ -357,9 +380,19 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_answered_with_one_sentence() {
-        for line in
-            ["trian 5", "train 0", "step x", "find true=11", "find colour=3", "predict", "predict 'a", "load", "-x"]
-        {
+        for line in [
+            "trian 5",
+            "train 0",
+            "step x",
+            "find true=11",
+            "find colour=3",
+            "find conf>2",
+            "find conf=1",
+            "predict",
+            "predict 'a",
+            "load",
+            "-x",
+        ] {
             let error = Command::parse(line).unwrap_err().to_string();
             assert!(!error.contains('\n') && error.len() > 10, "{line}: {error}");
         }

@@ -1,6 +1,9 @@
-//! What is measured of predictions: loss, accuracy, confusion, precision and recall.
+//! What is measured of predictions: loss, accuracy, confusion, precision and recall, calibration.
+
+pub mod calibration;
 
 use crate::data::CLASSES;
+use calibration::Calibration;
 
 /// Probabilities of the classes from their logits: `exp(zᵢ) / Σ exp(zⱼ)`.
 pub fn softmax(logits: &[f32; CLASSES]) -> [f32; CLASSES] {
@@ -148,6 +151,11 @@ impl Evaluation {
             confusion.add(outcome.label, outcome.predicted);
         }
         confusion.accuracy()
+    }
+
+    /// Whether the confidences are what they say.
+    pub fn calibration(&self) -> Calibration {
+        Calibration::new(&self.outcomes)
     }
 
     /// The misclassified samples, largest loss first.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::data::SIDE;
 use crate::explain::{Evidence, LayerMaps};
 use crate::metrics::Confusion;
+use crate::metrics::calibration::Calibration;
 use crate::state::DigitView;
 use crate::train::Goal;
 
@@ -65,6 +66,8 @@ pub struct EvaluationReport {
     pub loss: f64,
     /// Accuracy on those whose label is not in doubt; `None` where nobody knows of doubts.
     pub accuracy_without_label_errors: Option<f64>,
+    /// Confidence against accuracy.
+    pub calibration: Calibration,
     /// Label against prediction.
     pub confusion: Confusion,
     /// How long it took.
@@ -190,6 +193,7 @@ impl EvaluationReport {
             "accuracy_without_label_errors": self.accuracy_without_label_errors,
             "confusion": self.confusion.counts,
             "per_class": self.confusion.per_class(),
+            "calibration": self.calibration,
             "seconds": self.seconds,
             "images_per_second": f64::from(total) / self.seconds.max(1e-9),
         })
@@ -320,7 +324,12 @@ impl fmt::Display for EvaluationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (correct, total) = (self.confusion.correct(), self.confusion.total());
         write!(f, "{}: accuracy {:.2} % ({correct} of {total})", self.split, self.confusion.accuracy() * 100.0)?;
-        write!(f, ", loss {:.4}", self.loss)?;
+        write!(
+            f,
+            ", loss {:.4}, calibration error {:.2} %",
+            self.loss,
+            self.calibration.expected_calibration_error * 100.0
+        )?;
         if let Some(accuracy) = self.accuracy_without_label_errors {
             write!(f, "; without doubtful labels {:.2} %", accuracy * 100.0)?;
         }

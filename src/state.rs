@@ -123,6 +123,14 @@ pub struct DigitList {
     pub position: Option<usize>,
 }
 
+impl DigitList {
+    /// The place of test digit `index` in the list, from 1, and the list's length.
+    pub fn place_of(&self, index: u32) -> Option<(usize, usize)> {
+        let place = self.indices.iter().position(|&other| other == index)?;
+        Some((place + 1, self.indices.len()))
+    }
+}
+
 /// One digit and what the network says of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DigitView {

@@ -137,6 +137,18 @@ fn digits_are_stepped_through_by_loss_and_filtered() {
         let outcome = evaluation.outcomes[index as usize];
         assert_eq!((outcome.label, outcome.predicted), (4, 9));
     }
+    bench.ask("find class=4 wrong conf>0.5 conf<0.9").unwrap();
+    let list = bench.until(|state| state.list.as_ref().is_some_and(|list| list.title.starts_with("class=4")));
+    let found = list.list.clone().unwrap().indices.len();
+    let fits = evaluation.outcomes.iter().filter(|outcome| {
+        let sure = outcome.confidence > 0.5 && outcome.confidence <= 0.9;
+        sure && outcome.is_wrong() && (outcome.label == 4 || outcome.predicted == 4)
+    });
+    assert_eq!(found, fits.count());
+    assert!(found > 0);
+    let second = list.list.clone().unwrap().indices[1];
+    assert_eq!(bench.digit(&format!("predict {second}")).2, Some((2, found)), "it has a place in the list");
+    assert_eq!(bench.digit("next").2, Some((3, found)));
     assert_eq!(bench.digit("next doubtful").2.unwrap().1, 15);
     let Reply::Digits(digits) = bench.ask("predict 947 42").unwrap() else { panic!() };
     assert!(digits[0].doubtful && !digits[1].doubtful);

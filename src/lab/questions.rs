@@ -42,6 +42,7 @@ impl Engine<'_> {
 
     /// Predicts test digit `index`; `place` is where it stands in the list that is walked.
     fn look_at(&mut self, index: u32, place: Option<(usize, usize)>) -> Result<Arc<DigitView>, Error> {
+        let place = place.or_else(|| self.publisher.state().list.as_ref()?.place_of(index));
         let dataset = self.trainer.dataset();
         let (image, label) = (*dataset.test.image(index as usize), dataset.test.label(index as usize));
         let doubtful = dataset.doubtful(index as usize);
@@ -135,6 +136,9 @@ impl Engine<'_> {
             filters.iter().all(|filter| match *filter {
                 Filter::True(class) => outcome.label == class,
                 Filter::Predicted(class) => outcome.predicted == class,
+                Filter::Class(class) => [outcome.label, outcome.predicted].contains(&class),
+                Filter::Surer(confidence) => outcome.confidence > confidence,
+                Filter::LessSure(confidence) => outcome.confidence <= confidence,
                 Filter::Wrong => outcome.is_wrong(),
                 Filter::Right => !outcome.is_wrong(),
                 Filter::Doubtful => dataset.doubtful(outcome.index as usize),
@@ -186,6 +190,7 @@ impl Engine<'_> {
             loss: evaluation.loss(),
             accuracy_without_label_errors: knows_doubts
                 .then(|| evaluation.accuracy_without(|index| dataset.doubtful(index as usize))),
+            calibration: evaluation.calibration(),
             confusion: evaluation.confusion,
             seconds,
         })))

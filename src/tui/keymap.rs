@@ -53,6 +53,8 @@ pub enum Action {
     PreviousDigit,
     /// The next way of looking at the augmentation.
     Augment,
+    /// The digits of the list, many at a time.
+    Gallery,
     /// Why a digit is taken for what it is.
     Explain,
     /// The next page of the explanation.
@@ -168,9 +170,11 @@ pub const BINDINGS: &[Binding] = &[
     bind(CHARTS, &["y"], Action::Scale, "log or linear axis").hint("axis"),
     bind(CONFUSION, &["v"], Action::Source, "training, validation or test").hint("split"),
     bind(CONFUSION, &["y"], Action::Scale, "counts or shares of the row").hint("scale"),
-    bind(CONFUSION, &["Enter"], Action::Enter, "show this cell's digits").hint("digits"),
+    bind(CONFUSION, &["m"], Action::NextPage, "matrix, classes or calibration").hint("view"),
+    bind(CONFUSION, &["Enter"], Action::Enter, "show these digits").hint("digits"),
     bind(DIGITS, &["n", "Right", "l"], Action::NextDigit, "the next digit of the list").hint("next"),
     bind(DIGITS, &["p", "Left", "h"], Action::PreviousDigit, "the digit before").hint("prev"),
+    bind(DIGITS, &["o"], Action::Gallery, "the list as a gallery").hint("gallery"),
     bind(DIGITS, &["x"], Action::Explain, "explain this digit").hint("explain"),
     bind(DIGITS, &["m"], Action::NextPage, "the explanation's next page").hint("more"),
     bind(DIGITS, &["M"], Action::PreviousPage, "the page before"),

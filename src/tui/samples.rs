@@ -6,7 +6,7 @@ use crate::arch::Arch;
 use crate::data::{Dataset, FASHION_CLASSES, Images, PIXELS, SIDE, Split};
 use crate::error::Failure;
 use crate::explain::{Evidence, Explanation, LayerMaps, Picture};
-use crate::metrics::Confusion;
+use crate::metrics::{Confusion, Evaluation, Outcome};
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{DeviceInfo, NetworkState};
 use crate::state::{
@@ -166,6 +166,31 @@ pub fn paused() -> LabState {
             LabEvent::List(DigitList { title: "wrong".into(), indices: Arc::new(vec![1, 2, 947]), position: None }),
             LabEvent::Digit(Arc::new(digit)),
             log(Level::Warning, "the validation loss has not got better for 2 epochs: try a smaller lr"),
+        ],
+    );
+    state
+}
+
+/// A run whose test set was measured: of 40 digits 16 are wrong.
+pub fn tested() -> LabState {
+    let mut state = training();
+    let images = || Images::new((0..40).flat_map(|_| ring()).collect(), (0..40).map(|at| (at % 10) as u8).collect());
+    let mut evaluation = Evaluation::default();
+    for index in 0..40u32 {
+        let label = (index % 10) as u8;
+        let mut logits = [0.0; 10];
+        logits[usize::from(label)] = 1.0 + (index % 7) as f32;
+        logits[usize::from((label + 5) % 10)] = 4.0 - (index % 3) as f32;
+        evaluation.add(Outcome::new(index, label, &logits));
+    }
+    let indices = evaluation.wrong().iter().map(|outcome| outcome.index).collect();
+    let tested = TrainEvent::Tested { step: 1710, evaluation: Arc::new(evaluation) };
+    apply(
+        &mut state,
+        [
+            LabEvent::Loaded(Dataset::new("MNIST".into(), images(), images())),
+            LabEvent::Train(tested),
+            LabEvent::List(DigitList { title: "wrong".into(), indices: Arc::new(indices), position: Some(0) }),
         ],
     );
     state

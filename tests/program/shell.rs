@@ -107,6 +107,10 @@ fn a_run_is_told_as_json_saved_and_asked() {
     assert_eq!((evaluated["split"].as_str(), evaluated["total"].as_u64()), (Some("test"), Some(200)));
     assert_eq!(evaluated["confusion"].as_array().unwrap().len(), 10);
     assert_eq!(evaluated["per_class"].as_array().unwrap().len(), 10);
+    let calibration = &evaluated["calibration"];
+    let counts: u64 = calibration["bins"].as_array().unwrap().iter().map(|bin| bin["count"].as_u64().unwrap()).sum();
+    assert_eq!(counts, 200, "each digit is in one bin");
+    assert!((0.0..1.0).contains(&calibration["expected_calibration_error"].as_f64().unwrap()), "{calibration}");
 
     let predicted = run(&home, &["predict", "a", "0", "7", "--json"]).good().objects();
     assert_eq!(predicted.iter().map(|object| object["input"].as_str()).collect::<Vec<_>>(), [Some("0"), Some("7")]);

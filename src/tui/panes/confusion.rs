@@ -1,4 +1,7 @@
-//! The matrix pane: which class is taken for which.
+//! The confusion pane: which class is taken for which, how each class fares, and whether the confidences are true.
+
+mod calibration;
+mod classes;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -8,6 +11,7 @@ use super::{Context, Pane};
 use crate::command::{Command, Filter};
 use crate::data::{CLASSES, DIGIT_CLASSES};
 use crate::metrics::Confusion;
+use crate::metrics::calibration::BINS;
 use crate::state::LabState;
 use crate::tui::format::{percent, shorten, width};
 use crate::tui::keymap::Action;
@@ -26,10 +30,31 @@ const RECALL: u16 = 6;
 /// The matrix pane.
 #[derive(Debug, Default)]
 pub struct ConfusionMatrix {
+    shown: Shown,
     source: Source,
     numbers: Numbers,
     row: usize,
     column: usize,
+}
+
+/// What the pane shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Shown {
+    #[default]
+    Matrix,
+    Classes,
+    /// Of the test set: of no other the single predictions are kept.
+    Calibration,
+}
+
+impl Shown {
+    const fn next(self) -> Self {
+        match self {
+            Self::Matrix => Self::Classes,
+            Self::Classes => Self::Calibration,
+            Self::Calibration => Self::Matrix,
+        }
+    }
 }
 
 /// What stands in a cell.
@@ -144,9 +169,37 @@ impl ConfusionMatrix {
     }
 }
 
+impl ConfusionMatrix {
+    fn calibration(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
+        match &context.lab.test {
+            Some(tested) => calibration::render(context, &tested.evaluation.calibration(), self.row, area, buffer),
+            None if area.is_empty() => {}
+            None => {
+                let text = "`eval` measures the test set";
+                buffer.set_stringn(area.x, area.y, text, usize::from(area.width), context.theme.dim);
+            }
+        }
+    }
+}
+
+/// The test's accuracy, where labels are in doubt also without them.
+fn tested(lab: &LabState) -> String {
+    let (Some(tested), Some(dataset)) = (&lab.test, &lab.dataset) else { return String::new() };
+    let all = percent(tested.evaluation.confusion.accuracy());
+    if !dataset.is_mnist() {
+        return format!("test {all}");
+    }
+    let without = tested.evaluation.accuracy_without(|index| dataset.doubtful(index as usize));
+    format!("test {all}, {} without doubtful labels", percent(without))
+}
+
 impl Pane for ConfusionMatrix {
     fn title(&self, lab: &LabState) -> String {
+        if self.shown == Shown::Calibration {
+            return "calibration, test".into();
+        }
         match self.source.confusion(lab) {
+            Some(_) if self.source == Source::Test => tested(lab),
             Some(confusion) => format!("{} {}", self.source.word(), percent(confusion.accuracy())),
             None => self.source.word().into(),
         }
@@ -156,11 +209,16 @@ impl Pane for ConfusionMatrix {
         "Rows are the labels, columns what the network takes them for: the diagonal is right, all else are errors, \
          the brighter the more, on a logarithmic scale. `y` changes between counts and percent of the row. Where there is \
          room, recall in percent (the share of a class that is found) stands on the right, precision (the share of a \
-         prediction that is right) below. Enter lists the test digits of the selected cell."
+         prediction that is right) below. Enter lists the test digits of the selected cell. `m` shows precision, recall and \
+         F1 of each class (Enter: its errors), and then the calibration: how often the network is right (bar) where it is so \
+         sure (upright); the expected calibration error is the mean distance of both (Enter: these digits)."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
+        if self.shown == Shown::Calibration {
+            return self.calibration(context, area, buffer);
+        }
         let Some(confusion) = self.source.confusion(context.lab) else {
             let text =
                 if self.source == Source::Test { "`eval` measures the test set" } else { "Space begins training" };
@@ -169,6 +227,9 @@ impl Pane for ConfusionMatrix {
             }
             return;
         };
+        if self.shown == Shown::Classes {
+            return classes::render(context, &confusion, self.row, area, buffer);
+        }
         let counts = confusion.counts;
         let errors = |row: usize, column: usize| if row == column { 0 } else { counts[row][column] };
         let most = (0..CLASSES * CLASSES).map(|at| errors(at / CLASSES, at % CLASSES)).max().unwrap_or(0);
@@ -204,6 +265,9 @@ impl Pane for ConfusionMatrix {
     }
 
     fn footnote(&self, lab: &LabState) -> String {
+        if self.shown != Shown::Matrix {
+            return String::new();
+        }
         let Some(confusion) = self.source.confusion(lab) else { return String::new() };
         let ([label, taken], counts) = ([self.row, self.column].map(|class| names(lab)[class]), confusion.counts);
         let (count, support) = (counts[self.row][self.column], counts[self.row].iter().sum::<u32>());
@@ -222,8 +286,17 @@ impl Pane for ConfusionMatrix {
                 self.numbers = if self.numbers == Numbers::Counts { Numbers::Shares } else { Numbers::Counts };
             }
             Action::Source => self.source = self.source.next(),
+            Action::NextPage => self.shown = self.shown.next(),
             Action::Enter => {
-                let filters = vec![Filter::True(self.row as u8), Filter::Predicted(self.column as u8)];
+                let class = self.row as u8;
+                let tenth = |part: usize| part as f32 / BINS as f32;
+                let filters = match self.shown {
+                    Shown::Matrix => vec![Filter::True(class), Filter::Predicted(self.column as u8)],
+                    Shown::Classes => vec![Filter::Class(class), Filter::Wrong],
+                    Shown::Calibration => {
+                        vec![Filter::Surer(tenth(self.row)), Filter::LessSure(tenth(self.row + 1))]
+                    }
+                };
                 return Some(Effect::ask(Command::Find { filters }));
             }
             _ => return None,
@@ -232,6 +305,9 @@ impl Pane for ConfusionMatrix {
     }
 
     fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
+        if self.shown != Shown::Matrix {
+            return Vec::new();
+        }
         let [label, cell] = columns(area, &names(lab));
         let column = position.x.checked_sub(area.x + label).map(|x| usize::from(x / cell));
         let row = position.y.checked_sub(area.y + 1).map(usize::from);
@@ -244,7 +320,9 @@ impl Pane for ConfusionMatrix {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, ConfusionMatrix, DIGIT_CLASSES, Pane, Rect, columns, heat, short_name};
+    use super::{
+        CLASSES, Command, ConfusionMatrix, DIGIT_CLASSES, Effect, Filter, Pane, Rect, columns, heat, short_name,
+    };
     use crate::state::LabState;
     use crate::tui::keymap::Action;
 
@@ -259,6 +337,26 @@ mod tests {
         check(&pane, [30, 10, 0, 0, 0, 0, 0, 0, 0, 0], 4, "30 10 . . . . . . . .");
         assert!(pane.handle(Action::Scale, &lab).is_some());
         check(&pane, [30, 10, 0, 0, 0, 0, 0, 0, 0, 0], 4, "75 25 . . . . . . . .");
+    }
+
+    #[test]
+    fn enter_lists_what_is_selected() {
+        let lab = LabState::default();
+        let enter = |views: usize| {
+            let mut pane = ConfusionMatrix::default();
+            for _ in 0..views {
+                pane.handle(Action::NextPage, &lab);
+            }
+            for action in [Action::Down, Action::Down, Action::Right] {
+                pane.handle(action, &lab);
+            }
+            pane.handle(Action::Enter, &lab)
+        };
+        let find = |filters| Some(Effect::ask(Command::Find { filters }));
+        assert_eq!(enter(0), find(vec![Filter::True(2), Filter::Predicted(1)]));
+        assert_eq!(enter(1), find(vec![Filter::Class(2), Filter::Wrong]));
+        assert_eq!(enter(2), find(vec![Filter::Surer(0.2), Filter::LessSure(0.3)]));
+        assert_eq!(enter(3), enter(0));
     }
 
     #[test]

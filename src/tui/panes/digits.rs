@@ -2,6 +2,7 @@
 
 mod explained;
 mod figures;
+mod gallery;
 mod preview;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Context, Pane};
-use crate::command::Command;
+use crate::command::{Command, ListName};
 use crate::state::{DigitView, LabState};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
@@ -33,6 +34,13 @@ enum Look {
     /// The digit that was asked for last.
     #[default]
     Asked,
+    /// The digits of the list, until another digit is asked for.
+    Gallery {
+        /// Which one keys act on.
+        selected: usize,
+        /// When it began.
+        since: Since,
+    },
     /// Training digits and what the augmentation makes of them, until another digit is asked for.
     Augmented {
         /// Chooses other digits and draws.
@@ -42,7 +50,25 @@ enum Look {
     },
 }
 
+/// What there was when the gallery was opened.
+#[derive(Clone, Debug)]
+enum Since {
+    /// No list yet: its first digit is asked for along with it.
+    NoList,
+    /// The digit that had been asked for last.
+    Digit(Option<Arc<DigitView>>),
+}
+
 impl Look {
+    /// Which digit of the gallery is selected, if that is shown.
+    fn selected(&self, lab: &LabState) -> Option<usize> {
+        match self {
+            Self::Gallery { selected, since: Since::NoList } => Some(*selected),
+            Self::Gallery { selected, since: Since::Digit(asked) } if *asked == lab.digit => Some(*selected),
+            _ => None,
+        }
+    }
+
     /// Which previews to show, if any.
     fn shuffle(&self, lab: &LabState) -> Option<u32> {
         match self {
@@ -52,10 +78,56 @@ impl Look {
     }
 }
 
+impl Digits {
+    /// Shows the list as a gallery; without one, that of the misclassified.
+    fn open_gallery(&mut self, lab: &LabState) -> Vec<Effect> {
+        let position = lab.list.as_ref().and_then(|list| list.position).unwrap_or(0);
+        let since = lab.list.as_ref().map_or(Since::NoList, |_| Since::Digit(lab.digit.clone()));
+        self.look = Look::Gallery { selected: position, since };
+        if lab.list.is_some() { Vec::new() } else { Effect::ask(Command::Next { list: Some(ListName::Wrong) }) }
+    }
+
+    /// What a key does in the gallery, if that is shown.
+    fn in_gallery(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        let selected = self.look.selected(lab)?;
+        let list = lab.list.as_ref()?;
+        let last = list.indices.len().saturating_sub(1);
+        let to = match action {
+            Action::NextDigit => selected + 1,
+            Action::PreviousDigit => selected.saturating_sub(1),
+            Action::Down => selected + gallery::COLUMNS,
+            Action::Up => selected.saturating_sub(gallery::COLUMNS),
+            Action::PageDown => selected + 4 * gallery::COLUMNS,
+            Action::PageUp => selected.saturating_sub(4 * gallery::COLUMNS),
+            Action::Top => 0,
+            Action::Bottom => last,
+            Action::Escape => {
+                self.look = Look::Asked;
+                return Some(Vec::new());
+            }
+            Action::Enter => {
+                self.look = Look::Asked;
+                let inputs = list.indices.get(selected).map(ToString::to_string);
+                return Some(
+                    inputs.map_or_else(Vec::new, |input| Effect::ask(Command::Predict { inputs: vec![input] })),
+                );
+            }
+            _ => return None,
+        };
+        if let Look::Gallery { selected, .. } = &mut self.look {
+            *selected = to.min(last);
+        }
+        Some(Vec::new())
+    }
+}
+
 impl Pane for Digits {
     fn title(&self, lab: &LabState) -> String {
         if self.look.shuffle(lab).is_some() {
             return format!("augment {}", lab.settings.augment);
+        }
+        if let (Some(selected), Some(list)) = (self.look.selected(lab), &lab.list) {
+            return format!("{} {}/{}", list.title, selected + 1, list.indices.len());
         }
         let Some(digit) = &lab.digit else { return String::new() };
         if let Some(explanation) = &digit.explanation {
@@ -70,7 +142,8 @@ impl Pane for Digits {
     fn help(&self) -> &'static str {
         "A digit, the probability of each class, and the loss against its label. `a` shows training digits and what the \
          augmentation makes of them instead: the digit itself first, then random draws; `a` again takes others, and \
-         the next digit that is asked for takes their place. `x` explains the digit that is shown: saliency (gradient × pixel: \
+         the next digit that is asked for takes their place. `o` shows the digits of the list \
+         side by side, label → prediction, `?` where the label is in doubt; Enter opens one. `x` explains the digit that is shown: saliency (gradient × pixel: \
          orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
          place are wiped out), what pixels and biases add to each class's logit, the feature maps of each layer, and the \
          first layer's weights; `m` and `M` turn its pages."
@@ -83,6 +156,9 @@ impl Pane for Digits {
         }
         if let Some(shuffle) = self.look.shuffle(context.lab) {
             return preview::render(context, shuffle, area, buffer);
+        }
+        if let Some(selected) = self.look.selected(context.lab) {
+            return gallery::render(context, selected, area, buffer);
         }
         let Some(digit) = &context.lab.digit else {
             let text = "e shows the next misclassified digit; `predict 42` any";
@@ -108,6 +184,12 @@ impl Pane for Digits {
             self.look = Look::Augmented { shuffle, asked: lab.digit.clone() };
             return Some(Vec::new());
         }
+        if action == Action::Gallery {
+            return Some(self.open_gallery(lab));
+        }
+        if let Some(effects) = self.in_gallery(action, lab) {
+            return Some(effects);
+        }
         if matches!(action, Action::NextDigit | Action::PreviousDigit | Action::Enter) {
             self.look = Look::Asked;
         }
@@ -129,6 +211,15 @@ impl Pane for Digits {
             _ => None,
         }
     }
+
+    fn changed(&mut self, lab: &LabState) {
+        if let (Look::Gallery { selected, since }, Some(list)) = (&mut self.look, &lab.list) {
+            *selected = (*selected).min(list.indices.len().saturating_sub(1));
+            if matches!(since, Since::NoList) {
+                *since = Since::Digit(lab.digit.clone());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +227,35 @@ mod tests {
     use super::{Command, Digits, Effect, Pane};
     use crate::state::LabState;
     use crate::tui::keymap::Action;
+
+    #[test]
+    fn the_gallery_is_walked_and_opens_a_digit() {
+        use Action::{Bottom, Down, Enter, Escape, Gallery, NextDigit, PreviousDigit, Up};
+        let lab = crate::tui::samples::tested();
+        let open = |actions: &[Action]| {
+            let mut pane = Digits::default();
+            assert_eq!(pane.handle(Gallery, &lab), Some(Vec::new()));
+            let last = actions.iter().map(|action| pane.handle(*action, &lab)).last().flatten();
+            (pane.look.selected(&lab), last)
+        };
+        let shown = |at: usize| {
+            let index = lab.list.as_ref().expect("there is one").indices[at];
+            Some(Effect::ask(Command::Predict { inputs: vec![index.to_string()] }))
+        };
+        assert_eq!(open(&[NextDigit, Down]).0, Some(6));
+        assert_eq!(open(&[Down, PreviousDigit, Up, Up]).0, Some(0));
+        assert_eq!(open(&[Bottom, NextDigit]).0, Some(15));
+        assert_eq!(open(&[NextDigit, NextDigit, Enter]), (None, shown(2)));
+        assert_eq!(open(&[Escape]).0, None);
+        // Without a list that of the misclassified is asked for, and shown when it is there.
+        let (mut pane, empty) = (Digits::default(), LabState::default());
+        let ask = Effect::ask(Command::Next { list: Some(crate::command::ListName::Wrong) });
+        assert_eq!(pane.handle(Gallery, &empty), Some(ask));
+        pane.changed(&lab);
+        assert_eq!(pane.look.selected(&lab), Some(0));
+        pane.changed(&crate::tui::samples::paused());
+        assert_eq!(pane.look.selected(&crate::tui::samples::paused()), None, "another digit was asked for");
+    }
 
     #[test]
     fn the_digit_is_explained_and_its_pages_turn_round() {

@@ -56,6 +56,10 @@ fn confusion() {
     check("confusion_digits", &samples::training(), ConfusionMatrix::default(), &[down, right, right]);
     check("confusion_named", &samples::clothes(), ConfusionMatrix::default(), &[source, down, down, right]);
     check("confusion_shares", &samples::training(), ConfusionMatrix::default(), &[source, scale]);
+    let view = Action::NextPage;
+    check("confusion_classes", &samples::training(), ConfusionMatrix::default(), &[source, view, down]);
+    check("confusion_calibration", &samples::tested(), ConfusionMatrix::default(), &[view, view]);
+    check("confusion_uncalibrated", &samples::training(), ConfusionMatrix::default(), &[view, view]);
     check("confusion_without_test", &samples::training(), ConfusionMatrix::default(), &[source, source]);
 }
 
@@ -64,6 +68,7 @@ fn digits() {
     check("digits_none", &samples::ready(), Digits::default(), &[]);
     check("digits_wrong", &samples::paused(), Digits::default(), &[]);
     check("digits_named", &samples::clothes(), Digits::default(), &[]);
+    check("digits_gallery", &samples::tested(), Digits::default(), &[Action::Gallery, Action::Down]);
     let more = Action::NextPage;
     check("digits_saliency", &samples::explained(), Digits::default(), &[]);
     check("digits_occlusion", &samples::explained(), Digits::default(), &[more]);

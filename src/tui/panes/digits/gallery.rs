@@ -1,0 +1,92 @@
+//! The gallery: the digits of the list as a grid of small images, each with what it is and what it is taken for.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+
+use crate::metrics::Outcome;
+use crate::state::LabState;
+use crate::tui::format::{percent, shorten, width};
+use crate::tui::panes::Context;
+use crate::tui::theme::{Glyphs, Theme};
+
+/// Images beside each other: always as many, so that a key means the same on every screen.
+pub const COLUMNS: usize = 5;
+/// Columns of the largest image: half the pixels.
+const LARGEST: u16 = 14;
+
+/// Where the images are.
+struct Grid {
+    /// Columns from one image to the next.
+    stride: u16,
+    /// Columns of an image; twice its lines.
+    side: u16,
+    /// Rows of images.
+    rows: usize,
+}
+
+impl Grid {
+    fn new(area: Rect) -> Self {
+        let stride = (area.width / COLUMNS as u16).max(1);
+        // Two rows at least, where that leaves anything to see.
+        let two_rows = (area.height / 2).saturating_sub(1) * 2;
+        let side = stride.saturating_sub(1).min(two_rows.max(8)).clamp(1, LARGEST);
+        Self { stride, side, rows: usize::from(area.height / (side.div_ceil(2) + 1)).max(1) }
+    }
+
+    /// The first image that is shown, so that `selected` is: whole screens at a time.
+    fn first(&self, selected: usize) -> usize {
+        let page = self.rows * COLUMNS;
+        selected / page * page
+    }
+
+    fn place(&self, at: usize, area: Rect) -> Rect {
+        let (row, column) = ((at / COLUMNS) as u16, (at % COLUMNS) as u16);
+        let height = self.side.div_ceil(2) + 1;
+        Rect { x: area.x + column * self.stride, y: area.y + row * height, width: self.stride, height }
+    }
+}
+
+/// Draws the part of the list in which `selected` is.
+pub fn render(context: &Context, selected: usize, area: Rect, buffer: &mut Buffer) {
+    let lab = context.lab;
+    let (Some(list), Some(dataset)) = (&lab.list, &lab.dataset) else {
+        buffer.set_stringn(area.x, area.y, "looking for them", usize::from(area.width), context.theme.dim);
+        return;
+    };
+    let grid = Grid::new(area);
+    let first = grid.first(selected);
+    for (at, &index) in list.indices.iter().enumerate().skip(first).take(grid.rows * COLUMNS) {
+        let place = grid.place(at - first, area).intersection(area);
+        if place.is_empty() || index as usize >= dataset.test.len() {
+            continue;
+        }
+        let image = Rect { width: grid.side.min(place.width), height: place.height.saturating_sub(1), ..place };
+        context.graphics.blocks(dataset.test.image(index as usize), context.theme, image, buffer);
+        let doubtful = dataset.doubtful(index as usize);
+        let style = if doubtful { context.theme.warning } else { context.theme.text };
+        let style = if at == selected && context.focused { style.add_modifier(Modifier::REVERSED) } else { style };
+        let room = usize::from(place.width.saturating_sub(1));
+        let caption = shorten(&caption(context.theme, lab, index, doubtful, room), room, "");
+        buffer.set_stringn(place.x, image.bottom(), caption, room, style);
+    }
+}
+
+/// `947 8→9?`, and with more room confidence and loss.
+fn caption(theme: &Theme, lab: &LabState, index: u32, doubtful: bool, room: usize) -> String {
+    let arrow = if theme.glyphs == Glyphs::Ascii { ">" } else { "→" };
+    let mut caption = index.to_string();
+    if let Some(Outcome { label, predicted, confidence, .. }) = outcome(lab, index) {
+        caption += &format!(" {label}{arrow}{predicted}{}", if doubtful { "?" } else { "" });
+        let more = format!("{caption} {}", percent(f64::from(confidence)));
+        if width(&more) <= room {
+            caption = more;
+        }
+    }
+    caption
+}
+
+/// What the test said of digit `index`.
+fn outcome(lab: &LabState, index: u32) -> Option<Outcome> {
+    lab.test.as_ref()?.evaluation.outcomes.get(index as usize).copied()
+}
