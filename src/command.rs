@@ -70,6 +70,8 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = SplitName::Test)]
         split: SplitName,
     },
+    /// What the curves say is wrong, and which commands may mend it
+    Advice,
     /// Save the run; under NAME, or the name it has
     Save {
         /// A new name
@@ -370,6 +372,7 @@ mod tests {
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
         check("explain 42", Command::Explain { input: Some("42".into()), class: None });
         check("explain --class 3", Command::Explain { input: None, class: Some(3) });
+        check("advice", Command::Advice);
         check("rewind 3", Command::Rewind { epoch: 3 });
         check("branch", Command::Branch { name: None });
         check("branch slow", Command::Branch { name: Some("slow".into()) });

@@ -95,6 +95,54 @@ pub fn explain(
     })
 }
 
+/// A layer's units that never fire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRelus {
+    /// The layer's place in the network, from 1.
+    pub layer: String,
+    /// Channels, or values of a vector, that are 0 for every image.
+    pub dead: usize,
+    /// All of them.
+    pub units: usize,
+}
+
+impl DeadRelus {
+    /// The share that is dead.
+    pub fn share(&self) -> f64 {
+        self.dead as f64 / self.units.max(1) as f64
+    }
+}
+
+/// The layers in which units are 0 everywhere in each of these images.
+///
+/// # Errors
+/// If the network's device fails.
+pub fn dead_relus<'a>(
+    network: &dyn Network,
+    arch: &Arch,
+    images: impl Iterator<Item = &'a Image>,
+) -> Result<Vec<DeadRelus>, NetworkError> {
+    let state = network.state()?;
+    let reading = Reading::new(arch, &state)?;
+    let mut layers: Vec<(String, Vec<bool>)> = Vec::new();
+    for image in images {
+        let fired = reading.forward(image).fired();
+        if layers.is_empty() {
+            layers = fired;
+            continue;
+        }
+        for ((_, all), (_, fired)) in layers.iter_mut().zip(fired) {
+            all.iter_mut().zip(fired).for_each(|(all, fired)| *all |= fired);
+        }
+    }
+    let count = |(layer, fired): (String, Vec<bool>)| DeadRelus {
+        layer,
+        dead: fired.iter().filter(|fired| !**fired).count(),
+        units: fired.len(),
+    };
+    Ok(layers.into_iter().map(count).filter(|layer| layer.dead > 0).collect())
+}
+
 /// How much the probability of `class` falls when a square of 5×5 around each pixel is wiped out (Zeiler and Fergus 2014): above 0
 /// the network needs what is there.
 ///

@@ -9,6 +9,7 @@
 //! Between two batches the engine looks for requests; at rest it sleeps until one comes. Nothing that reads the state can
 //! make it wait.
 
+mod advisor;
 mod engine;
 mod publisher;
 mod questions;

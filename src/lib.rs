@@ -5,12 +5,13 @@
 //! | layer | modules | knows nothing of |
 //! |---|---|---|
 //! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`] | threads, channels, terminals, arguments |
-//! | lab | [`command`], [`reply`], [`error`], [`state`], [`lab`] | terminals |
+//! | lab | [`command`], [`reply`], [`error`], [`state`], [`advice`], [`lab`] | terminals |
 //! | adapters | [`export`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
 //!
 //! One road in, one road out: whatever a person asks for is a [`command::Command`]; whatever happens is a
 //! [`state::LabEvent`], applied to the one [`state::LabState`] that all screens and printers read.
 
+pub mod advice;
 pub mod arch;
 pub mod cli;
 pub mod command;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::advice::Advice;
 use crate::data::SIDE;
 use crate::explain::{Evidence, LayerMaps};
 use crate::metrics::Confusion;
@@ -27,6 +28,8 @@ pub enum Reply {
     Explained(Arc<DigitView>),
     /// A split was measured.
     Evaluated(Box<EvaluationReport>),
+    /// What is wrong, if anything is.
+    Advice(Vec<Advice>),
     /// The run was saved.
     Saved {
         /// Under which name.
@@ -135,6 +138,7 @@ impl Reply {
             Self::Digits(digits) => digits.iter().map(|digit| digit_json(digit)).collect(),
             Self::Explained(digit) => vec![explained_json(digit)],
             Self::Evaluated(report) => vec![report.to_json()],
+            Self::Advice(all) => all.iter().map(advice_json).collect(),
             Self::Saved { name, path, bytes } => {
                 vec![json!({"event": "saved", "session": name, "path": path, "bytes": bytes})]
             }
@@ -147,6 +151,15 @@ impl Reply {
             Self::Closing => vec![json!({"event": "closing"})],
         }
     }
+}
+
+fn advice_json(advice: &Advice) -> Value {
+    json!({
+        "event": "advice",
+        "finding": advice.finding.words(),
+        "evidence": advice.evidence,
+        "commands": advice.commands,
+    })
 }
 
 fn digit_json(digit: &DigitView) -> Value {
@@ -251,6 +264,8 @@ impl fmt::Display for Reply {
             Self::Digits(digits) => lines(f, digits, |f, digit| write!(f, "{digit}")),
             Self::Explained(digit) => explained(f, digit),
             Self::Evaluated(report) => write!(f, "{report}"),
+            Self::Advice(all) if all.is_empty() => f.write_str("nothing is wrong that the curves would tell"),
+            Self::Advice(all) => lines(f, all, |f, advice| write!(f, "{advice}")),
             Self::Saved { name, path, bytes } => write!(f, "saved `{name}` in {path}, {:.1} MB", *bytes as f64 / 1e6),
             Self::Rewound { epoch, step, branch, ahead } => {
                 write!(f, "back at the end of epoch {epoch}, step {step}, of `{branch}`")?;

@@ -5,6 +5,7 @@ mod overlay;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::advice::Advice;
 use crate::arch::Arch;
 use crate::data::{CLASSES, Dataset, Image, Split};
 use crate::error::Failure;
@@ -55,6 +56,8 @@ pub struct LabState {
     pub list: Option<DigitList>,
     /// The digit that was asked for last.
     pub digit: Option<Arc<DigitView>>,
+    /// What the curves say is wrong; nothing if all is well.
+    pub advice: Arc<Vec<Advice>>,
     /// What it is saved as.
     pub saved: Option<Saved>,
     /// What happened, the newest last.
@@ -249,6 +252,8 @@ pub enum LabEvent {
     Tree(Tree),
     /// The sessions whose curves are drawn behind the run's.
     Overlaid(Vec<Overlay>),
+    /// What the curves say.
+    Advice(Vec<Advice>),
     /// A line for the log.
     Log(LogLine),
 }
@@ -299,6 +304,7 @@ impl LabState {
                 self.saved = None;
             }
             LabEvent::Overlaid(sessions) => self.sessions = Arc::new(sessions),
+            LabEvent::Advice(advice) => self.advice = Arc::new(advice),
             LabEvent::Log(line) => self.log(line),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::data::{Batch, CLASSES, Dataset, Image, Images, Split};
-use crate::explain::{self, Explanation};
+use crate::explain::{self, DeadRelus, Explanation};
 use crate::metrics::{Evaluation, Outcome};
 use crate::nn::{Network, NetworkError, Step};
 use crate::random::{Purpose, Stream};
@@ -437,6 +437,16 @@ impl Trainer {
     /// If the device fails.
     pub fn explain(&mut self, image: &Image, class: Option<u8>) -> Result<Explanation, NetworkError> {
         explain::explain(&mut *self.network, &self.config.arch, image, class)
+    }
+
+    /// The layers of which units are 0 for each of the first `count` training digits.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn dead_relus(&self, count: usize) -> Result<Vec<DeadRelus>, NetworkError> {
+        let images = &self.dataset.train;
+        let some = (0..count.min(images.len())).map(|index| images.image(index));
+        explain::dead_relus(&*self.network, &self.config.arch, some)
     }
 
     /// Logits of one image with the present weights.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mnist_lab::advice::Finding;
 use mnist_lab::command::Command;
 use mnist_lab::error::Error;
 use mnist_lab::lab::{Autosave, Lab, LabOptions, Start};
@@ -323,6 +324,33 @@ fn a_digit_is_explained_by_the_weights_as_they_are() {
     let other = bench.ask("explain --class 7").unwrap().to_json().remove(0);
     assert_eq!((other["input"].as_str(), other["class"].as_u64()), (Some("42"), Some(7)));
     assert_ne!(other["saliency"], explained["saliency"]);
+}
+
+#[test]
+fn advice_comes_with_evidence_and_a_command_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    assert_eq!(*bench.run("train 1").advice, [], "all is well");
+    bench.ask("new").unwrap();
+    bench.ask("set lr 1e-6").unwrap();
+    let slow = bench.run("train 2");
+    assert_eq!(slow.advice[0].finding, Finding::RateTooLow, "{:?}", slow.advice);
+    let said = bench.ask("advice").unwrap().to_json().remove(0);
+    assert_eq!((said["event"].as_str(), said["commands"][0].as_str()), (Some("advice"), Some("set lr 1e-5")));
+    assert!(
+        slow.log.iter().any(|line| line.text.contains("learning rate too low") && line.text.contains("set lr 1e-5"))
+    );
+    for command in &slow.advice[0].commands {
+        bench.ask(command).unwrap();
+    }
+    assert_eq!(*bench.until(|state| (state.settings.learning_rate - 1e-5).abs() < 1e-12).advice, [], "it was taken");
+
+    bench.ask("new 'flatten dense12 relu dense10'").unwrap();
+    bench.ask("set optimizer sgd").unwrap();
+    bench.ask("set lr 10").unwrap();
+    let fast = bench.run("train 2");
+    assert_eq!(fast.advice[0].commands[0], "set lr 1", "{:?}", fast.advice);
+    assert_eq!(bench.ask("advice").unwrap().to_json().len(), fast.advice.len());
 }
 
 #[test]

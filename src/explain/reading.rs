@@ -245,6 +245,18 @@ impl Pass<'_> {
         std::array::from_fn(|pixel| gradient[pixel] * self.input[pixel])
     }
 
+    /// Of each rectifier its name, and for each of its units (channels, or values of a vector) whether it fired anywhere.
+    pub fn fired(&self) -> Vec<(String, Vec<bool>)> {
+        let relus = self.steps.iter().filter(|step| *step.layer == Layer::Relu);
+        let fired = |step: &Step| {
+            let units = step.output.channels();
+            let mut fired = vec![false; units];
+            step.values.iter().enumerate().for_each(|(at, value)| fired[at % units] |= *value > 0.0);
+            (step.name.clone(), fired)
+        };
+        relus.map(fired).collect()
+    }
+
     /// What each layer makes of the image, of those that make one.
     pub fn maps(&self) -> Vec<LayerMaps> {
         let maps = self.steps.iter().filter_map(|step| match (step.layer, step.output) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Reading, explain, occlusion, saliency};
+use super::{Reading, dead_relus, explain, occlusion, saliency};
 use crate::arch::{Arch, PRESETS};
 use crate::data::{Batch, CLASSES, Image, Images, PIXELS, SIDE};
 use crate::nn::{self, DeviceChoice, Kernels, Network, Setup, Step};
@@ -108,6 +108,27 @@ fn the_pixel_that_counts_is_found() {
         let near = (pixel / SIDE).abs_diff(10) <= 2 && (pixel % SIDE).abs_diff(20) <= 2;
         assert_eq!(*fall > 0.5, near, "{pixel}: {fall}");
     }
+}
+
+#[test]
+fn units_that_never_fire_are_counted() {
+    let arch: Arch = "conv4:3x3 relu pool2 flatten dense6 relu dense10".parse().expect("it is one");
+    let mut network = network(&arch);
+    let mut state = network.state().expect("the CPU does not fail");
+    // The biases of one filter and of two units keep them below 0 whatever comes.
+    state.tensors[1].values[2] = -1e6;
+    state.tensors[3].values[0] = -1e9;
+    state.tensors[3].values[5] = -1e9;
+    for tensor in [1, 3] {
+        state.tensors[tensor].values.iter_mut().filter(|bias| **bias > -1e5).for_each(|bias| *bias = 1e3);
+    }
+    network.restore(&state).expect("it is the same architecture");
+    let images = [image(1), image(2)];
+    let dead = dead_relus(&*network, &arch, images.iter()).expect("the CPU does not fail");
+    let short: Vec<_> = dead.iter().map(|layer| (layer.layer.as_str(), layer.dead, layer.units)).collect();
+    assert_eq!(short[0], ("2", 1, 4));
+    assert_eq!((short[1].0, short[1].2), ("6", 6));
+    assert!(short[1].1 >= 2);
 }
 
 #[test]

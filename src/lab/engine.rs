@@ -186,13 +186,24 @@ impl<'p> Engine<'p> {
         if epoch_ended && self.options.autosave == Autosave::On {
             self.save_checkpoint();
         }
+        let advance = if epoch_ended {
+            advance.map_err(Error::from).and_then(|way| self.advise().map(|()| way))
+        } else {
+            advance.map_err(Error::from)
+        };
         match advance {
             Ok(Advance::More) => {}
             Ok(Advance::Resting) => self.rest(Phase::Paused),
-            Ok(Advance::Finished(reason)) => self.finish(reason),
+            Ok(Advance::Finished(reason)) => {
+                self.finish(reason);
+                // The curves were looked at when the epoch ended; only a divergence comes without one.
+                if let Err(error) = self.advise() {
+                    self.publisher.log(Level::Error, error.to_string());
+                }
+            }
             Err(error) => {
                 self.publisher.log(Level::Error, error.to_string());
-                self.rest(Phase::Failed(Error::from(error).failure()));
+                self.rest(Phase::Failed(error.failure()));
             }
         }
         self.publisher.show_if_due();
@@ -225,6 +236,7 @@ impl<'p> Engine<'p> {
             Command::Prev { list } => self.walk(list, false),
             Command::Find { filters } => self.find(&filters),
             Command::Eval { split } => self.evaluate(split),
+            Command::Advice => self.tell_advice(),
             Command::Save { name } => self.save(name),
             Command::Load { name } => self.load(&name),
             Command::New { arch, seed } => self.begin_anew(arch.as_deref(), seed),
@@ -287,6 +299,7 @@ impl<'p> Engine<'p> {
         };
         let before = setting.get(self.trainer.settings());
         self.change(setting, value)?;
+        self.advise()?;
         let after = setting.get(self.trainer.settings());
         let hint = match setting {
             Setting::Dropout if !self.trainer.config().arch.has_live_dropout() => {

@@ -69,6 +69,8 @@ fn one_pane_at_a_time() {
     for pane in PaneId::ALL {
         check(&format!("{}_80x24", pane.name()), samples::paused(), 80, 24, |model| model.focus = pane);
     }
+    check("advice_80x24", samples::overfitting(), 80, 24, |model| model.focus = PaneId::Log);
+    check("advice_120x40", samples::overfitting(), 120, 40, |model| model.focus = PaneId::Log);
     check("zoomed_120x40", samples::training(), 120, 40, |model| model.view = View::Zoomed);
     check("too_small_59x17", samples::training(), 59, 17, |_| {});
 }

@@ -1,4 +1,4 @@
-//! The log pane: what happened, the newest last.
+//! The log pane: what happened, the newest last, and below it what the curves say is wrong.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,6 +6,8 @@ use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
 use super::{Context, Pane};
+use crate::advice::Advice;
+use crate::command::Command;
 use crate::state::{LabState, Level};
 use crate::tui::format::wrap;
 use crate::tui::keymap::Action;
@@ -49,6 +51,32 @@ fn lines<'a>(lab: &LabState, theme: &'a Theme, back: usize, columns: u16, height
     lines
 }
 
+/// Does what the first advice says.
+fn apply(lab: &LabState) -> Vec<Effect> {
+    let commands = lab.advice.first().map_or(&[][..], |advice| &advice.commands);
+    let commands = commands.iter().filter_map(|command| Command::parse(command).ok().flatten());
+    commands.flat_map(Effect::ask).collect()
+}
+
+/// What is wrong, with the key that mends it, in at most half of `height` lines.
+fn advice<'a>(lab: &LabState, theme: &'a Theme, columns: u16, height: u16) -> Vec<Line<'a>> {
+    let Some(Advice { finding, evidence, commands }) = lab.advice.first() else { return Vec::new() };
+    let columns = usize::from(columns.saturating_sub(2));
+    let key = format!("Enter: {}", commands.join(", "));
+    let mut lines: Vec<Line> = wrap(&key, columns)
+        .into_iter()
+        .enumerate()
+        .map(|(number, text)| {
+            let sign = if number == 0 { theme.symbols().pointer } else { " " };
+            Line::styled(format!("{sign} {text}"), theme.key)
+        })
+        .collect();
+    let text = wrap(&format!("{}: {evidence}", finding.words()), columns);
+    lines.extend(text.into_iter().map(|text| Line::styled(format!("  {text}"), theme.warning)));
+    lines.truncate(usize::from(height / 2));
+    lines
+}
+
 impl Pane for Log {
     fn title(&self, _lab: &LabState) -> String {
         match self.back {
@@ -59,12 +87,16 @@ impl Pane for Log {
 
     fn help(&self) -> &'static str {
         "What happened, the newest at the bottom: commands and what they gave, epochs, saves, advice. Warnings begin with `!`. \
-         Scroll up to read back; the log then stays where it is until you return to its end with G."
+         Where the curves show that something is \
+         wrong, the reason stands below, and Enter does what may mend it. Scroll up to read back; the log then stays where it is until you return to its end with G."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
-        let lines = lines(context.lab, context.theme, self.back, area.width, area.height);
-        for (row, line) in area.rows().zip(lines) {
+        let advice = advice(context.lab, context.theme, area.width, area.height);
+        let above = area.height - advice.len() as u16;
+        let lines = lines(context.lab, context.theme, self.back, area.width, above);
+        let below = area.rows().skip(usize::from(above));
+        for (row, line) in area.rows().zip(lines).chain(below.zip(advice)) {
             line.render(row, buffer);
         }
     }
@@ -77,6 +109,7 @@ impl Pane for Log {
             Action::PageDown => self.scroll_to(self.back.saturating_sub(10), lab),
             Action::Top => self.scroll_to(usize::MAX, lab),
             Action::Bottom => self.back = 0,
+            Action::Enter => return Some(apply(lab)),
             Action::Escape if self.back > 0 => self.back = 0,
             _ => return None,
         }

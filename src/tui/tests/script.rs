@@ -91,6 +91,13 @@ fn keys_ask_the_lab() {
 }
 
 #[test]
+fn enter_in_the_log_does_what_is_advised() {
+    let set = Command::Set { name: Some("dropout".into()), value: Some("0.3".into()) };
+    check(samples::overfitting(), "6⏎", &[ask(set), ask(Command::Train { epochs: None })]);
+    check(samples::training(), "6⏎", &[]);
+}
+
+#[test]
 fn the_focus_goes_around() {
     for (script, focus) in [
         ("", PaneId::Charts),

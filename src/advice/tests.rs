@@ -1,0 +1,140 @@
+//! Curves and what is said of them.
+
+use std::sync::Arc;
+
+use super::{Advice, Finding, advise};
+use crate::explain::DeadRelus;
+use crate::nn::DeviceInfo;
+use crate::state::{LabState, RunInfo};
+use crate::train::RunConfig;
+use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use crate::train::settings::{Setting, Settings};
+
+/// Steps of an epoch.
+const STEPS: u64 = 400;
+
+/// A run of the tutorial's network with these epochs: training loss, training accuracy, validation loss. Within an epoch the
+/// loss goes straight from the one before.
+fn run(settings: &[(&str, &str)], epochs: &[(f64, f64, f64)]) -> LabState {
+    let mut history = History::default();
+    let mut from = 2.3;
+    for (number, &(train_loss, train_accuracy, loss)) in epochs.iter().enumerate() {
+        for step in 1..=STEPS {
+            let share = step as f64 / STEPS as f64;
+            let loss = (from + (train_loss - from) * share) as f32;
+            let step = number as u64 * STEPS + step;
+            history.steps.push(StepRecord { step, loss, accuracy: train_accuracy as f32, learning_rate: 1e-3 });
+        }
+        from = train_loss;
+        history.epochs.push(EpochRecord {
+            epoch: number as u32 + 1,
+            step: (number as u64 + 1) * STEPS,
+            train_loss,
+            train_accuracy,
+            validation: Some(Measured { loss, accuracy: train_accuracy }),
+            learning_rate: 1e-3,
+            seconds: 1.0,
+            samples: 48_000,
+        });
+    }
+    let config = RunConfig { arch: "tutorial".parse().expect("a preset"), seed: 1, validation_split: 0.2 };
+    let run = RunInfo {
+        name: "run-1".into(),
+        parameters: 1,
+        config,
+        device: DeviceInfo { device: "cpu".into(), name: String::new(), threads: 1 },
+        split: crate::data::Split::new(60_000, 0.2),
+    };
+    let mut all = Settings::default();
+    for (name, value) in settings {
+        name.parse::<Setting>().expect("a setting").set(&mut all, value).expect("a value");
+    }
+    LabState { run: Some(Arc::new(run)), settings: all, history: Arc::new(history), ..LabState::default() }
+}
+
+/// What is said of these curves: the finding and the commands.
+#[track_caller]
+fn check(settings: &[(&str, &str)], epochs: &[(f64, f64, f64)], expected: Option<(Finding, &[&str])>) {
+    let said = advise(&run(settings, epochs), &[]);
+    let short: Vec<(Finding, Vec<&str>)> =
+        said.iter().map(|advice| (advice.finding, advice.commands.iter().map(String::as_str).collect())).collect();
+    let expected: Vec<_> = expected.into_iter().map(|(finding, commands)| (finding, commands.to_vec())).collect();
+    assert_eq!(short, expected, "{said:?}");
+    assert!(said.iter().all(|advice| advice.evidence.chars().any(|c| c.is_ascii_digit())), "{said:?}");
+    for command in said.iter().flat_map(|advice| &advice.commands) {
+        assert!(matches!(crate::command::Command::parse(command), Ok(Some(_))), "{command}");
+    }
+}
+
+/// As the tutorial's network learns.
+const WELL: [(f64, f64, f64); 4] =
+    [(0.19, 0.94, 0.06), (0.055, 0.983, 0.045), (0.04, 0.988, 0.04), (0.03, 0.991, 0.038)];
+
+#[test]
+fn nothing_is_said_where_nothing_is_wrong() {
+    check(&[], &[], None);
+    (1..=4).for_each(|epochs| check(&[], &WELL[..epochs], None));
+    // With strong augmentation and dropout training is worse than validation.
+    check(&[("dropout", "0.3")], &[(0.6, 0.8, 0.2), (0.3, 0.9, 0.1), (0.25, 0.92, 0.08)], None);
+}
+
+#[test]
+fn steps_of_the_wrong_size() {
+    let high = Some((Finding::RateTooHigh, &["set lr 0.01", "new"][..]));
+    check(&[("lr", "0.1")], &[(2.31, 0.1, 2.31)], high);
+    check(&[("lr", "0.1")], &[(45.0, 0.2, 60.0)], high);
+    check(&[("lr", "1e-5")], &[(1.9, 0.45, 1.5)], Some((Finding::RateTooLow, &["set lr 1e-4"])));
+    check(&[("lr", "1e-4")], &[(1.2, 0.7, 0.6), (0.5, 0.86, 0.4)], Some((Finding::RateTooLow, &["set lr 0.001"])));
+    check(&[("lr", "3e-3")], &[(0.2, 0.94, 0.1), (0.35, 0.9, 0.3)], Some((Finding::Diverging, &["set lr 3e-4"])));
+}
+
+/// After these epochs the training loss is far below the validation's, which rises.
+const APART: [(f64, f64, f64); 5] =
+    [(0.19, 0.94, 0.06), (0.05, 0.98, 0.04), (0.03, 0.99, 0.042), (0.02, 0.993, 0.045), (0.01, 0.997, 0.05)];
+
+#[test]
+fn overfitting_gets_the_first_brake_that_is_not_on() {
+    let brake = |settings: &[(&str, &str)], command: &str| {
+        check(settings, &APART, Some((Finding::Overfitting, &[command])));
+    };
+    brake(&[], "set dropout 0.3");
+    brake(&[("dropout", "0.3")], "set augment rotate=10,shift=0.1,zoom=0.1");
+    brake(&[("dropout", "0.3"), ("augment", "tutorial")], "set weight-decay 1e-4");
+    brake(&[("dropout", "0.3"), ("augment", "tutorial"), ("weight-decay", "1e-4")], "set early-stop 3");
+    let all = [("dropout", "0.3"), ("augment", "tutorial"), ("weight-decay", "1e-4"), ("early-stop", "3")];
+    check(&all, &APART, None);
+    check(&[], &APART[..3], None);
+}
+
+#[test]
+fn underfitting_and_plateaus() {
+    let low = [(0.6, 0.8, 0.5), (0.4, 0.88, 0.4), (0.39, 0.885, 0.4)];
+    check(&[("dropout", "0.6")], &low, Some((Finding::Underfitting, &["set dropout 0.1"])));
+    check(&[("weight-decay", "0.01")], &low, Some((Finding::Underfitting, &["set weight-decay 0"])));
+    check(&[], &low, Some((Finding::Underfitting, &["new wide"])));
+    let flat = [(0.1, 0.975, 0.1), (0.05, 0.985, 0.05), (0.05, 0.985, 0.05), (0.05, 0.985, 0.05), (0.05, 0.985, 0.05)];
+    check(&[], &flat, Some((Finding::Plateau, &["set lr 3e-4"])));
+    check(&[], &flat[..4], None);
+}
+
+#[test]
+fn advice_that_was_taken_falls_silent_until_there_is_new_evidence() {
+    let mut state = run(&[("dropout", "0.3")], &APART);
+    assert_eq!(advise(&state, &[]).len(), 1);
+    let edit = |setting: &str, step| Edit { step, setting: setting.into(), from: "0".into(), to: "0.3".into() };
+    Arc::make_mut(&mut state.history).edits.push(edit("keep", 5 * STEPS));
+    assert_eq!(advise(&state, &[]).len(), 1, "that changes no step");
+    Arc::make_mut(&mut state.history).edits.push(edit("dropout", 5 * STEPS - 7));
+    assert_eq!(advise(&state, &[]), []);
+}
+
+#[test]
+fn dead_units_are_told_with_their_layer() {
+    let state = run(&[("lr", "0.1")], &[(2.31, 0.1, 2.31)]);
+    let layer = |name: &str, dead| DeadRelus { layer: name.into(), dead, units: 64 };
+    let said: Vec<Advice> = advise(&state, &[layer("2", 20), layer("5", 60)]);
+    assert_eq!(said[0].finding, Finding::DeadRelus);
+    assert!(said[0].to_string().contains("60 of the 64 units of layer 5"), "{}", said[0]);
+    assert_eq!(said[0].commands, ["set lr 0.01", "new"]);
+    assert_eq!(advise(&run(&[], &WELL), &[layer("2", 20)]), []);
+}
