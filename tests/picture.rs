@@ -124,6 +124,65 @@ fn on_nothing(index: usize, grey: u8) -> RgbaImage {
     RgbaImage::from_fn(400, 300, |x, y| Rgba([grey, grey, grey, ink.get_pixel(x, y).0[0]]))
 }
 
+/// Five digits in a row, large, on noisy paper.
+fn a_number(first: usize) -> GrayImage {
+    let mut ink = GrayImage::new(600, 200);
+    for place in 0..5 {
+        let large = resize(&digit(first + place), 112, 112, FilterType::Triangle);
+        overlay(&mut ink, &large, 10 + 116 * place as i64, 10 + 60 * (place as i64 % 2));
+    }
+    let mut stream = Stream::new(2, Purpose::Augment, [0, first as u64]);
+    GrayImage::from_fn(600, 200, |x, y| {
+        let light = 220.0 + 3.0 * stream.normal();
+        Luma([(light - 0.7 * f32::from(ink.get_pixel(x, y).0[0])).clamp(0.0, 255.0) as u8])
+    })
+}
+
+#[test]
+fn the_digits_on_a_picture_are_found_from_left_to_right() {
+    let (mut whole, mut alike) = (0, Vec::new());
+    for first in (0..500).step_by(5) {
+        let found = picture::digits(&file(a_number(first), ImageFormat::Png)).unwrap();
+        if found.len() != 5 {
+            // A stroke that stands apart can be taken for a digit.
+            continue;
+        }
+        whole += 1;
+        for (place, found) in found.iter().enumerate() {
+            let [x, y, width, height] = found.place.map(|length| length as usize);
+            let middle = 10 + 116 * place + 56;
+            assert!((x..x + width).contains(&middle), "digit {first} + {place} at {x} to {}", x + width);
+            assert!(y + height <= 200 && found.digit.inverted);
+            alike.push(nearest_likeness(&found.digit.image, MNIST.test.image(first + place)));
+        }
+    }
+    let mean = alike.iter().sum::<f64>() / alike.len() as f64;
+    assert!(whole >= 95, "{whole} of 100 numbers have five digits");
+    assert!(mean > 0.95, "{mean} on the mean");
+}
+
+#[test]
+fn one_digit_is_found_as_it_is_prepared_alone() {
+    for index in 0..50 {
+        let bytes = file(inverted(painted(index, FilterType::Triangle)), ImageFormat::Png);
+        let found = picture::digits(&bytes).unwrap();
+        assert_eq!(found.len(), 1, "digit {index}");
+        assert_eq!(found[0].digit, auto(&bytes), "digit {index}");
+        let kept = picture::digits(&file(digit(index), ImageFormat::Png)).unwrap();
+        assert_eq!((kept.len(), kept[0].digit.shape, kept[0].place), (1, Shape::Kept, [0, 0, 28, 28]));
+    }
+    let large = resize(&inverted(painted(1, FilterType::Triangle)), 3000, 2250, FilterType::Triangle);
+    let [x, y, width, height] = picture::digits(&file(large, ImageFormat::Png)).unwrap()[0].place;
+    let [small_x, small_y, small_width, small_height] =
+        picture::digits(&file(inverted(painted(1, FilterType::Triangle)), ImageFormat::Png)).unwrap()[0].place;
+    for (large, small) in [(x, small_x), (y, small_y), (width, small_width), (height, small_height)] {
+        assert!(
+            (f64::from(large) / 7.5 - f64::from(small)).abs() < 3.0,
+            "{large} in the large, {small} in the small one"
+        );
+    }
+}
+
 #[test]
 fn an_image_that_looks_like_mnist_is_kept() {
     for index in 0..1000 {
@@ -212,6 +271,7 @@ proptest! {
         for preprocess in [Preprocess::Auto, Preprocess::Raw] {
             let _ = picture::decode(&[start.as_bytes(), &bytes].concat(), preprocess);
         }
+        let _ = picture::digits(&[start.as_bytes(), &bytes].concat());
     }
 
     #[test]
@@ -229,6 +289,7 @@ proptest! {
         for preprocess in [Preprocess::Auto, Preprocess::Raw] {
             let _ = picture::decode(&bytes, preprocess);
         }
+        let _ = picture::digits(&bytes);
     }
 
     #[test]

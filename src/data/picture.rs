@@ -2,6 +2,7 @@
 
 mod auto;
 mod grey;
+mod segment;
 
 use std::fmt;
 use std::fs::File;
@@ -9,12 +10,15 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
+use image::GrayImage;
 use image::imageops::{FilterType, resize};
 
 use super::{DataError, Image, PIXELS, SIDE};
 
 /// An image may have this many pixels (a 4096×4096 square), so that a small hostile file cannot fill the memory.
 pub const MOST_PIXELS: u64 = 1 << 24;
+/// A picture may have this many digits.
+pub const MOST_DIGITS: usize = 32;
 /// An image file may have this many bytes.
 pub const MOST_BYTES: u64 = 64 << 20;
 
@@ -64,6 +68,9 @@ pub enum PictureError {
     /// Nothing is on it.
     #[error("the image is blank: no ink stands out from its background; use one with more contrast")]
     Blank,
+    /// More marks than [`MOST_DIGITS`].
+    #[error("the image has {0} separate marks: crop it to {MOST_DIGITS} digits or fewer")]
+    Crowded(usize),
 }
 
 /// A 28×28 image and how it came about.
@@ -88,6 +95,15 @@ pub enum Shape {
     Scaled,
     /// The ink's bounding box, of this width and height, was scaled into 20×20 pixels and centred by mass.
     Cropped([u32; 2]),
+}
+
+/// A digit and where on the picture it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The digit, as a network expects it.
+    pub digit: Preprocessed,
+    /// Column, row, width and height of its ink in pixels of the picture.
+    pub place: [u32; 4],
 }
 
 impl fmt::Display for Preprocessed {
@@ -127,21 +143,58 @@ pub fn read(path: &Path, preprocess: Preprocess) -> Result<Preprocessed, DataErr
 /// # Errors
 /// If it is no image, is too large or blank.
 pub fn decode(bytes: &[u8], preprocess: Preprocess) -> Result<Preprocessed, PictureError> {
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(PictureError::TooLarge(format!("{} MiB", bytes.len() >> 20)));
-    }
-    let picture = grey::decode(bytes)?;
+    let picture = open(bytes)?;
     match preprocess {
         Preprocess::Raw => raw(&picture.on(grey::WHITE)),
-        // White ink on nothing shows on black alone.
-        Preprocess::Auto => match auto::preprocess(&picture.on(grey::WHITE)) {
-            Err(PictureError::Blank) if picture.is_transparent() => auto::preprocess(&picture.on(grey::BLACK)),
-            result => result,
-        },
+        Preprocess::Auto => ink_on(&picture, auto::preprocess),
     }
 }
 
-fn raw(grey: &image::GrayImage) -> Result<Preprocessed, PictureError> {
+/// The digits on the image file that consists of `bytes`, from left to right, each as [`Preprocess::Auto`] makes it.
+///
+/// # Errors
+/// As [`decode`]; or if there are more than [`MOST_DIGITS`].
+pub fn digits(bytes: &[u8]) -> Result<Vec<Found>, PictureError> {
+    ink_on(&open(bytes)?, segment::find)
+}
+
+/// Grey values `[height, width]`, 0 for black to 255, as [`decode`] takes them from a file.
+///
+/// # Errors
+/// If nothing is on it.
+pub fn from_pixels(pixels: &Image, preprocess: Preprocess) -> Result<Preprocessed, PictureError> {
+    let side = SIDE as u32;
+    let grey = GrayImage::from_raw(side, side, pixels.to_vec()).ok_or(PictureError::Blank)?;
+    match preprocess {
+        Preprocess::Raw => raw(&grey),
+        Preprocess::Auto => auto::preprocess(&grey),
+    }
+}
+
+/// How many pixels the image file that consists of `bytes` says it has; nothing is decoded.
+///
+/// # Errors
+/// If it is no image.
+pub fn pixels(bytes: &[u8]) -> Result<u64, PictureError> {
+    grey::pixels(bytes)
+}
+
+fn open(bytes: &[u8]) -> Result<grey::Picture, PictureError> {
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(PictureError::TooLarge(format!("{} MiB", bytes.len() >> 20)));
+    }
+    grey::decode(bytes)
+}
+
+/// What `find` sees on paper; white ink on nothing shows on black alone.
+fn ink_on<T>(picture: &grey::Picture, find: impl Fn(&GrayImage) -> Result<T, PictureError>) -> Result<T, PictureError> {
+    match find(&picture.on(grey::WHITE)) {
+        Err(PictureError::Blank) if picture.is_transparent() => find(&picture.on(grey::BLACK)),
+        result => result,
+    }
+}
+
+fn raw(grey: &GrayImage) -> Result<Preprocessed, PictureError> {
     if grey.iter().all(|pixel| *pixel == grey.as_raw()[0]) {
         return Err(PictureError::Blank);
     }

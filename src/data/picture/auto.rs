@@ -24,23 +24,36 @@ const DUST: u64 = 2000;
 pub fn preprocess(grey: &GrayImage) -> Result<Preprocessed, PictureError> {
     let size = [grey.width(), grey.height()];
     let Ink { plane, inverted } = Ink::find(grey)?;
-    if !inverted && let Some(image) = as_it_is(grey) {
-        return Ok(Preprocessed { image, size, inverted, shape: Shape::Kept });
+    match kept(grey, inverted) {
+        Some(kept) => Ok(kept),
+        None => Ok(from_ink(&plane, size, inverted)),
     }
-    let [x, y, width, height] = bounding_box(&plane);
-    let ink = crop_imm(&plane, x, y, width, height).to_image();
-    Ok(Preprocessed { image: centre(&scale(&ink)), size, inverted, shape: Shape::Cropped([width, height]) })
+}
+
+/// The digit that the light ink on the black `plane` is, from a picture of this size.
+pub fn from_ink(plane: &GrayImage, size: [u32; 2], inverted: bool) -> Preprocessed {
+    let [x, y, width, height] = bounding_box(plane);
+    let ink = crop_imm(plane, x, y, width, height).to_image();
+    Preprocessed { image: centre(&scale(&ink)), size, inverted, shape: Shape::Cropped([width, height]) }
+}
+
+/// The picture as it is, if it has the size of MNIST's and its digit the place: scaling it again would only blur it.
+pub fn kept(grey: &GrayImage, inverted: bool) -> Option<Preprocessed> {
+    let image = as_it_is(grey).filter(|_| !inverted)?;
+    Some(Preprocessed { image, size: [grey.width(), grey.height()], inverted, shape: Shape::Kept })
 }
 
 /// What was drawn: light ink on black.
-struct Ink {
-    plane: GrayImage,
-    inverted: bool,
+pub struct Ink {
+    /// The ink: full is 255.
+    pub plane: GrayImage,
+    /// Whether it was darker than its background.
+    pub inverted: bool,
 }
 
 impl Ink {
     /// Takes what lies around the edge for the background, and the side of it with more weight, darker or lighter, for ink.
-    fn find(grey: &GrayImage) -> Result<Self, PictureError> {
+    pub fn find(grey: &GrayImage) -> Result<Self, PictureError> {
         let (background, noise) = background(grey);
         let lighter = |pixel: u8| pixel.saturating_sub(background).saturating_sub(noise);
         let darker = |pixel: u8| background.saturating_sub(pixel).saturating_sub(noise);
@@ -99,7 +112,7 @@ fn quantile(histogram: &[u64; 256], part: f64) -> usize {
         .unwrap_or(255)
 }
 
-/// The image itself if it has the size of MNIST's and its digit the place: scaling it again would only blur it.
+/// The pixels, if they lie as MNIST's do.
 fn as_it_is(grey: &GrayImage) -> Option<Image> {
     let image: &Image = grey.as_raw().as_slice().try_into().ok()?;
     let (rows, _) = image.as_chunks::<SIDE>();

@@ -31,6 +31,14 @@ impl Picture {
     }
 }
 
+/// Width times height, from the file's head alone.
+pub fn pixels(bytes: &[u8]) -> Result<u64, PictureError> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| PictureError::Format)?;
+    reader.format().ok_or(PictureError::Format)?;
+    let (width, height) = reader.into_dimensions().map_err(sentence)?;
+    Ok(u64::from(width) * u64::from(height))
+}
+
 /// Decodes a PNG, JPEG or PNM file, told by its content; a photograph is turned as its camera says.
 pub fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     let mut limits = Limits::default();
