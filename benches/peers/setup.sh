@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes what run.py needs in one folder: virtual environments for PyTorch (5.4 GB) and Keras (1.6 GB), and jemalloc.
+# Makes what run.py needs: virtual environments for PyTorch (5.4 GB) and Keras (1.6 GB) in one folder; jemalloc, wrk.
 #   setup.sh [DIR]      DIR: benches/peers/work if not given
 set -euo pipefail
 dir=${1:-$(dirname "${BASH_SOURCE[0]}")/work}
@@ -15,9 +15,13 @@ environment() {
 }
 
 environment venv-torch torch numpy
-environment venv-tf tensorflow-cpu keras numpy
+environment venv-tf tensorflow-cpu keras numpy flask pillow
+if ! command -v wrk >/dev/null; then
+    apt-get update -qq
+    apt-get install -y -qq wrk
+fi
 if ! ldconfig -p | grep -q 'libjemalloc\.so\.2'; then
     apt-get update -qq
     apt-get install -y -qq libjemalloc2
 fi
-echo "$dir: PyTorch in venv-torch, Keras in venv-tf; jemalloc is installed"
+echo "$dir: PyTorch in venv-torch, Keras and Flask in venv-tf; jemalloc and wrk are installed"

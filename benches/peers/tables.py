@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 OURS, OURS_AVX2 = "mnist-lab", "mnist-lab, AVX2"
-NAMES = ("train", "batch", "presets", "augment", "infer", "latency", "accuracy", "tui", "memory")
+NAMES = ("train", "batch", "presets", "augment", "infer", "latency", "accuracy", "tui", "memory", "requests", "waiting")
 PRESETS = ("mlp", "lenet5", "tutorial", "wide", "resnet")
 
 # What our run is given when it races to the test accuracy: a learning rate that rises and falls over two epochs, and, as
@@ -186,6 +186,27 @@ class Lineup:
             Contestant("PyTorch", peak, self.torch(**short)),
             Contestant("Keras", peak, self.keras(**short)),
         ])
+
+    def requests(self):
+        return Table("Digits over HTTP, 16 clients", "requests/s", FASTER, self.servers("requests_per_second"))
+
+    def waiting(self):
+        return Table("Digits over HTTP, 16 clients, slowest hundredth", "ms", LESS, self.servers("p99_ms"))
+
+    def servers(self, figure):
+        """The same PNGs by turns to each server; `figure` of what the load generator tells."""
+        def served(name, *command):
+            python = str(self.work / "venv-tf/bin/python")
+            load = [python, str(HERE / "load.py"), "--seconds", "2" if self.quick else "10", "--", *command]
+            return Contestant(name, lambda run: events(run, "load")[-1][figure], load)
+
+        sessions = ["--sessions", str(ROOT / "sessions"), "--config", os.devnull]
+        flask = [str(self.work / "venv-tf/bin/python"), str(HERE / "flask_peer.py"), "--arch", "{tutorial}"]
+        return [
+            served(OURS, self.binary, "serve", "demo", "--addr", "127.0.0.1:0", "--json", *sessions),
+            served("Flask, model.predict", *flask, "--mode", "predict"),
+            served("Flask, compiled function", *flask, "--mode", "function"),
+        ]
 
     def ours(self, *flags, epochs=None, settings=SETTINGS, save=("--no-save",)):
         epochs = ["--epochs", str(epochs or self.epochs)]
