@@ -9,6 +9,7 @@ mod lab;
 mod options;
 mod output;
 mod repl;
+mod serve;
 mod sessions;
 mod train;
 
@@ -63,6 +64,7 @@ async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Res
         Some(Verb::Train(args)) => return train::run(*args, options, output).await,
         Some(Verb::Eval(args)) => ask::evaluate(args, options, output).await?,
         Some(Verb::Predict(args)) => ask::predict(args, options, output).await?,
+        Some(Verb::Serve(args)) => serve::run(args, options, output).await?,
         Some(Verb::Repl(args)) => return repl::run(args, options, output).await,
         Some(Verb::Sessions(args)) => return sessions::run(args, options, output),
         Some(Verb::Doctor) => doctor::run(options, output)?,

@@ -1,8 +1,10 @@
 //! Everything a person can ask of the lab, from a key, the command line, a script or the shell: one grammar, one enum.
 
+use std::net::SocketAddr;
+
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::data::CLASSES;
+use crate::data::{CLASSES, Image};
 use crate::train::settings::Setting;
 
 /// One request to the lab.
@@ -108,6 +110,20 @@ pub enum Command {
     },
     /// List the saved sessions
     Sessions,
+    /// Answer HTTP requests with the network as it is, also while it trains
+    Serve {
+        /// Where to listen, `127.0.0.1:8080` if left out; `off` ends it
+        #[arg(value_parser = parse_door)]
+        address: Option<Door>,
+    },
+    /// What other programs ask through an adapter: the network's answer to images that they bring.
+    #[command(skip)]
+    Classify {
+        /// Ready to be seen by the network, `[height, width]` each.
+        images: Vec<Image>,
+        /// What is wanted of each.
+        depth: Depth,
+    },
     /// Explain the commands, or one of them
     Help {
         /// Which command
@@ -170,6 +186,34 @@ pub enum Filter {
     Right,
     /// Its label is in doubt.
     Doubtful,
+}
+
+/// What is wanted of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The probability of each class.
+    Classes,
+    /// Also which pixels speak for the predicted one.
+    Saliency,
+}
+
+/// Whether the lab answers requests from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// It does, at this address.
+    Open(SocketAddr),
+    /// It does not.
+    Closed,
+}
+
+/// Reads `127.0.0.1:8080`, `8080` or `off`.
+fn parse_door(text: &str) -> Result<Door, String> {
+    if text == "off" {
+        return Ok(Door::Closed);
+    }
+    let address = text.parse::<u16>().map(|port| SocketAddr::from(([127, 0, 0, 1], port))).ok();
+    let address = address.or_else(|| text.parse().ok()).map(Door::Open);
+    address.ok_or_else(|| "use an address and port such as 127.0.0.1:8080, a port alone, or off".into())
 }
 
 /// Reads one condition of `find`.
@@ -286,6 +330,7 @@ impl Command {
             ["find", ..] => names(&["true=", "pred=", "class=", "conf>", "conf<", "wrong", "right", "doubtful"]),
             ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
             ["explain", ..] => names(&["--class"]),
+            ["serve"] => names(&["127.0.0.1:8080", "off"]),
             ["eval"] => names(&["--split"]),
             ["eval", "--split"] => names(&["test", "validation", "train"]),
             ["load" | "save"] => sessions.to_vec(),
@@ -344,7 +389,7 @@ fn one_sentence(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Filter, ListName, SplitName};
+    use super::{Command, Door, Filter, ListName, SplitName};
 
     #[track_caller]
     fn check(line: &str, expected: Command) {
@@ -377,6 +422,10 @@ mod tests {
         check("branch", Command::Branch { name: None });
         check("branch slow", Command::Branch { name: Some("slow".into()) });
         check("overlay demo run-1", Command::Overlay { names: vec!["demo".into(), "run-1".into()] });
+        check("serve", Command::Serve { address: None });
+        check("serve 9000", Command::Serve { address: Some(Door::Open(([127, 0, 0, 1], 9000).into())) });
+        check("serve [::]:80", Command::Serve { address: Some(Door::Open("[::]:80".parse().unwrap())) });
+        check("serve off", Command::Serve { address: Some(Door::Closed) });
         check("exit", Command::Quit);
         assert_eq!(Command::parse("  # a comment"), Ok(None));
     }
@@ -395,6 +444,8 @@ mod tests {
             "predict 'a",
             "load",
             "-x",
+            "serve everywhere",
+            "classify",
         ] {
             let error = Command::parse(line).unwrap_err().to_string();
             assert!(!error.contains('\n') && error.len() > 10, "{line}: {error}");

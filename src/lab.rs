@@ -15,9 +15,12 @@ mod publisher;
 mod questions;
 mod saver;
 mod travel;
+mod visitors;
 
 pub(crate) use engine::session_rows;
 
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -25,7 +28,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{oneshot, watch};
 
-use crate::command::Command;
+use crate::command::{Command, Door};
 use crate::error::Error;
 use crate::nn::{DeviceChoice, Kernels};
 use crate::reply::Reply;
@@ -40,7 +43,31 @@ use crate::train::{RunConfig, Target};
 pub struct Lab {
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<Arc<LabState>>,
+    door: Option<Porter>,
 }
+
+/// Opens and closes the door to the lab for other programs. What stands behind the door is an adapter, which the lab does not
+/// know: whoever starts the lab brings one along.
+#[derive(Clone)]
+pub struct Porter(Arc<Attend>);
+
+type Attend = dyn Fn(&Lab, Door) -> Result<Reply, Error> + Send + Sync;
+
+impl Porter {
+    /// One that does this. It must not wait for the lab.
+    pub fn new(attend: impl Fn(&Lab, Door) -> Result<Reply, Error> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(attend))
+    }
+}
+
+impl fmt::Debug for Porter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Porter")
+    }
+}
+
+/// Where the door opens if nobody says where: to this machine alone.
+pub const DOOR: Door = Door::Open(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 
 /// What a lab is started with.
 #[derive(Clone, Debug)]
@@ -86,11 +113,14 @@ pub enum Autosave {
 /// The answer to a command, once it is there.
 pub type Answer = oneshot::Receiver<Result<Reply, Error>>;
 
+/// Where its answer goes.
+type Answering = oneshot::Sender<Result<Reply, Error>>;
+
 /// A command on its way to the engine.
 #[derive(Debug)]
 struct Request {
     command: Command,
-    answer: oneshot::Sender<Result<Reply, Error>>,
+    answer: Answering,
 }
 
 impl Lab {
@@ -105,7 +135,13 @@ impl Lab {
             .name("trainer".into())
             .spawn(move || engine::run(options, &inbox, publisher))
             .map_err(|error| Error::Failed(format!("can't start the training thread: {error}")))?;
-        Ok((Self { requests, state }, thread))
+        Ok((Self { requests, state, door: None }, thread))
+    }
+
+    /// The same lab, whose door this porter attends to.
+    #[must_use]
+    pub fn with_porter(self, porter: Porter) -> Self {
+        Self { door: Some(porter), ..self }
     }
 
     /// The state as it was last published; wait for changes on the receiver.
@@ -116,6 +152,11 @@ impl Lab {
     /// Sends a command without waiting. If the lab has ended, the answer never comes.
     pub fn send(&self, command: Command) -> Answer {
         let (answer, receiver) = oneshot::channel();
+        if let (Command::Serve { address }, Some(Porter(attend))) = (&command, &self.door) {
+            // The porter's part of the work: the lab's thread has none of it.
+            let _ = answer.send(attend(self, address.unwrap_or(DOOR)));
+            return receiver;
+        }
         // A lab that has ended drops the request, and the receiver tells.
         let _ = self.requests.send(Request { command, answer });
         receiver

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::advice::Advice;
-use crate::data::SIDE;
-use crate::explain::{Evidence, LayerMaps};
-use crate::metrics::Confusion;
+use crate::data::{CLASSES, SIDE};
+use crate::explain::{Evidence, LayerMaps, Map};
 use crate::metrics::calibration::Calibration;
+use crate::metrics::{Confusion, argmax};
 use crate::state::DigitView;
 use crate::train::Goal;
 
@@ -26,6 +26,8 @@ pub enum Reply {
     Digits(Vec<Arc<DigitView>>),
     /// A digit and why it is taken for what it is.
     Explained(Arc<DigitView>),
+    /// What the network says of images that were brought.
+    Classified(Classified),
     /// A split was measured.
     Evaluated(Box<EvaluationReport>),
     /// What is wrong, if anything is.
@@ -58,6 +60,19 @@ pub enum Reply {
     Help(String),
     /// The lab is about to end.
     Closing,
+}
+
+/// What the network, as it was after `step`, says of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classified {
+    /// Of each image the probability of each class.
+    pub probabilities: Vec<[f32; CLASSES]>,
+    /// Of each image which pixels spoke for the predicted class, if that was asked.
+    pub saliency: Vec<Map>,
+    /// Epochs done.
+    pub epoch: u32,
+    /// Steps made.
+    pub step: u64,
 }
 
 /// What was measured of a split.
@@ -137,6 +152,10 @@ impl Reply {
             }
             Self::Digits(digits) => digits.iter().map(|digit| digit_json(digit)).collect(),
             Self::Explained(digit) => vec![explained_json(digit)],
+            Self::Classified(answer) => {
+                let object = |probabilities: &[f32; CLASSES]| json!({"event": "classified", "digit": argmax(probabilities), "probabilities": probabilities, "step": answer.step});
+                answer.probabilities.iter().map(object).collect()
+            }
             Self::Evaluated(report) => vec![report.to_json()],
             Self::Advice(all) => all.iter().map(advice_json).collect(),
             Self::Saved { name, path, bytes } => {
@@ -263,6 +282,7 @@ impl fmt::Display for Reply {
             }
             Self::Digits(digits) => lines(f, digits, |f, digit| write!(f, "{digit}")),
             Self::Explained(digit) => explained(f, digit),
+            Self::Classified(answer) => lines(f, &answer.probabilities, |f, row| write!(f, "{}", argmax(row))),
             Self::Evaluated(report) => write!(f, "{report}"),
             Self::Advice(all) if all.is_empty() => f.write_str("nothing is wrong that the curves would tell"),
             Self::Advice(all) => lines(f, all, |f, advice| write!(f, "{advice}")),

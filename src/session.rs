@@ -136,6 +136,17 @@ impl Store {
         decode(&bytes).map_err(|problem| SessionError::Damaged { path, problem })
     }
 
+    /// When the session `name` was last written, and its size.
+    ///
+    /// # Errors
+    /// If there is none, or the file system refuses.
+    pub fn entry(&self, name: &str) -> Result<Entry, SessionError> {
+        let path = self.path(name)?;
+        let data = path.metadata().map_err(|source| io_error(&path, "look at the session", source))?;
+        let modified = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(Entry { name: name.into(), modified, bytes: data.len() })
+    }
+
     /// Deletes the session `name`.
     ///
     /// # Errors

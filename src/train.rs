@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::data::{Batch, CLASSES, Dataset, Image, Images, Split};
-use crate::explain::{self, DeadRelus, Explanation};
+use crate::explain::{self, DeadRelus, Explanation, Map, Reading};
 use crate::metrics::{Evaluation, Outcome};
 use crate::nn::{Network, NetworkError, Step};
 use crate::random::{Purpose, Stream};
@@ -449,12 +449,23 @@ impl Trainer {
         explain::dead_relus(&*self.network, &self.config.arch, some)
     }
 
-    /// Logits of one image with the present weights.
+    /// Which pixels of each image speak for the class that is predicted with the present weights, and which against it.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn logits(&mut self, image: &Image) -> Result<[f32; CLASSES], NetworkError> {
-        let images = Arc::new(Images::new(image.to_vec(), vec![0]));
-        Ok(self.network.logits(&Batch::new(images, vec![0]))?[0])
+    pub fn saliency(&self, images: &[Image]) -> Result<Vec<Map>, NetworkError> {
+        let state = self.network.state()?;
+        let reading = Reading::new(&self.config.arch, &state)?;
+        Ok(images.iter().map(|image| explain::saliency(&reading, image)).collect())
+    }
+
+    /// Logits of each image with the present weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn logits(&mut self, images: &[Image]) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
+        let all = (0..images.len() as u32).collect();
+        let images = Arc::new(Images::new(images.concat(), vec![0; images.len()]));
+        self.network.logits(&Batch::new(images, all))
     }
 }

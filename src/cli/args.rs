@@ -1,5 +1,6 @@
 //! The grammar of the shell command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -71,6 +72,8 @@ pub enum Verb {
     Eval(EvalArgs),
     /// Ask a saved network about test digits or image files
     Predict(PredictArgs),
+    /// Answer HTTP requests with a saved network: an API and a page to draw on
+    Serve(ServeArgs),
     /// The lab's command line without the dashboard; reads a script from --script or standard input
     Repl(ReplArgs),
     /// List, show, compare, delete or check saved sessions
@@ -221,6 +224,18 @@ pub struct PredictArgs {
 }
 
 #[derive(Args)]
+pub struct ServeArgs {
+    /// Which session; it is loaded anew when its file changes
+    pub session: String,
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub addr: SocketAddr,
+    /// Answer only requests with the header `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "TOKEN", env = "MNIST_LAB_TOKEN", hide_env_values = true, value_parser = token)]
+    pub token: Option<String>,
+}
+
+#[derive(Args)]
 pub struct ReplArgs {
     /// Which session; a fresh run of the tutorial's network if not given
     pub session: Option<String>,
@@ -261,6 +276,15 @@ pub enum SessionsVerb {
         /// Which session
         name: String,
     },
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "use an IP address and a port such as 127.0.0.1:8080 or [::1]:8080".into())
+}
+
+fn token(text: &str) -> Result<String, String> {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+    if plain { Ok(text.into()) } else { Err("use letters, digits and signs of ASCII, at least one".into()) }
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -172,14 +172,18 @@ fn advance_bar(bar: &ProgressBar, state: &LabState) {
 }
 
 /// The signals that ask a program to end.
-struct Signals {
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    /// Begins to listen for them.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn new() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(|error| Error::Failed(format!("can't listen for signals: {error}")));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -189,7 +193,7 @@ impl Signals {
     }
 
     /// The next of them.
-    async fn next(&mut self) {
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use super::args::LabArgs;
 use super::options::Options;
+use super::serve::porter;
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Start};
 use crate::session::Store;
@@ -33,7 +34,7 @@ pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
     };
     let graphics = Graphics::new(choice, variable, Graphics::cell_size()).proven(probe::version);
     let (lab, _thread) = Lab::start(options.lab(start, Autosave::On))?;
-    tui::run(lab, TuiOptions { store: options.store.clone(), offer, theme, graphics }).await
+    tui::run(lab.with_porter(porter()), TuiOptions { store: options.store.clone(), offer, theme, graphics }).await
 }
 
 fn variable(name: &str) -> Option<String> {

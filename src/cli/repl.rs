@@ -17,6 +17,7 @@ use super::args::{ReplArgs, RunArgs};
 use super::follow::{Follower, Waited};
 use super::options::Options;
 use super::output::Output;
+use super::serve::porter;
 use crate::command::Command;
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Start};
@@ -40,6 +41,7 @@ pub async fn run(args: ReplArgs, options: &Options, output: &Output) -> Result<E
         None => None,
     };
     let (lab, thread) = Lab::start(options.lab(start, Autosave::On))?;
+    let lab = lab.with_porter(porter());
     let mut follower = Follower::new(lab.clone(), *output).await?;
     let mut lines = match script {
         Some(text) => Lines::from_text(&text),

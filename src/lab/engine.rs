@@ -27,6 +27,9 @@ pub fn run(options: LabOptions, inbox: &Receiver<Request>, mut publisher: Publis
     engine.publisher.show();
     while let Some(work) = engine.next_work(inbox) {
         match work {
+            Work::Answer(request) if matches!(request.command, Command::Classify { .. }) => {
+                engine.waiting = engine.answer_visitors(request, inbox);
+            }
             Work::Answer(request) => {
                 let quits = request.command == Command::Quit;
                 let result = engine.execute(request.command);
@@ -99,6 +102,8 @@ pub(super) struct Engine<'p> {
     pub(super) tree: Tree,
     mode: Mode,
     name: Name,
+    /// A request that was taken from the inbox and is the next to be answered.
+    waiting: Option<Request>,
 }
 
 impl<'p> Engine<'p> {
@@ -121,7 +126,7 @@ impl<'p> Engine<'p> {
                 (trainer, tree, device, name, Some(saved))
             }
         };
-        let mut engine = Self { options, publisher, saver, trainer, tree, mode: Mode::Resting, name };
+        let mut engine = Self { options, publisher, saver, trainer, tree, mode: Mode::Resting, name, waiting: None };
         engine.trainer.set_target(engine.options.target);
         engine.present(info, saved);
         Ok(engine)
@@ -156,6 +161,9 @@ impl<'p> Engine<'p> {
     fn next_work(&mut self, inbox: &Receiver<Request>) -> Option<Work> {
         while let Some(outcome) = self.saver.outcome() {
             self.tell_saved(outcome);
+        }
+        if let Some(request) = self.waiting.take() {
+            return Some(Work::Answer(request));
         }
         match self.mode {
             Mode::Training(goal) => match inbox.try_recv() {
@@ -243,6 +251,9 @@ impl<'p> Engine<'p> {
             Command::Rewind { epoch } => self.rewind(epoch),
             Command::Branch { name } => self.branch(name),
             Command::Overlay { names } => self.overlay(&names),
+            Command::Serve { .. } | Command::Classify { .. } => {
+                Err(Error::Usage("this lab has no door to the outside".into()))
+            }
             Command::Sessions => Ok(Reply::Sessions(session_rows(&self.options.store)?)),
             Command::Help { command } => Ok(Reply::Help(Command::help(command.as_deref())?)),
             Command::Quit => self.quit(),

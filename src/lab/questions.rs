@@ -1,6 +1,7 @@
 //! Questions to the network: predictions, lists of digits, whole splits; answered between two batches.
 
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,7 +52,7 @@ impl Engine<'_> {
     }
 
     fn view(&mut self, source: DigitSource, image: &Image, label: Option<u8>) -> Result<DigitView, Error> {
-        let logits: [f32; CLASSES] = self.trainer.logits(image)?;
+        let logits: [f32; CLASSES] = self.trainer.logits(slice::from_ref(image))?[0];
         Ok(DigitView {
             source,
             image: Box::new(*image),

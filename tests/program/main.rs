@@ -7,5 +7,6 @@ mod home;
 mod picture;
 mod readme;
 mod screens;
+mod serve;
 mod shell;
 mod terminal;
