@@ -5,6 +5,7 @@ mod ask;
 mod config;
 mod doctor;
 mod follow;
+mod import;
 mod lab;
 mod options;
 mod output;
@@ -65,6 +66,8 @@ async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Res
         Some(Verb::Eval(args)) => ask::evaluate(args, options, output).await?,
         Some(Verb::Predict(args)) => ask::predict(args, options, output).await?,
         Some(Verb::Serve(args)) => serve::run(args, options, output).await?,
+        Some(Verb::Export(args)) => ask::export(args, options, output).await?,
+        Some(Verb::Import(args)) => import::run(&args, options, output)?,
         Some(Verb::Repl(args)) => return repl::run(args, options, output).await,
         Some(Verb::Sessions(args)) => return sessions::run(args, options, output),
         Some(Verb::Doctor) => doctor::run(options, output)?,

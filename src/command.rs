@@ -1,8 +1,9 @@
 //! Everything a person can ask of the lab, from a key, the command line, a script or the shell: one grammar, one enum.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::data::{CLASSES, Image};
 use crate::train::settings::Setting;
@@ -79,6 +80,8 @@ pub enum Command {
         /// A new name
         name: Option<String>,
     },
+    /// Write the network as a file for other programs: `export -o digits.onnx`
+    Export(ExportArgs),
     /// Load a saved run in the place of this one, which is saved first
     Load {
         /// Which session
@@ -132,6 +135,94 @@ pub enum Command {
     /// Save and leave
     #[command(visible_alias = "exit")]
     Quit,
+}
+
+/// What to write for other programs, and where.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ExportArgs {
+    /// Which format; what the file's name ends with if not given
+    #[arg(long, value_enum)]
+    pub to: Option<ModelFormat>,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How the numbers of a TensorFlow Lite file are kept
+    #[arg(long, value_enum, default_value_t)]
+    pub quantize: Quantization,
+}
+
+/// A format of model files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelFormat {
+    /// Open Neural Network Exchange
+    Onnx,
+    /// TensorFlow Lite
+    Tflite,
+    /// Keras 3
+    Keras,
+    /// Keras 2 and 3, HDF5
+    H5,
+    /// Weights with the names and layout of `torch.nn`
+    Safetensors,
+}
+
+impl ModelFormat {
+    /// The word for it, which its files end with.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Tflite => "tflite",
+            Self::Keras => "keras",
+            Self::H5 => "h5",
+            Self::Safetensors => "safetensors",
+        }
+    }
+}
+
+impl ExportArgs {
+    /// The format that was asked for, or that the file's name tells.
+    ///
+    /// # Errors
+    /// If neither tells, or the format has no quantisation.
+    pub fn format(&self) -> Result<ModelFormat, CommandError> {
+        let ending = self.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let Some(format) = self.to.or_else(|| ModelFormat::from_str(ending, true).ok()) else {
+            return Err(CommandError(format!(
+                "{}: the name tells no format: let it end with .onnx, .tflite, .keras, .h5 or .safetensors, or give --to",
+                self.output.display()
+            )));
+        };
+        if self.quantize != Quantization::None && format != ModelFormat::Tflite {
+            return Err(CommandError(format!("{} files are not quantised: leave --quantize out", format.word())));
+        }
+        Ok(format)
+    }
+}
+
+/// How the numbers of a TensorFlow Lite file are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Quantization {
+    /// 32-bit floating point
+    #[default]
+    None,
+    /// Weights in 16-bit floating point
+    F16,
+    /// Weights in 8-bit integers; activations when it runs
+    Dynamic,
+    /// All in 8-bit integers, ranges measured on training images
+    Int8,
+}
+
+impl Quantization {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::F16 => "f16",
+            Self::Dynamic => "dynamic",
+            Self::Int8 => "int8",
+        }
+    }
 }
 
 /// A list of test digits with a name.
@@ -331,6 +422,9 @@ impl Command {
             ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
             ["explain", ..] => names(&["--class"]),
             ["serve"] => names(&["127.0.0.1:8080", "off"]),
+            ["export"] => names(&["--to", "-o", "--quantize"]),
+            ["export", .., "--to"] => names(&["onnx", "tflite", "keras", "h5", "safetensors"]),
+            ["export", .., "--quantize"] => names(&["none", "f16", "dynamic", "int8"]),
             ["eval"] => names(&["--split"]),
             ["eval", "--split"] => names(&["test", "validation", "train"]),
             ["load" | "save"] => sessions.to_vec(),
@@ -389,7 +483,7 @@ fn one_sentence(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Door, Filter, ListName, SplitName};
+    use super::{Command, CommandError, Door, ExportArgs, Filter, ListName, ModelFormat, Quantization, SplitName};
 
     #[track_caller]
     fn check(line: &str, expected: Command) {
@@ -426,6 +520,10 @@ mod tests {
         check("serve 9000", Command::Serve { address: Some(Door::Open(([127, 0, 0, 1], 9000).into())) });
         check("serve [::]:80", Command::Serve { address: Some(Door::Open("[::]:80".parse().unwrap())) });
         check("serve off", Command::Serve { address: Some(Door::Closed) });
+        check(
+            "export -o a.tflite --quantize int8",
+            Command::Export(ExportArgs { to: None, output: "a.tflite".into(), quantize: Quantization::Int8 }),
+        );
         check("exit", Command::Quit);
         assert_eq!(Command::parse("  # a comment"), Ok(None));
     }
@@ -451,6 +549,16 @@ mod tests {
             assert!(!error.contains('\n') && error.len() > 10, "{line}: {error}");
         }
         assert!(Command::parse("trian 5").unwrap_err().0.contains("`train`"));
+    }
+
+    #[test]
+    fn the_format_is_what_was_asked_for_or_what_the_name_ends_with() {
+        let format = |to, output: &str, quantize| ExportArgs { to, output: output.into(), quantize }.format();
+        assert_eq!(format(None, "a.b.H5", Quantization::None), Ok(ModelFormat::H5));
+        assert_eq!(format(Some(ModelFormat::Onnx), "a.h5", Quantization::None), Ok(ModelFormat::Onnx));
+        let refused = |result: Result<ModelFormat, CommandError>| result.unwrap_err().to_string();
+        assert!(refused(format(None, "a.xyz", Quantization::None)).contains("--to"));
+        assert!(refused(format(None, "a.h5", Quantization::Int8)).contains("--quantize"));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub enum Error {
     /// A session can't be saved or loaded.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A model file of another program can't be read.
+    #[error("{0}")]
+    ModelFile(String),
     /// The network's device failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -50,7 +53,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::Network(NetworkError::Unavailable(_)) | Self::Session(SessionError::Name(_)) => 2,
             Self::Failed(_) | Self::Network(NetworkError::Device(_)) | Self::Session(SessionError::Io { .. }) => 1,
-            Self::Data(_) | Self::Session(_) | Self::Network(NetworkError::Mismatch(_)) => 3,
+            Self::Data(_) | Self::ModelFile(_) | Self::Session(_) | Self::Network(NetworkError::Mismatch(_)) => 3,
             Self::Lab(failure) => failure.exit_code,
             Self::Interrupted => 130,
         }

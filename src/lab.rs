@@ -11,6 +11,7 @@
 
 mod advisor;
 mod engine;
+pub mod model;
 mod publisher;
 mod questions;
 mod saver;
@@ -36,6 +37,7 @@ use crate::session::Store;
 use crate::state::LabState;
 use crate::train::settings::Settings;
 use crate::train::{RunConfig, Target};
+use model::Exporter;
 
 /// A handle to the lab: commands go in, the state comes out. Clones speak to the same lab; when the last one is gone, the
 /// lab saves and ends.
@@ -90,6 +92,8 @@ pub struct LabOptions {
     pub autosave: Autosave,
     /// An accuracy that ends the run.
     pub target: Option<Target>,
+    /// What writes files for other programs.
+    pub exporter: Exporter,
 }
 
 /// What a lab begins with.

@@ -5,6 +5,7 @@ pub mod composed;
 pub mod cpu;
 pub mod device;
 pub mod fused;
+pub mod layout;
 pub mod loss;
 pub mod network;
 pub mod optim;

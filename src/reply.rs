@@ -54,6 +54,8 @@ pub enum Reply {
     },
     /// Branches of the run.
     Branches(Vec<BranchRow>),
+    /// A file for other programs was written.
+    Exported(Exported),
     /// Saved sessions.
     Sessions(Vec<SessionRow>),
     /// Lines of help.
@@ -107,6 +109,21 @@ pub struct BranchRow {
     pub step: u64,
     /// Epochs that can be gone back to.
     pub kept: Vec<u32>,
+}
+
+/// A file that was written for other programs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exported {
+    /// Its format.
+    pub format: &'static str,
+    /// Where it is.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Test accuracy of the network.
+    pub test_accuracy: f64,
+    /// How its numbers are kept, and the test accuracy that this leaves, if they are not kept whole.
+    pub quantized: Option<(&'static str, f64)>,
 }
 
 /// One saved session in a list.
@@ -165,6 +182,7 @@ impl Reply {
                 vec![json!({"event": "rewound", "epoch": epoch, "step": step, "branch": branch, "ahead": ahead})]
             }
             Self::Branches(rows) => rows.iter().map(BranchRow::to_json).collect(),
+            Self::Exported(exported) => vec![exported.to_json()],
             Self::Sessions(rows) => rows.iter().map(SessionRow::to_json).collect(),
             Self::Help(text) => vec![json!({"event": "help", "text": text})],
             Self::Closing => vec![json!({"event": "closing"})],
@@ -248,6 +266,36 @@ impl BranchRow {
     }
 }
 
+impl Exported {
+    /// The `exported` object.
+    pub fn to_json(&self) -> Value {
+        let mut object = json!({
+            "event": "exported",
+            "format": self.format,
+            "path": self.path,
+            "bytes": self.bytes,
+            "test_accuracy": self.test_accuracy,
+        });
+        if let Some((quantization, accuracy)) = self.quantized {
+            object["quantization"] = json!(quantization);
+            object["quantized_test_accuracy"] = json!(accuracy);
+        }
+        object
+    }
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "wrote {}, {:.1} kB; test accuracy ", self.path, self.bytes as f64 / 1e3)?;
+        match self.quantized {
+            None => write!(f, "{:.2} %", self.test_accuracy * 100.0),
+            Some((quantization, accuracy)) => {
+                write!(f, "{:.2} % before, {:.2} % as {quantization}", self.test_accuracy * 100.0, accuracy * 100.0)
+            }
+        }
+    }
+}
+
 impl SessionRow {
     /// The `session` object.
     pub fn to_json(&self) -> Value {
@@ -295,6 +343,7 @@ impl fmt::Display for Reply {
                 }
             }
             Self::Branches(rows) => lines(f, rows, |f, row| write!(f, "{row}")),
+            Self::Exported(exported) => write!(f, "{exported}"),
             Self::Sessions(rows) if rows.is_empty() => f.write_str("no session is saved yet"),
             Self::Sessions(rows) => lines(f, rows, |f, row| write!(f, "{row}")),
             Self::Closing => f.write_str("good-bye"),

@@ -1,5 +1,6 @@
 //! Saved runs: a folder of `NAME.mlab` files, each whole or not there at all.
 
+pub mod card;
 mod file;
 
 use std::fs;

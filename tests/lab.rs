@@ -40,6 +40,7 @@ impl Bench {
             name: None,
             autosave: Autosave::On,
             target: None,
+            exporter: mnist_lab::export::model,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { lab: Lab::start(options).unwrap().0, runtime }
@@ -388,6 +389,7 @@ fn data_that_cannot_be_read_is_told_to_everyone_who_asks() {
         name: None,
         autosave: Autosave::On,
         target: None,
+        exporter: mnist_lab::export::model,
     };
     let (lab, thread) = Lab::start(options(Path::new("/nowhere/at/all"))).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::SplitName;
+use crate::command::{ExportArgs, SplitName};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::train::settings::Setting;
 
@@ -74,6 +74,10 @@ pub enum Verb {
     Predict(PredictArgs),
     /// Answer HTTP requests with a saved network: an API and a page to draw on
     Serve(ServeArgs),
+    /// Write a saved network as a file for other programs
+    Export(ExportVerb),
+    /// Make a session of a Keras .h5 or .keras file, or of a safetensors file
+    Import(ImportArgs),
     /// The lab's command line without the dashboard; reads a script from --script or standard input
     Repl(ReplArgs),
     /// List, show, compare, delete or check saved sessions
@@ -233,6 +237,26 @@ pub struct ServeArgs {
     /// Answer only requests with the header `Authorization: Bearer TOKEN`
     #[arg(long, value_name = "TOKEN", env = "MNIST_LAB_TOKEN", hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
+}
+
+#[derive(Args)]
+pub struct ExportVerb {
+    /// Which session
+    pub session: String,
+    #[command(flatten)]
+    pub export: ExportArgs,
+}
+
+#[derive(Args)]
+pub struct ImportArgs {
+    /// The model file
+    pub file: PathBuf,
+    /// The name of the new session
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: String,
+    /// The layers, where a safetensors file does not tell them
+    #[arg(long)]
+    pub arch: Option<String>,
 }
 
 #[derive(Args)]

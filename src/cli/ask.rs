@@ -1,6 +1,6 @@
-//! `eval` and `predict`: one question to a saved network.
+//! `eval`, `predict` and `export`: one question to a saved network.
 
-use super::args::{EvalArgs, PredictArgs};
+use super::args::{EvalArgs, ExportVerb, PredictArgs};
 use super::follow::Follower;
 use super::options::Options;
 use super::output::Output;
@@ -22,6 +22,15 @@ pub async fn evaluate(args: EvalArgs, options: &Options, output: &Output) -> Res
 /// If the session, the data or an image can't be read.
 pub async fn predict(args: PredictArgs, options: &Options, output: &Output) -> Result<(), Error> {
     ask(args.session, Command::Predict { inputs: args.inputs }, options, *output).await
+}
+
+/// Writes a file for other programs.
+///
+/// # Errors
+/// If the session or the data can't be read, or the file can't be written.
+pub async fn export(args: ExportVerb, options: &Options, output: &Output) -> Result<(), Error> {
+    args.export.format()?;
+    ask(args.session, Command::Export(args.export), options, *output).await
 }
 
 async fn ask(session: String, command: Command, options: &Options, output: Output) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use super::args::{Global, RunArgs, device};
 use super::config::Config;
 use crate::arch::Arch;
 use crate::error::Error;
+use crate::export;
 use crate::lab::{Autosave, LabOptions, Start};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::session::Store;
@@ -18,7 +19,7 @@ use crate::train::recipe::Recipe;
 use crate::train::settings::{Setting, Settings};
 
 /// What a run validates on if nobody says otherwise: the tutorial's.
-const VALIDATION_SPLIT: f64 = 0.2;
+pub const VALIDATION_SPLIT: f64 = 0.2;
 
 /// The options that all commands share.
 #[derive(Clone, Debug)]
@@ -53,6 +54,11 @@ impl Options {
         self.global.data.clone().or_else(|| self.config.data.clone())
     }
 
+    /// Names every random draw.
+    pub fn seed(&self) -> u64 {
+        self.global.seed.or(self.config.seed).unwrap_or(0)
+    }
+
     /// Where to compute.
     pub const fn device(&self) -> DeviceChoice {
         self.device
@@ -75,6 +81,7 @@ impl Options {
             name: None,
             autosave,
             target: None,
+            exporter: export::model,
         }
     }
 
@@ -107,7 +114,7 @@ impl Options {
         if !(0.0..=0.9).contains(&validation_split) {
             return Err(Error::Usage(format!("`{validation_split}` is no validation split: use 0 to 0.9")));
         }
-        let seed = self.global.seed.or(self.config.seed).unwrap_or(0);
+        let seed = self.seed();
         Ok(Start::Fresh(Box::new(RunConfig { arch, seed, validation_split }), Box::new(settings)))
     }
 

@@ -245,6 +245,7 @@ impl<'p> Engine<'p> {
             Command::Find { filters } => self.find(&filters),
             Command::Eval { split } => self.evaluate(split),
             Command::Advice => self.tell_advice(),
+            Command::Export(args) => self.export(&args),
             Command::Save { name } => self.save(name),
             Command::Load { name } => self.load(&name),
             Command::New { arch, seed } => self.begin_anew(arch.as_deref(), seed),

@@ -165,7 +165,7 @@ impl Engine<'_> {
         }
     }
 
-    fn test(&mut self) -> Result<Arc<Evaluation>, Error> {
+    pub(super) fn test(&mut self) -> Result<Arc<Evaluation>, Error> {
         let publisher = &mut *self.publisher;
         Ok(self.trainer.test(&mut |event| publisher.report(event))?)
     }

@@ -1,0 +1,212 @@
+//! Model files: what is exported comes back whole, what can't be said here is refused, and no bytes whatever make a reader panic.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on stops")]
+
+use std::sync::{Arc, LazyLock};
+
+use mnist_lab::arch::Arch;
+use mnist_lab::command::Quantization;
+use mnist_lab::data::{Images, PIXELS};
+use mnist_lab::export::{h5, keras, onnx, safetensors, tflite};
+use mnist_lab::import::{self, Imported};
+use mnist_lab::lab::model::Model;
+use mnist_lab::nn::NamedTensor;
+use mnist_lab::nn::param;
+use mnist_lab::random::{Purpose, Stream};
+use mnist_lab::session::card::Card;
+use mnist_lab::train::settings::Settings;
+use proptest::prelude::{ProptestConfig, any, prop};
+use proptest::{prop_assert, proptest};
+
+/// Architectures with everything in them that a format treats differently.
+const ARCHITECTURES: [&str; 6] = [
+    "flatten dense10",
+    "conv4:3x5:s2:p1 bn relu conv6:2x4:p1 relu pool3:s2 dropout0.25 flatten bn dense12 relu dropout dense10",
+    "conv4:3x3:p1 bn relu res(conv4:3x3:p1 bn relu conv4:3x3:p1 bn) relu pool2 \
+     res(conv6:3x1:s2 relu conv6:1x2 | conv6:5x5:s2:p1) relu gap bn dense10",
+    "pool2 bn flatten res(dense196 relu | dense196) relu res(dense196) dropout dense10",
+    "conv3:5x5:s2 relu res(res(conv3:3x3:p1 | conv3:1x1) relu) pool2 conv10:1x1 gap",
+    "tutorial",
+];
+
+type Encode = fn(&Model) -> Vec<u8>;
+
+/// The formats that are read again.
+const READ_AGAIN: [(&str, Encode); 3] = [
+    ("h5", |model| h5::encode(model).unwrap()),
+    ("keras", |model| keras::encode(model).unwrap()),
+    ("safetensors", |model| safetensors::encode(model).unwrap()),
+];
+
+/// A network with numbers that tell where they are from.
+fn model(arch: &str) -> Model {
+    let arch: Arch = arch.parse().unwrap();
+    let tensor = |(index, spec): (usize, param::Spec)| {
+        let mut stream = Stream::new(7, Purpose::Initialise, [index as u64, 1]);
+        let low = if spec.kind == param::Kind::Variance { 0.5 } else { -1.0 };
+        let values = (0..spec.len()).map(|_| stream.uniform(low, 1.0)).collect();
+        NamedTensor { name: spec.name, shape: spec.shape, values }
+    };
+    let pixels = |count: usize| (0..count * PIXELS).map(|n| (n % 251) as u8).collect();
+    let images = Arc::new(Images::new(pixels(4), vec![0, 1, 2, 3]));
+    let card = Card {
+        mnist_lab: "0".into(),
+        arch: arch.to_string(),
+        dropout: 0.3,
+        input: "grey".into(),
+        classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"].map(String::from).into(),
+        data: "MNIST".into(),
+        test_accuracy: 0.5,
+    };
+    let tensors = param::specs(&arch).into_iter().enumerate().map(tensor).collect();
+    Model { arch, tensors, settings: Settings::default(), card, train: images.clone(), test: images }
+}
+
+#[test]
+fn what_is_exported_comes_back_bit_for_bit() {
+    for arch in ARCHITECTURES {
+        let model = model(arch);
+        for (format, encode) in READ_AGAIN {
+            let Imported { arch: back, tensors, dropout, card } =
+                import::decode(&encode(&model), None).unwrap_or_else(|problem| panic!("{arch} as {format}: {problem}"));
+            assert_eq!(back, model.arch, "{format}");
+            assert_eq!(card.as_ref(), Some(&model.card), "{format}");
+            assert_eq!(dropout.to_bits(), model.card.dropout.to_bits(), "{arch} as {format}");
+            for (back, tensor) in tensors.iter().zip(&model.tensors) {
+                let bits = |tensor: &NamedTensor| tensor.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                assert_eq!((&back.name, &back.shape), (&tensor.name, &tensor.shape), "{arch} as {format}");
+                assert!(bits(back) == bits(tensor), "{arch} as {format}: {} changed", tensor.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_architecture_has_a_file_in_every_format() {
+    for arch in ARCHITECTURES {
+        let model = model(arch);
+        let weights: usize = model.tensors.iter().map(|tensor| tensor.values.len()).sum();
+        assert!(onnx::encode(&model).len() > 4 * weights, "{arch}");
+        let size = |quantization| tflite::encode(&model, quantization).bytes.len();
+        // Scales of their own outweigh what small weights save.
+        if weights > 5000 {
+            assert!(size(Quantization::None) > 2 * size(Quantization::Int8), "{arch}");
+        }
+        for quantization in [Quantization::F16, Quantization::Dynamic, Quantization::Int8] {
+            let encoded = tflite::encode(&model, quantization);
+            assert_eq!(&encoded.bytes[4..8], b"TFL3");
+            assert!(encoded.accuracy.is_some_and(|accuracy| (0.0..=1.0).contains(&accuracy)));
+        }
+    }
+}
+
+#[test]
+fn weights_alone_need_to_be_told_the_layers() {
+    let model = model("conv2:3x5 relu flatten dense10");
+    let mut bytes = safetensors::encode(&model).unwrap();
+    // Another program's file has no card; a key of the same length keeps the header whole.
+    let at = bytes.windows(9).position(|window| window == b"mnist_lab").unwrap();
+    bytes[at..at + 9].copy_from_slice(b"elsewhere");
+    let refused = |arch: Option<&str>| {
+        let arch: Option<Arch> = arch.map(|arch| arch.parse().unwrap());
+        import::decode(&bytes, arch.as_ref()).unwrap_err()
+    };
+    assert!(refused(None).contains("--arch"));
+    assert!(refused(Some("flatten dense10")).contains("`1.weight`"), "{}", refused(Some("flatten dense10")));
+    assert!(refused(Some("conv2:5x3 relu flatten dense10")).contains("shape"));
+    let back = import::decode(&bytes, Some(&model.arch)).unwrap();
+    assert_eq!(back.tensors, model.tensors);
+}
+
+#[test]
+fn what_is_no_model_is_refused_with_a_sentence() {
+    let number = model("flatten dense10");
+    let odd = |value| {
+        let mut model = number.clone();
+        model.tensors[0].values[3] = value;
+        model
+    };
+    for (format, encode) in READ_AGAIN {
+        for value in [f32::NAN, f32::INFINITY] {
+            let problem = import::decode(&encode(&odd(value)), None).unwrap_err();
+            assert!(problem.contains("2.weight") && problem.contains("number"), "{format}: {problem}");
+        }
+    }
+    for bytes in [b"".as_slice(), b"PK", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"GIF89a", b"\0\0\0\0\0\0\0\0{}"] {
+        let problem = import::decode(bytes, None).unwrap_err();
+        assert!(problem.len() > 20 && !problem.contains('\n'), "{problem}");
+    }
+}
+
+/// Changes in a file: bytes set to a value, then perhaps its end cut off.
+type Changes = (Vec<(prop::sample::Index, u8)>, Option<prop::sample::Index>);
+
+fn changed(whole: &[u8], (changes, cut): &Changes) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    for (at, value) in changes {
+        let at = at.index(bytes.len());
+        bytes[at] = *value;
+    }
+    bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(whole.len())));
+    bytes
+}
+
+static WHOLE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let models = [
+        "conv1:3x3:s2 bn relu res(conv1:1x1) pool3:s2 conv10:1x1 gap",
+        "conv2:7x7:s2 pool2 flatten dropout0.5 dense10",
+    ];
+    models.iter().flat_map(|arch| READ_AGAIN.map(|(_, encode)| encode(&model(arch)))).collect()
+});
+
+/// A few thousand; `PROPTEST_CASES=100000` makes it a night's work.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3000)
+}
+
+/// Whether a reader gives a sentence, or a network that is whole.
+fn survives(bytes: &[u8]) -> bool {
+    match import::decode(bytes, None) {
+        // What can be read is a network whose tensors are its own.
+        Ok(imported) => {
+            let specs = param::specs(&imported.arch);
+            specs.len() == imported.tensors.len()
+                && specs.iter().zip(&imported.tensors).all(|(spec, tensor)| spec.len() == tensor.values.len())
+        }
+        Err(problem) => !problem.is_empty(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_file_never_panics(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in prop::option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        prop_assert!(survives(&changed(&WHOLE[which.index(WHOLE.len())], &(changes, cut))));
+    }
+
+    #[test]
+    fn damage_where_a_file_is_described_never_panics(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((0..4096_usize, any::<u8>()), 1..8),
+    ) {
+        let mut bytes = WHOLE[which.index(WHOLE.len())].clone();
+        for (at, value) in changes {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        prop_assert!(survives(&bytes));
+    }
+
+    #[test]
+    fn arbitrary_bytes_behind_a_beginning_never_panic(
+        which in any::<prop::sample::Index>(),
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let beginnings: [&[u8]; 3] = [b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x40\0\0\0\0\0\0\0{\"a\":"];
+        prop_assert!(survives(&[beginnings[which.index(3)], &bytes].concat()));
+    }
+}
