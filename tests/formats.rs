@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 
 use mnist_lab::arch::Arch;
 use mnist_lab::command::Quantization;
-use mnist_lab::data::{Images, PIXELS};
+use mnist_lab::data::{Batch, CLASSES, Dataset, Images, PIXELS};
 use mnist_lab::export::{h5, keras, onnx, safetensors, tflite};
 use mnist_lab::import::{self, Imported};
 use mnist_lab::lab::model::Model;
-use mnist_lab::nn::NamedTensor;
-use mnist_lab::nn::param;
+use mnist_lab::metrics::softmax;
+use mnist_lab::nn::{self, DeviceChoice, NamedTensor, NetworkState, Setup, param};
 use mnist_lab::random::{Purpose, Stream};
 use mnist_lab::session::card::Card;
 use mnist_lab::train::settings::Settings;
@@ -76,6 +76,27 @@ fn what_is_exported_comes_back_bit_for_bit() {
                 assert_eq!((&back.name, &back.shape), (&tensor.name, &tensor.shape), "{arch} as {format}");
                 assert!(bits(back) == bits(tensor), "{arch} as {format}: {} changed", tensor.name);
             }
+        }
+    }
+}
+
+/// A residual network that Keras 3 trained and saved, and the probabilities that it gives for the first test digits.
+const BY_KERAS: [&[u8]; 2] = [include_bytes!("fixtures/keras.h5"), include_bytes!("fixtures/keras.keras")];
+
+#[test]
+fn a_network_that_keras_trained_gives_here_what_it_gives_there() {
+    let there: Vec<[f32; CLASSES]> = serde_json::from_str(include_str!("fixtures/keras.json")).unwrap();
+    let digits = Dataset::open(None).unwrap().test;
+    for bytes in BY_KERAS {
+        let Imported { arch, tensors, dropout, .. } = import::decode(bytes, None).unwrap();
+        let expected = "conv2:3x5:s2 relu bn res(conv2:3x3:p1) relu pool3 flatten dropout dense10";
+        assert_eq!((arch.to_string().as_str(), dropout.to_bits()), (expected, 0.3_f32.to_bits()));
+        let (mut network, _) = nn::build(&arch, &Setup { device: DeviceChoice::Cpu, ..Setup::default() }).unwrap();
+        network.restore(&NetworkState { tensors, ..network.state().unwrap() }).unwrap();
+        let logits = network.logits(&Batch::new(digits.clone(), (0..there.len() as u32).collect())).unwrap();
+        for (there, logits) in there.iter().zip(&logits) {
+            let difference = there.iter().zip(softmax(logits)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(difference < 1e-6, "{difference}");
         }
     }
 }
@@ -155,7 +176,9 @@ static WHOLE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         "conv1:3x3:s2 bn relu res(conv1:1x1) pool3:s2 conv10:1x1 gap",
         "conv2:7x7:s2 pool2 flatten dropout0.5 dense10",
     ];
-    models.iter().flat_map(|arch| READ_AGAIN.map(|(_, encode)| encode(&model(arch)))).collect()
+    let ours = models.iter().flat_map(|arch| READ_AGAIN.map(|(_, encode)| encode(&model(arch))));
+    // Keras's own have no checksums: damage gets further.
+    ours.chain(BY_KERAS.map(<[u8]>::to_vec)).collect()
 });
 
 /// A few thousand; `PROPTEST_CASES=100000` makes it a night's work.

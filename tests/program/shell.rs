@@ -283,3 +283,45 @@ fn the_log_tells_what_happened() {
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains("INFO") && text.contains("epoch 1: loss"), "{text}");
 }
+
+#[test]
+fn a_network_goes_out_and_comes_back_the_same() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "first", "-q"]).good();
+    let weights = |name: &str| run(&home, &["sessions", "show", name, "--json"]).good().objects()[0]["weights"].clone();
+    for format in ["h5", "keras", "safetensors"] {
+        let file = format!("first.{format}");
+        let exported = run(&home, &["export", "first", "-o", &file, "--json"]).good().objects().remove(0);
+        assert_eq!((&exported["event"], &exported["format"]), (&"exported".into(), &format.into()));
+        assert_eq!(exported["bytes"], std::fs::metadata(home.path().join(&file)).unwrap().len());
+        let imported = run(&home, &["import", &file, "--as", format, "--json"]).good().objects().remove(0);
+        assert_eq!((&imported["event"], &imported["session"]), (&"imported".into(), &format.into()));
+        assert_eq!(imported["test_accuracy"], exported["test_accuracy"]);
+        assert_eq!(weights(format), weights("first"));
+    }
+    run(&home, &["train", "--resume", "h5", "--epochs", "1", "-q"]).good();
+    let tflite = run(&home, &["export", "first", "--to", "tflite", "-o", "x", "--quantize", "int8", "--json"]).good();
+    assert!(tflite.objects()[0]["quantized_test_accuracy"].is_number(), "{}", tflite.out);
+    let script = end(start(&home, &["repl", "first", "--json"], "export -o lab.onnx\nexport -o lab.xyz\n"));
+    assert_eq!((script.code, &script.objects()[0]["format"]), (2, &"onnx".into()), "{}", script.err);
+}
+
+#[test]
+fn model_files_that_can_not_be_are_told_by_their_exit_code() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "first", "-q"]).good();
+    std::fs::write(home.path().join("cut.h5"), b"\x89HDF\r\n\x1a\n").unwrap();
+    for (arguments, code, said) in [
+        (["export", "first", "-o", "a.txt"].as_slice(), 2, "--to"),
+        (&["export", "first", "-o", "a.h5", "--quantize", "int8"], 2, "--quantize"),
+        (&["export", "nobody", "-o", "a.h5"], 3, "nobody"),
+        (&["export", "first", "-o", "no/such/a.h5"], 1, "no/such/a.h5"),
+        (&["import", "cut.h5", "--as", "cut"], 3, "cut.h5"),
+        (&["import", "missing.h5", "--as", "cut"], 1, "missing.h5"),
+        (&["import", "cut.h5", "--as", "first"], 2, "first"),
+    ] {
+        let ran = run(&home, arguments);
+        assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.out, ran.err);
+        assert!(ran.err.contains(said) && ran.err.lines().count() == 1, "{arguments:?}: {}", ran.err);
+    }
+}
