@@ -127,6 +127,48 @@ fn back_in_time_from_the_curve_and_on_as_a_branch() {
 }
 
 #[test]
+fn errors_are_looked_at_side_by_side_and_explained() {
+    let home = Home::new();
+    leave_a_session(&home);
+    let mut terminal = Launch::program(&home, &["lab", "--load", "run-1"]).start();
+    terminal.wait_for("epoch 2/2");
+    terminal.keys("4o");
+    terminal.wait_for("· wrong 1/");
+    terminal.keys("l");
+    terminal.wait_for("· wrong 2/");
+    terminal.keys(ENTER);
+    terminal.wait_for("predicted ");
+    terminal.keys("x");
+    terminal.wait_for("saliency: gradient");
+    terminal.keys("mmm");
+    terminal.wait_for("layer 1: 4 maps of conv4:5x5:s2");
+    terminal.keys("M");
+    terminal.wait_for("class        probability");
+    terminal.keys("2mm");
+    terminal.wait_for("ECE ");
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+#[test]
+fn advice_is_taken_with_enter() {
+    let home = Home::new();
+    let arguments = ["lab", "--arch", SMALL, "--epochs", "1", "--batch-size", "2", "--lr", "1e-6"];
+    let mut terminal = Launch::program(&home, &arguments).start();
+    terminal.wait_for("ready");
+    terminal.keys("t");
+    terminal.wait_for("Enter: set lr 1e-5");
+    terminal.wait_for("learning rate too low");
+    terminal.wait_for("completed");
+    terminal.keys("6");
+    terminal.keys(ENTER);
+    terminal.wait_for("lr 1e-6 → 1e-5");
+    terminal.wait_until("the advice is gone", |screen| !screen.contains("Enter: set lr"));
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+#[test]
 fn the_last_session_is_offered_and_goes_on() {
     let home = Home::new();
     leave_a_session(&home);

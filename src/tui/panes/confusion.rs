@@ -190,7 +190,7 @@ fn tested(lab: &LabState) -> String {
         return format!("test {all}");
     }
     let without = tested.evaluation.accuracy_without(|index| dataset.doubtful(index as usize));
-    format!("test {all}, {} without doubtful labels", percent(without))
+    format!("test {all}, sound {}", percent(without))
 }
 
 impl Pane for ConfusionMatrix {
@@ -209,9 +209,10 @@ impl Pane for ConfusionMatrix {
         "Rows are the labels, columns what the network takes them for: the diagonal is right, all else are errors, \
          the brighter the more, on a logarithmic scale. `y` changes between counts and percent of the row. Where there is \
          room, recall in percent (the share of a class that is found) stands on the right, precision (the share of a \
-         prediction that is right) below. Enter lists the test digits of the selected cell. `m` shows precision, recall and \
-         F1 of each class (Enter: its errors), and then the calibration: how often the network is right (bar) where it is so \
-         sure (upright); the expected calibration error is the mean distance of both (Enter: these digits)."
+         prediction that is right) below. Of the test, `sound` is the accuracy without the digits whose label most \
+         reviewers reject. Enter lists the test digits of the selected cell. `m` shows precision, recall and F1 of each \
+         class (Enter: its errors), and then the calibration: how often the network is right (bar) where it is so sure \
+         (upright); the expected calibration error (ECE) is the mean distance of both (Enter: these digits)."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {

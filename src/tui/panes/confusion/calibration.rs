@@ -1,7 +1,7 @@
 //! The reliability diagram: how often the network is right, beside how sure it is.
 //!
 //! ```text
-//! expected calibration error 0.38 %, too sure by 0.31 %
+//! ECE 0.38 %, too sure by 0.31 %
 //! sure         digits   said   right
 //! 80–90 %          83   85.2    74.7  ████████████████████████      │
 //! 90–100 %       9631   99.6    99.3  ███████████████████████████████│
@@ -22,11 +22,7 @@ const FIGURES: u16 = 35;
 fn sentence(calibration: &Calibration) -> String {
     let Calibration { expected_calibration_error, overconfidence, .. } = *calibration;
     let tendency = if overconfidence >= 0.0 { "too sure" } else { "too unsure" };
-    format!(
-        "expected calibration error {}, {tendency} by {}",
-        percent(expected_calibration_error),
-        percent(overconfidence.abs())
-    )
+    format!("ECE {}, {tendency} by {}", percent(expected_calibration_error), percent(overconfidence.abs()))
 }
 
 /// Draws a line for each tenth of the confidences, that in `row` as the one that keys act on.
