@@ -114,13 +114,22 @@ impl<'a> Evidence<'a> {
 pub fn advise(state: &LabState, dead: &[DeadRelus]) -> Vec<Advice> {
     let evidence = Evidence::new(state);
     if let Phase::Finished(Reason::Diverged { step, kept_epoch }) = state.phase {
-        let shown = format!("the loss of step {step} was no number; the state after epoch {kept_epoch} is back");
-        return advice(Finding::Diverged, shown, [evidence.rate(0.1), Some("train".into())]).into_iter().collect();
+        return diverged(state, &evidence, step, kept_epoch).into_iter().collect();
     }
     let rules: [fn(&Evidence) -> Option<Advice>; 6] =
         [steps::diverging, steps::too_high, steps::too_low, epochs::overfitting, epochs::underfitting, epochs::plateau];
     let dead = steps::dead(&evidence, dead);
     dead.into_iter().chain(rules.iter().filter_map(|rule| rule(&evidence)).take(1)).collect()
+}
+
+/// A loss was no number, and the learning rate is still about what it was then.
+fn diverged(state: &LabState, evidence: &Evidence, step: u64, kept_epoch: u32) -> Option<Advice> {
+    let then = state.history.steps.last().map_or(0.0, |record| f64::from(record.learning_rate));
+    if evidence.settings.learning_rate < 0.5 * then {
+        return None;
+    }
+    let shown = format!("the loss of step {step} was no number; the state after epoch {kept_epoch} is back");
+    advice(Finding::Diverged, shown, [evidence.rate(0.1), Some("train".into())])
 }
 
 /// Advice with those commands that change something; none without a command.

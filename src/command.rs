@@ -1,12 +1,17 @@
 //! Everything a person can ask of the lab, from a key, the command line, a script or the shell: one grammar, one enum.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod door;
+mod export;
+mod filter;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::data::{CLASSES, Image};
 use crate::train::settings::Setting;
+
+pub use door::{Depth, Door};
+pub use export::{ExportArgs, ModelFormat, Quantization};
+pub use filter::Filter;
 
 /// One request to the lab.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
@@ -64,7 +69,7 @@ pub enum Command {
     /// List the test digits that fit: `find true=4 pred=9`
     Find {
         /// `true=N`, `pred=N`, `class=N` (either), `wrong`, `right`, `doubtful`, `conf>0.9`, `conf<0.6`; all must hold
-        #[arg(required = true, value_parser = parse_filter)]
+        #[arg(required = true, value_parser = filter::parse)]
         filters: Vec<Filter>,
     },
     /// Measure loss and accuracy of a whole split with the weights as they are
@@ -116,7 +121,7 @@ pub enum Command {
     /// Answer HTTP requests with the network as it is, also while it trains
     Serve {
         /// Where to listen, `127.0.0.1:8080` if left out; `off` ends it
-        #[arg(value_parser = parse_door)]
+        #[arg(value_parser = door::parse)]
         address: Option<Door>,
     },
     /// What other programs ask through an adapter: the network's answer to images that they bring.
@@ -135,94 +140,6 @@ pub enum Command {
     /// Save and leave
     #[command(visible_alias = "exit")]
     Quit,
-}
-
-/// What to write for other programs, and where.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct ExportArgs {
-    /// Which format; what the file's name ends with if not given
-    #[arg(long, value_enum)]
-    pub to: Option<ModelFormat>,
-    /// The file to write
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-    /// How the numbers of a TensorFlow Lite file are kept
-    #[arg(long, value_enum, default_value_t)]
-    pub quantize: Quantization,
-}
-
-/// A format of model files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ModelFormat {
-    /// Open Neural Network Exchange
-    Onnx,
-    /// TensorFlow Lite
-    Tflite,
-    /// Keras 3
-    Keras,
-    /// Keras 2 and 3, HDF5
-    H5,
-    /// Weights with the names and layout of `torch.nn`
-    Safetensors,
-}
-
-impl ModelFormat {
-    /// The word for it, which its files end with.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Onnx => "onnx",
-            Self::Tflite => "tflite",
-            Self::Keras => "keras",
-            Self::H5 => "h5",
-            Self::Safetensors => "safetensors",
-        }
-    }
-}
-
-impl ExportArgs {
-    /// The format that was asked for, or that the file's name tells.
-    ///
-    /// # Errors
-    /// If neither tells, or the format has no quantisation.
-    pub fn format(&self) -> Result<ModelFormat, CommandError> {
-        let ending = self.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let Some(format) = self.to.or_else(|| ModelFormat::from_str(ending, true).ok()) else {
-            return Err(CommandError(format!(
-                "{}: the name tells no format: let it end with .onnx, .tflite, .keras, .h5 or .safetensors, or give --to",
-                self.output.display()
-            )));
-        };
-        if self.quantize != Quantization::None && format != ModelFormat::Tflite {
-            return Err(CommandError(format!("{} files are not quantised: leave --quantize out", format.word())));
-        }
-        Ok(format)
-    }
-}
-
-/// How the numbers of a TensorFlow Lite file are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Quantization {
-    /// 32-bit floating point
-    #[default]
-    None,
-    /// Weights in 16-bit floating point
-    F16,
-    /// Weights in 8-bit integers; activations when it runs
-    Dynamic,
-    /// All in 8-bit integers, ranges measured on training images
-    Int8,
-}
-
-impl Quantization {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::F16 => "f16",
-            Self::Dynamic => "dynamic",
-            Self::Int8 => "int8",
-        }
-    }
 }
 
 /// A list of test digits with a name.
@@ -254,96 +171,6 @@ impl SplitName {
             Self::Test => "test",
             Self::Validation => "validation",
             Self::Train => "train",
-        }
-    }
-}
-
-/// A condition on a test digit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Filter {
-    /// Its label is this.
-    True(u8),
-    /// The network takes it for this.
-    Predicted(u8),
-    /// Its label is this, or the network takes it for this.
-    Class(u8),
-    /// The network gives its prediction more than this probability.
-    Surer(f32),
-    /// The network gives its prediction this probability at most.
-    LessSure(f32),
-    /// The network is wrong.
-    Wrong,
-    /// The network is right.
-    Right,
-    /// Its label is in doubt.
-    Doubtful,
-}
-
-/// What is wanted of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// The probability of each class.
-    Classes,
-    /// Also which pixels speak for the predicted one.
-    Saliency,
-}
-
-/// Whether the lab answers requests from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// It does, at this address.
-    Open(SocketAddr),
-    /// It does not.
-    Closed,
-}
-
-/// Reads `127.0.0.1:8080`, `8080` or `off`.
-fn parse_door(text: &str) -> Result<Door, String> {
-    if text == "off" {
-        return Ok(Door::Closed);
-    }
-    let address = text.parse::<u16>().map(|port| SocketAddr::from(([127, 0, 0, 1], port))).ok();
-    let address = address.or_else(|| text.parse().ok()).map(Door::Open);
-    address.ok_or_else(|| "use an address and port such as 127.0.0.1:8080, a port alone, or off".into())
-}
-
-/// Reads one condition of `find`.
-fn parse_filter(text: &str) -> Result<Filter, String> {
-    let class = |value: &str| {
-        let class = value.parse::<u8>().ok().filter(|&class| usize::from(class) < CLASSES);
-        class.ok_or_else(|| format!("`{value}` is no class: use 0 to {}", CLASSES - 1))
-    };
-    let confidence = |value: &str| {
-        let confidence = value.parse::<f32>().ok().filter(|share| (0.0..=1.0).contains(share));
-        confidence.ok_or_else(|| format!("`{value}` is no confidence: use 0 to 1"))
-    };
-    for (sign, filter) in [('>', Filter::Surer as fn(f32) -> Filter), ('<', Filter::LessSure)] {
-        if let Some(("conf" | "confidence", value)) = text.split_once(sign) {
-            return confidence(value).map(filter);
-        }
-    }
-    match text.split_once('=') {
-        Some(("true" | "label", value)) => class(value).map(Filter::True),
-        Some(("pred" | "predicted", value)) => class(value).map(Filter::Predicted),
-        Some(("class", value)) => class(value).map(Filter::Class),
-        None if text == "wrong" => Ok(Filter::Wrong),
-        None if text == "right" => Ok(Filter::Right),
-        None if text == "doubtful" => Ok(Filter::Doubtful),
-        _ => Err("use true=N, pred=N, class=N, conf>0.9, conf<0.6, wrong, right or doubtful".into()),
-    }
-}
-
-impl std::fmt::Display for Filter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::True(class) => write!(f, "true={class}"),
-            Self::Predicted(class) => write!(f, "pred={class}"),
-            Self::Class(class) => write!(f, "class={class}"),
-            Self::Surer(confidence) => write!(f, "conf>{confidence}"),
-            Self::LessSure(confidence) => write!(f, "conf<{confidence}"),
-            Self::Wrong => f.write_str("wrong"),
-            Self::Right => f.write_str("right"),
-            Self::Doubtful => f.write_str("doubtful"),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Advice, Finding, advise};
 use crate::explain::DeadRelus;
 use crate::nn::DeviceInfo;
-use crate::state::{LabState, RunInfo};
+use crate::state::{LabState, Phase, RunInfo};
 use crate::train::RunConfig;
+use crate::train::event::Reason;
 use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
 use crate::train::settings::{Setting, Settings};
 
@@ -125,6 +126,19 @@ fn advice_that_was_taken_falls_silent_until_there_is_new_evidence() {
     Arc::make_mut(&mut state.history).edits.push(edit("keep", 5 * STEPS));
     assert_eq!(advise(&state, &[]).len(), 1, "that changes no step");
     Arc::make_mut(&mut state.history).edits.push(edit("dropout", 5 * STEPS - 7));
+    assert_eq!(advise(&state, &[]), []);
+}
+
+#[test]
+fn a_run_that_diverged_wants_smaller_steps() {
+    let mut state = run(&[("lr", "0.001")], &WELL);
+    state.phase = Phase::Finished(Reason::Diverged { step: 1601, kept_epoch: 4 });
+    let said = advise(&state, &[]);
+    assert_eq!(
+        (said[0].finding, said[0].commands.as_slice()),
+        (Finding::Diverged, &["set lr 1e-4", "train"].map(String::from)[..])
+    );
+    state.settings.learning_rate = 1e-4;
     assert_eq!(advise(&state, &[]), []);
 }
 
