@@ -12,13 +12,15 @@
 mod advisor;
 mod engine;
 pub mod model;
+mod opening;
 mod publisher;
 mod questions;
 mod saver;
+mod saving;
 mod travel;
 mod visitors;
 
-pub(crate) use engine::session_rows;
+pub(crate) use opening::session_rows;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,22 +1,22 @@
 //! The engine: owns the trainer, answers one request at a time, trains between them.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::UNIX_EPOCH;
 
+use super::opening::{begun, fresh, load, session_rows};
 use super::publisher::Publisher;
-use super::saver::{Outcome, Saver};
+use super::saver::Saver;
+use super::saving::Name;
 use super::{Autosave, LabOptions, Request, Start};
 use crate::command::Command;
 use crate::data::Dataset;
 use crate::error::Error;
-use crate::nn::{self, DeviceInfo, Network, Setup};
-use crate::reply::{Reply, SessionContent, SessionRow};
-use crate::session::{DataMark, Entry, Session, Store};
+use crate::nn::DeviceInfo;
+use crate::reply::Reply;
 use crate::state::{LabEvent, Level, Phase, RunBegun, RunInfo, Saved};
 use crate::train::event::{Reason, TrainEvent};
-use crate::train::settings::{Setting, Settings};
+use crate::train::settings::Setting;
 use crate::train::tree::Tree;
-use crate::train::{Advance, Goal, RunConfig, RunState, Trainer};
+use crate::train::{Advance, Goal, Trainer};
 
 /// Runs the lab until it is asked to quit or nobody can ask any more.
 pub fn run(options: LabOptions, inbox: &Receiver<Request>, mut publisher: Publisher) {
@@ -75,33 +75,16 @@ enum Mode {
     Training(Goal),
 }
 
-/// The name a run is saved under.
-#[derive(Clone)]
-enum Name {
-    /// Somebody chose it: what was there is replaced.
-    Chosen(String),
-    /// The first free one; chosen when the run is first saved.
-    Free(String),
-}
-
-impl Name {
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Chosen(name) | Self::Free(name) => name,
-        }
-    }
-}
-
 /// The state of the lab's own thread.
 pub(super) struct Engine<'p> {
     pub(super) options: LabOptions,
     pub(super) publisher: &'p mut Publisher,
-    saver: Saver,
+    pub(super) saver: Saver,
     pub(super) trainer: Trainer,
     /// The epochs and branches of the trainer's run.
     pub(super) tree: Tree,
     mode: Mode,
-    name: Name,
+    pub(super) name: Name,
     /// A request that was taken from the inbox and is the next to be answered.
     waiting: Option<Request>,
 }
@@ -329,15 +312,6 @@ impl<'p> Engine<'p> {
         Ok(())
     }
 
-    fn save(&mut self, name: Option<String>) -> Result<Reply, Error> {
-        if let Some(name) = name {
-            Store::check_name(&name)?;
-            self.rename(Name::Chosen(name));
-        }
-        let (saved, path, bytes) = self.save_now()?;
-        Ok(Reply::Saved { name: saved.name, path: path.display().to_string(), bytes })
-    }
-
     fn load(&mut self, name: &str) -> Result<Reply, Error> {
         self.save_if_needed()?;
         let dataset = self.trainer.dataset().clone();
@@ -379,123 +353,4 @@ impl<'p> Engine<'p> {
         self.rest(Phase::Closed);
         Ok(Reply::Closing)
     }
-
-    fn save_if_needed(&mut self) -> Result<(), Error> {
-        self.finish_saving();
-        if self.publisher.state().is_unsaved() {
-            self.save_now()?;
-        }
-        Ok(())
-    }
-
-    fn save_now(&mut self) -> Result<(Saved, std::path::PathBuf, u64), Error> {
-        self.finish_saving();
-        let run = self.trainer.state()?;
-        self.send_to_saver(run);
-        let outcome = self.saver.wait().ok_or_else(|| Error::Failed("the saving thread has ended".into()))?;
-        let (saved, path, bytes) = outcome.result?;
-        self.publisher.emit(LabEvent::Saved(saved.clone()));
-        Ok((saved, path, bytes))
-    }
-
-    /// Saves the run as it was at the end of the epoch; training goes on meanwhile.
-    fn save_checkpoint(&mut self) {
-        if let Some(run) = self.trainer.last_checkpoint() {
-            self.send_to_saver(RunState::clone(&run));
-        }
-    }
-
-    fn send_to_saver(&mut self, run: RunState) {
-        if let Name::Free(_) = self.name {
-            // Another program may have taken the name since.
-            let name = self.options.store.free_name();
-            self.rename(Name::Chosen(name));
-        }
-        let dataset = self.trainer.dataset();
-        let data = DataMark { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
-        self.saver.save(self.name.as_str().into(), Session { run, tree: self.tree.clone(), data });
-    }
-
-    fn rename(&mut self, name: Name) {
-        self.name = name;
-        self.publisher.emit(LabEvent::Named(self.name.as_str().into()));
-    }
-
-    fn finish_saving(&mut self) {
-        while let Some(outcome) = self.saver.wait() {
-            self.tell_saved(outcome);
-        }
-    }
-
-    fn tell_saved(&mut self, outcome: Outcome) {
-        match outcome.result {
-            Ok((saved, ..)) => self.publisher.emit(LabEvent::Saved(saved)),
-            Err(error) => self.publisher.log(Level::Error, error.to_string()),
-        }
-    }
-}
-
-fn build(options: &LabOptions, config: &RunConfig) -> Result<(Box<dyn Network>, DeviceInfo), Error> {
-    let setup = Setup {
-        device: options.device,
-        kernels: options.kernels,
-        threads: options.threads.unwrap_or(0),
-        seed: config.seed,
-    };
-    Ok(nn::build(&config.arch, &setup)?)
-}
-
-fn fresh(
-    options: &LabOptions,
-    config: RunConfig,
-    settings: Settings,
-    dataset: Dataset,
-) -> Result<(Trainer, DeviceInfo), Error> {
-    let (network, device) = build(options, &config)?;
-    Ok((Trainer::new(config, settings, dataset, network)?, device))
-}
-
-/// The tree of a run that has just begun.
-fn begun(trainer: &Trainer) -> Tree {
-    let mut tree = Tree::default();
-    if let Some(start) = trainer.last_checkpoint() {
-        tree.keep(start, trainer.settings().keep);
-    }
-    tree
-}
-
-fn load(options: &LabOptions, name: &str, dataset: Dataset) -> Result<(Trainer, Tree, DeviceInfo, Saved), Error> {
-    let session = options.store.load(name)?;
-    if session.data.fingerprint != dataset.fingerprint() {
-        return Err(Error::Usage(format!(
-            "session `{name}` was trained on {} but the data here is {}: start with the --data it was trained on",
-            session.data.name, dataset.name
-        )));
-    }
-    let (network, device) = build(options, &session.run.config)?;
-    let saved = Saved { name: name.into(), step: session.run.progress.step };
-    Ok((Trainer::resume(&session.run, dataset, network)?, session.tree, device, saved))
-}
-
-/// The saved sessions and what each holds.
-///
-/// # Errors
-/// If the folder can't be read; a session that can't be is a row that says so.
-pub(crate) fn session_rows(store: &Store) -> Result<Vec<SessionRow>, Error> {
-    let row = |entry: Entry| {
-        let content = store.load(&entry.name).map(|session| SessionContent {
-            arch: session.run.config.arch.to_string(),
-            epoch: session.run.progress.epoch,
-            step: session.run.progress.step,
-            val_accuracy: session.run.history.epochs.last().and_then(|e| e.validation).map(|v| v.accuracy),
-            data: session.data.name,
-        });
-        SessionRow {
-            name: entry.name,
-            modified: entry.modified.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
-            bytes: entry.bytes,
-            content: content.map_err(|error| error.to_string()),
-        }
-    };
-    Ok(store.list()?.into_iter().map(row).collect())
 }

@@ -1,0 +1,87 @@
+//! Where runs come from: built fresh, or read from a session.
+
+use std::time::UNIX_EPOCH;
+
+use super::LabOptions;
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::nn::{self, DeviceInfo, Network, Setup};
+use crate::reply::{SessionContent, SessionRow};
+use crate::session::{Entry, Store};
+use crate::state::Saved;
+use crate::train::settings::Settings;
+use crate::train::tree::Tree;
+use crate::train::{RunConfig, Trainer};
+
+fn build(options: &LabOptions, config: &RunConfig) -> Result<(Box<dyn Network>, DeviceInfo), Error> {
+    let setup = Setup {
+        device: options.device,
+        kernels: options.kernels,
+        threads: options.threads.unwrap_or(0),
+        seed: config.seed,
+    };
+    Ok(nn::build(&config.arch, &setup)?)
+}
+
+/// A run with fresh weights.
+///
+/// # Errors
+/// If the device or the kernels are not there, or fail.
+pub fn fresh(
+    options: &LabOptions,
+    config: RunConfig,
+    settings: Settings,
+    dataset: Dataset,
+) -> Result<(Trainer, DeviceInfo), Error> {
+    let (network, device) = build(options, &config)?;
+    Ok((Trainer::new(config, settings, dataset, network)?, device))
+}
+
+/// The tree of a run that has just begun.
+pub fn begun(trainer: &Trainer) -> Tree {
+    let mut tree = Tree::default();
+    if let Some(start) = trainer.last_checkpoint() {
+        tree.keep(start, trainer.settings().keep);
+    }
+    tree
+}
+
+/// The saved run `name`.
+///
+/// # Errors
+/// If there is none, it is damaged, or was trained on other data.
+pub fn load(options: &LabOptions, name: &str, dataset: Dataset) -> Result<(Trainer, Tree, DeviceInfo, Saved), Error> {
+    let session = options.store.load(name)?;
+    if session.data.fingerprint != dataset.fingerprint() {
+        return Err(Error::Usage(format!(
+            "session `{name}` was trained on {} but the data here is {}: start with the --data it was trained on",
+            session.data.name, dataset.name
+        )));
+    }
+    let (network, device) = build(options, &session.run.config)?;
+    let saved = Saved { name: name.into(), step: session.run.progress.step };
+    Ok((Trainer::resume(&session.run, dataset, network)?, session.tree, device, saved))
+}
+
+/// The saved sessions and what each holds.
+///
+/// # Errors
+/// If the folder can't be read; a session that can't be is a row that says so.
+pub fn session_rows(store: &Store) -> Result<Vec<SessionRow>, Error> {
+    let row = |entry: Entry| {
+        let content = store.load(&entry.name).map(|session| SessionContent {
+            arch: session.run.config.arch.to_string(),
+            epoch: session.run.progress.epoch,
+            step: session.run.progress.step,
+            val_accuracy: session.run.history.epochs.last().and_then(|e| e.validation).map(|v| v.accuracy),
+            data: session.data.name,
+        });
+        SessionRow {
+            name: entry.name,
+            modified: entry.modified.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
+            bytes: entry.bytes,
+            content: content.map_err(|error| error.to_string()),
+        }
+    };
+    Ok(store.list()?.into_iter().map(row).collect())
+}
