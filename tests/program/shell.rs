@@ -1,6 +1,7 @@
 //! The program in a shell: what goes to which stream, and with which exit code it ends.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use mnist_lab::session::Session;
@@ -323,5 +324,49 @@ fn model_files_that_can_not_be_are_told_by_their_exit_code() {
         let ran = run(&home, arguments);
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.out, ran.err);
         assert!(ran.err.contains(said) && ran.err.lines().count() == 1, "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn hostile_model_files_take_little_memory() {
+    let home = Home::new();
+    let fixture =
+        |name: &str| std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap();
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    // Lengths that promise exabytes, and a gigabyte that is not there.
+    for length in [u64::MAX, 1 << 62, 1 << 30] {
+        files.push(
+            [&length.to_le_bytes()[..], b"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}"].concat(),
+        );
+    }
+    let huge = br#"{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,18446744073709551615]}}"#;
+    files.push([&(huge.len() as u64).to_le_bytes()[..], huge].concat());
+    // Sizes and places all over the files of Keras become the largest there are.
+    for name in ["keras.h5", "keras.keras"] {
+        let whole = fixture(name);
+        for part in 0..40 {
+            let mut bytes = whole.clone();
+            let at = part * whole.len() / 40;
+            bytes[at.max(8)..(at.max(8) + 8).min(whole.len())].fill(0xff);
+            files.push(bytes);
+        }
+    }
+    let binary = env!("CARGO_BIN_EXE_mnist-lab");
+    for (number, bytes) in files.iter().enumerate() {
+        std::fs::write(home.path().join("hostile"), bytes).unwrap();
+        // A limit of address space, which an allocation that is only promised counts towards too.
+        let line = format!("ulimit -v 2000000; exec {binary} import hostile --as hostile-{number}");
+        let output = Command::new("/bin/sh")
+            .args(["-c", &line])
+            .env_clear()
+            .envs(home.environment())
+            .current_dir(home.path())
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Damage in what is not read does not matter.
+        let code = output.status.code();
+        assert!(code == Some(3) || code == Some(0), "file {number}: {code:?}: {error}");
+        assert!(!error.contains("panicked"), "file {number}: {error}");
     }
 }

@@ -179,6 +179,11 @@ def check_network(name, folder):
     check_tflite(name, folder, expected)
 
 
+def kernels(model):
+    """The weights of convolutions and dense layers, in order."""
+    return [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]
+
+
 def check_trained_by_keras(folder):
     """The tutorial's network, trained by Keras, has here the accuracy that Keras measures."""
     layers = keras.layers
@@ -202,6 +207,13 @@ def check_trained_by_keras(folder):
         print(f"trained by Keras, {suffix}: {accuracy:.4f} there, {imported['test_accuracy']:.4f} here")
         assert round(imported["test_accuracy"], 4) == round(accuracy, 4)
         assert "dropout" in imported["arch"].split(), "one rate of dropout follows the setting"
+        back = folder / f"back{suffix}"
+        lab("export", f"trained{suffix}", "-o", back)
+        again = keras.saving.load_model(back)
+        images = TEST[:IMAGES]
+        close(f"Keras {suffix} → ours → Keras", again.predict(images, verbose=0), model.predict(images, verbose=0), 1e-6)
+        for before, after in zip(kernels(model), kernels(again), strict=True):
+            assert np.array_equal(before, after), f"a kernel of {suffix} changed on the way"
         lab("train", "--resume", f"trained{suffix}", "--epochs", 1, "--save", f"tuned{suffix}")
 
 
