@@ -57,7 +57,7 @@ def main():
             script.write_text(SCRIPT % (DIGITS - 1, folder))
             # The first seconds warm the server up.
             for seconds in (2, given.seconds):
-                load = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "-s", str(script), f"http://{listening['addr']}/predict"]
+                load = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "60s", "-s", str(script), f"http://{listening['addr']}/predict"]
                 output = subprocess.run(load, check=True, stdout=subprocess.PIPE, text=True).stdout
         finally:
             server.terminate()

@@ -5,6 +5,7 @@ Usage: page.py BINARY [--screenshot FILE.png]. Needs Python's selenium, Debian's
 """
 
 import argparse
+import base64
 import gzip
 import json
 import pathlib
@@ -144,6 +145,16 @@ def desk(address, folder, screenshot):
     page.draw(ONE, left=80)
     page.reads("1")
     assert page.text("problem") == "", page.text("problem")
+    encoded = base64.b64encode((folder / "digit.png").read_bytes()).decode()
+    for kind, field in [("ClipboardEvent('paste'", "clipboardData"), ("DragEvent('drop'", "dataTransfer")]:
+        page.press("clear")
+        page.reads("–")
+        page.browser.execute_script(
+            "const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));"
+            "const data = new DataTransfer();"
+            "data.items.add(new File([bytes], 'digit.png', {type: 'image/png'}));"
+            f"document.dispatchEvent(new {kind}, {{{field}: data, cancelable: true}}))", encoded)
+        page.reads("7")
     page.close()
 
 
