@@ -1,14 +1,17 @@
 //! Everything a person can ask of the lab, from a key, the command line, a script or the shell: one grammar, one enum.
 
+mod corrupt;
 mod door;
 mod export;
 mod filter;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::data::corrupt::Kind;
 use crate::data::{CLASSES, Image};
 use crate::train::settings::Setting;
 
+pub use corrupt::Corrupt;
 pub use door::{Depth, Door};
 pub use export::{ExportArgs, ModelFormat, Quantization};
 pub use filter::Filter;
@@ -77,6 +80,9 @@ pub enum Command {
         /// Which split
         #[arg(long, value_enum, default_value_t = SplitName::Test)]
         split: SplitName,
+        /// Corrupt the images first: `fog`, `shot_noise:5`, or `all` for a table
+        #[arg(long)]
+        corrupt: Option<Corrupt>,
     },
     /// What the curves say is wrong, and which commands may mend it
     Advice,
@@ -252,7 +258,10 @@ impl Command {
             ["export"] => names(&["--to", "-o", "--quantize"]),
             ["export", .., "--to"] => names(&["onnx", "tflite", "keras", "h5", "safetensors"]),
             ["export", .., "--quantize"] => names(&["none", "f16", "dynamic", "int8"]),
-            ["eval"] => names(&["--split"]),
+            ["eval"] => names(&["--split", "--corrupt"]),
+            ["eval", "--corrupt"] => {
+                Kind::ALL.map(Kind::name).map(str::to_owned).into_iter().chain(["all".into()]).collect()
+            }
             ["eval", "--split"] => names(&["test", "validation", "train"]),
             ["load" | "save"] => sessions.to_vec(),
             ["overlay", ..] => sessions.iter().cloned().chain(["none".to_owned()]).collect(),
@@ -310,7 +319,11 @@ fn one_sentence(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, CommandError, Door, ExportArgs, Filter, ListName, ModelFormat, Quantization, SplitName};
+    use crate::data::corrupt::{Corruption, Kind};
+
+    use super::{
+        Command, CommandError, Corrupt, Door, ExportArgs, Filter, ListName, ModelFormat, Quantization, SplitName,
+    };
 
     #[track_caller]
     fn check(line: &str, expected: Command) {
@@ -333,8 +346,11 @@ mod tests {
             "find class=4 conf>0.9 conf<0.99",
             Command::Find { filters: vec![Filter::Class(4), Filter::Surer(0.9), Filter::LessSure(0.99)] },
         );
-        check("eval", Command::Eval { split: SplitName::Test });
-        check("eval --split train", Command::Eval { split: SplitName::Train });
+        check("eval", Command::Eval { split: SplitName::Test, corrupt: None });
+        check("eval --split train", Command::Eval { split: SplitName::Train, corrupt: None });
+        let fog = Corruption::new(Kind::Fog, 5).map(Corrupt::One).ok();
+        check("eval --corrupt fog:5", Command::Eval { split: SplitName::Test, corrupt: fog });
+        check("eval --corrupt all", Command::Eval { split: SplitName::Test, corrupt: Some(Corrupt::All(3)) });
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
         check("explain 42", Command::Explain { input: Some("42".into()), class: None });
         check("explain --class 3", Command::Explain { input: None, class: Some(3) });

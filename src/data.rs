@@ -1,6 +1,7 @@
 //! Images and labels: the data set, its splits, and the batches that training draws from it.
 
 pub mod augment;
+pub mod corrupt;
 #[cfg(feature = "embed-mnist")]
 mod embedded;
 mod folder;

@@ -22,6 +22,8 @@ pub enum Purpose {
     Dropout = 3,
     /// Augmentation; counters: epoch, sample.
     Augment = 4,
+    /// Corrupted images; counters: kind, sample.
+    Corrupt = 5,
 }
 
 /// A stream of random numbers, named by seed, purpose and two counters.

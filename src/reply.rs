@@ -1,17 +1,22 @@
 //! What the lab answers to a command: as text for people, as one JSON object for programs.
 
+mod corrupted;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::advice::Advice;
+use crate::data::corrupt::Corruption;
 use crate::data::{CLASSES, SIDE};
 use crate::explain::{Evidence, LayerMaps, Map};
 use crate::metrics::calibration::Calibration;
 use crate::metrics::{Confusion, argmax};
 use crate::state::DigitView;
 use crate::train::Goal;
+
+pub use corrupted::CorruptedReport;
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +35,8 @@ pub enum Reply {
     Classified(Classified),
     /// A split was measured.
     Evaluated(Box<EvaluationReport>),
+    /// A split was corrupted in every way, and measured.
+    Corrupted(Box<CorruptedReport>),
     /// What is wrong, if anything is.
     Advice(Vec<Advice>),
     /// The run was saved.
@@ -82,6 +89,8 @@ pub struct Classified {
 pub struct EvaluationReport {
     /// Which split.
     pub split: &'static str,
+    /// What was done to its images before.
+    pub corruption: Option<Corruption>,
     /// Mean cross-entropy in nats.
     pub loss: f64,
     /// Accuracy on those whose label is not in doubt; `None` where nobody knows of doubts.
@@ -174,6 +183,7 @@ impl Reply {
                 answer.probabilities.iter().map(object).collect()
             }
             Self::Evaluated(report) => vec![report.to_json()],
+            Self::Corrupted(report) => report.to_json(),
             Self::Advice(all) => all.iter().map(advice_json).collect(),
             Self::Saved { name, path, bytes } => {
                 vec![json!({"event": "saved", "session": name, "path": path, "bytes": bytes})]
@@ -236,6 +246,8 @@ impl EvaluationReport {
         json!({
             "event": "evaluated",
             "split": self.split,
+            "corruption": self.corruption.map(|corruption| corruption.kind.name()),
+            "severity": self.corruption.map(Corruption::severity),
             "loss": self.loss,
             "accuracy": self.confusion.accuracy(),
             "correct": self.confusion.correct(),
@@ -332,6 +344,7 @@ impl fmt::Display for Reply {
             Self::Explained(digit) => explained(f, digit),
             Self::Classified(answer) => lines(f, &answer.probabilities, |f, row| write!(f, "{}", argmax(row))),
             Self::Evaluated(report) => write!(f, "{report}"),
+            Self::Corrupted(report) => write!(f, "{report}"),
             Self::Advice(all) if all.is_empty() => f.write_str("nothing is wrong that the curves would tell"),
             Self::Advice(all) => lines(f, all, |f, advice| write!(f, "{advice}")),
             Self::Saved { name, path, bytes } => write!(f, "saved `{name}` in {path}, {:.1} MB", *bytes as f64 / 1e6),
@@ -407,7 +420,11 @@ impl fmt::Display for DigitView {
 impl fmt::Display for EvaluationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (correct, total) = (self.confusion.correct(), self.confusion.total());
-        write!(f, "{}: accuracy {:.2} % ({correct} of {total})", self.split, self.confusion.accuracy() * 100.0)?;
+        f.write_str(self.split)?;
+        if let Some(corruption) = self.corruption {
+            write!(f, ", {corruption}")?;
+        }
+        write!(f, ": accuracy {:.2} % ({correct} of {total})", self.confusion.accuracy() * 100.0)?;
         write!(
             f,
             ", loss {:.4}, calibration error {:.2} %",

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{ExportArgs, SplitName};
+use crate::command::{Corrupt, ExportArgs, SplitName};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::train::settings::Setting;
 
@@ -216,6 +216,9 @@ pub struct EvalArgs {
     /// Which split
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     pub split: SplitName,
+    /// Corrupt the images first: MNIST-C's name and a severity from 1 to 5 (fog, fog:5), or `all`
+    #[arg(long, value_name = "NAME[:SEVERITY]")]
+    pub corrupt: Option<Corrupt>,
 }
 
 #[derive(Args)]

@@ -13,7 +13,7 @@ use crate::lab::{Autosave, Lab, Start};
 /// # Errors
 /// If the session or the data can't be read.
 pub async fn evaluate(args: EvalArgs, options: &Options, output: &Output) -> Result<(), Error> {
-    ask(args.session, Command::Eval { split: args.split }, options, *output).await
+    ask(args.session, Command::Eval { split: args.split, corrupt: args.corrupt }, options, *output).await
 }
 
 /// Predicts digits.

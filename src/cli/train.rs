@@ -92,7 +92,7 @@ async fn train(lab: &Lab, follower: &mut Follower) -> Result<Reason, Error> {
 }
 
 async fn test(lab: &Lab) -> Result<EvaluationReport, Error> {
-    match lab.ask(Command::Eval { split: SplitName::Test }).await? {
+    match lab.ask(Command::Eval { split: SplitName::Test, corrupt: None }).await? {
         Reply::Evaluated(report) => Ok(*report),
         other => Err(Error::Failed(format!("the test set was not measured: {other}"))),
     }

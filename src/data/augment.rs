@@ -4,7 +4,7 @@ mod elastic;
 mod erase;
 mod noise;
 mod text;
-mod warp;
+pub(super) mod warp;
 
 use elastic::Field;
 pub use text::{AugmentError, SETTINGS, Setting};

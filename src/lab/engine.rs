@@ -226,7 +226,7 @@ impl<'p> Engine<'p> {
             Command::Next { list } => self.walk(list, true),
             Command::Prev { list } => self.walk(list, false),
             Command::Find { filters } => self.find(&filters),
-            Command::Eval { split } => self.evaluate(split),
+            Command::Eval { split, corrupt } => self.evaluate(split, corrupt),
             Command::Advice => self.tell_advice(),
             Command::Export(args) => self.export(&args),
             Command::Save { name } => self.save(name),

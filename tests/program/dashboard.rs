@@ -113,7 +113,6 @@ fn back_in_time_from_the_curve_and_on_as_a_branch() {
     terminal.command("set lr 0.001");
     terminal.leave_command_line();
     terminal.keys(" ");
-    terminal.wait_for("main-2");
     terminal.wait_for("completed");
     terminal.wait_for("· main");
     terminal.command("save mine");

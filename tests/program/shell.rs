@@ -113,6 +113,14 @@ fn a_run_is_told_as_json_saved_and_asked() {
     assert_eq!(counts, 200, "each digit is in one bin");
     assert!((0.0..1.0).contains(&calibration["expected_calibration_error"].as_f64().unwrap()), "{calibration}");
 
+    let foggy = run(&home, &["eval", "a", "--corrupt", "fog:5", "--json"]).good().objects().remove(0);
+    assert_eq!((foggy["corruption"].as_str(), foggy["severity"].as_u64()), (Some("fog"), Some(5)));
+    assert!(foggy["accuracy"].as_f64() < Some(tested), "{}", foggy["accuracy"]);
+    let all = run(&home, &["eval", "a", "--corrupt", "all:5", "--json"]).good().objects();
+    assert_eq!((all.len(), all[10]["accuracy"].as_f64()), (16, foggy["accuracy"].as_f64()));
+    let sum: f64 = all[..15].iter().map(|row| row["accuracy"].as_f64().unwrap()).sum();
+    assert!((all[15]["accuracy"].as_f64().unwrap() - sum / 15.0).abs() < 1e-9 && all[15]["accuracy_clean"] == tested);
+
     let predicted = run(&home, &["predict", "a", "0", "7", "--json"]).good().objects();
     assert_eq!(predicted.iter().map(|object| object["input"].as_str()).collect::<Vec<_>>(), [Some("0"), Some("7")]);
     let probabilities = predicted[0]["probabilities"].as_array().unwrap();
@@ -215,6 +223,7 @@ fn what_goes_wrong_ends_with_its_exit_code_and_a_sentence() {
     check_error(&home, &["eval", "bad"], 3, "checksum");
     check_error(&home, &["sessions", "verify", "bad"], 3, "checksum");
     check_error(&home, &["predict", "good", "200"], 2, "199");
+    check_error(&home, &["eval", "good", "--corrupt", "rain"], 2, "shot_noise");
     check_error(&home, &["predict", "good", "text.png"], 3, "text.png");
     check_error(&home, &["train", "--resume", "missing"], 3, "sessions list");
     check_error(&home, &["repl", "--script", "missing.txt"], 2, "missing.txt");
