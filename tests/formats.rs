@@ -1,11 +1,12 @@
 //! Model files: what is exported comes back whole, what can't be said here is refused, and no bytes whatever make a reader panic.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+use std::io::Cursor;
 use std::sync::{Arc, LazyLock};
 
 use mnist_lab::arch::Arch;
 use mnist_lab::command::Quantization;
-use mnist_lab::data::{Batch, CLASSES, Dataset, Images, PIXELS};
+use mnist_lab::data::{Batch, CLASSES, Dataset, Images, PIXELS, SIDE};
 use mnist_lab::export::{h5, keras, onnx, safetensors, tflite};
 use mnist_lab::import::{self, Imported};
 use mnist_lab::lab::model::Model;
@@ -16,6 +17,7 @@ use mnist_lab::session::card::Card;
 use mnist_lab::train::settings::Settings;
 use proptest::prelude::{ProptestConfig, any, prop};
 use proptest::{prop_assert, proptest};
+use tract_onnx::prelude::*;
 
 /// Architectures with everything in them that a format treats differently.
 const ARCHITECTURES: [&str; 6] = [
@@ -117,6 +119,44 @@ fn every_architecture_has_a_file_in_every_format() {
             assert_eq!(&encoded.bytes[4..8], b"TFL3");
             assert!(encoded.accuracy.is_some_and(|accuracy| (0.0..=1.0).contains(&accuracy)));
         }
+    }
+}
+
+/// What tract, another program that reads ONNX, makes of a file for these images `[sample, channel, height, width]`.
+fn by_tract(file: Vec<u8>, images: &Images, count: usize) -> TractResult<Vec<f32>> {
+    let plan = tract_onnx::onnx()
+        .model_for_read(&mut Cursor::new(file))?
+        .with_input_fact(0, f32::fact([count, 1, SIDE, SIDE]).into())?
+        .into_optimized()?
+        .into_runnable()?;
+    let grey = |(sample, _, row, column)| f32::from(images.image(sample)[row * SIDE + column]) / 255.0;
+    let input: Tensor = tract_ndarray::Array4::from_shape_fn((count, 1, SIDE, SIDE), grey).into();
+    let output = plan.run(tvec!(input.into()))?;
+    Ok(output[0].to_plain_array_view::<f32>()?.iter().copied().collect())
+}
+
+#[test]
+fn another_reader_of_onnx_computes_the_same() {
+    const COUNT: usize = 8;
+    let digits = Dataset::open(None).unwrap().test;
+    for arch in ARCHITECTURES {
+        let mut model = model(arch);
+        for tensor in model.tensors.iter_mut().filter(|tensor| tensor.name.ends_with("weight")) {
+            // So that no probability is all or nothing.
+            let inputs: usize = tensor.shape[1..].iter().product();
+            tensor.values.iter_mut().for_each(|value| *value /= (inputs as f32).sqrt());
+        }
+        let setup = Setup { device: DeviceChoice::Cpu, ..Setup::default() };
+        let (mut network, _) = nn::build(&model.arch, &setup).unwrap();
+        let state = NetworkState { tensors: model.tensors.clone(), ..network.state().unwrap() };
+        network.restore(&state).unwrap();
+        let logits = network.logits(&Batch::new(digits.clone(), (0..COUNT as u32).collect())).unwrap();
+        let ours: Vec<f32> = logits.iter().flat_map(softmax).collect();
+        let there = by_tract(onnx::encode(&model), &digits, COUNT).unwrap_or_else(|error| panic!("{arch}: {error:#}"));
+        assert_eq!(there.len(), ours.len(), "{arch}");
+        let difference = there.iter().zip(&ours).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference < 1e-5, "{arch}: {difference}");
+        assert!(ours.iter().any(|probability| (0.01..0.9).contains(probability)), "{arch}: {ours:?}");
     }
 }
 

@@ -23,7 +23,7 @@ impl FromStr for Corrupt {
             _ => text.strip_prefix("all:"),
         };
         let Some(severity) = severity else {
-            return text.parse().map(Self::One).map_err(|problem: String| problem + ", and `all`");
+            return text.parse().map(Self::One).map_err(|problem: String| problem + "; `all` takes each kind");
         };
         let corruption: Corruption = format!("{}:{severity}", Kind::Fog.name()).parse()?;
         Ok(Self::All(corruption.severity()))
