@@ -190,6 +190,12 @@ impl Arch {
         Ok(Self { layers })
     }
 
+    /// The same layers, with other rates of dropout.
+    #[must_use]
+    pub fn with_dropout(&self, rate: impl Fn(DropoutRate) -> DropoutRate) -> Self {
+        Self { layers: with_dropout(&self.layers, &rate) }
+    }
+
     /// The layers in order.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
@@ -271,6 +277,17 @@ fn collect_places<'a>(layers: &'a [Layer], mut input: Shape, prefix: &str, place
         }
         input = output;
     }
+}
+
+fn with_dropout(layers: &[Layer], rate: &impl Fn(DropoutRate) -> DropoutRate) -> Vec<Layer> {
+    let changed = |layer: &Layer| match layer {
+        Layer::Dropout(old) => Layer::Dropout(rate(*old)),
+        Layer::Residual { body, shortcut } => {
+            Layer::Residual { body: with_dropout(body, rate), shortcut: with_dropout(shortcut, rate) }
+        }
+        other => other.clone(),
+    };
+    layers.iter().map(changed).collect()
 }
 
 #[cfg(test)]

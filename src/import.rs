@@ -3,6 +3,7 @@
 mod chain;
 mod config;
 mod convert;
+mod dropout;
 mod guard;
 mod h5;
 mod keras;

@@ -11,6 +11,7 @@
 
 mod advisor;
 mod engine;
+mod evaluation;
 pub mod model;
 mod opening;
 mod publisher;

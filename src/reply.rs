@@ -1,6 +1,8 @@
 //! What the lab answers to a command: as text for people, as one JSON object for programs.
 
 mod corrupted;
+mod evaluation;
+mod session;
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,15 +10,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::advice::Advice;
-use crate::data::corrupt::Corruption;
 use crate::data::{CLASSES, SIDE};
 use crate::explain::{Evidence, LayerMaps, Map};
-use crate::metrics::calibration::Calibration;
-use crate::metrics::{Confusion, argmax};
+use crate::metrics::argmax;
 use crate::state::DigitView;
 use crate::train::Goal;
 
 pub use corrupted::CorruptedReport;
+pub use evaluation::EvaluationReport;
+pub use session::{SessionContent, SessionRow};
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,25 +86,6 @@ pub struct Classified {
     pub step: u64,
 }
 
-/// What was measured of a split.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EvaluationReport {
-    /// Which split.
-    pub split: &'static str,
-    /// What was done to its images before.
-    pub corruption: Option<Corruption>,
-    /// Mean cross-entropy in nats.
-    pub loss: f64,
-    /// Accuracy on those whose label is not in doubt; `None` where nobody knows of doubts.
-    pub accuracy_without_label_errors: Option<f64>,
-    /// Confidence against accuracy.
-    pub calibration: Calibration,
-    /// Label against prediction.
-    pub confusion: Confusion,
-    /// How long it took.
-    pub seconds: f64,
-}
-
 /// One branch in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BranchRow {
@@ -133,34 +116,6 @@ pub struct Exported {
     pub test_accuracy: f64,
     /// How its numbers are kept, and the test accuracy that this leaves, if they are not kept whole.
     pub quantized: Option<(&'static str, f64)>,
-}
-
-/// One saved session in a list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionRow {
-    /// Its name.
-    pub name: String,
-    /// Seconds since 1970 when it was written.
-    pub modified: u64,
-    /// Size of the file.
-    pub bytes: u64,
-    /// What it holds, or why it can't be read.
-    pub content: Result<SessionContent, String>,
-}
-
-/// What a saved session holds, in a few words.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionContent {
-    /// The layers.
-    pub arch: String,
-    /// Epochs done.
-    pub epoch: u32,
-    /// Steps made.
-    pub step: u64,
-    /// Validation accuracy of the last epoch.
-    pub val_accuracy: Option<f64>,
-    /// The data set's name.
-    pub data: String,
 }
 
 impl Reply {
@@ -239,29 +194,6 @@ fn explained_json(digit: &DigitView) -> Value {
     object
 }
 
-impl EvaluationReport {
-    /// The `evaluated` object.
-    pub fn to_json(&self) -> Value {
-        let total = self.confusion.total();
-        json!({
-            "event": "evaluated",
-            "split": self.split,
-            "corruption": self.corruption.map(|corruption| corruption.kind.name()),
-            "severity": self.corruption.map(Corruption::severity),
-            "loss": self.loss,
-            "accuracy": self.confusion.accuracy(),
-            "correct": self.confusion.correct(),
-            "total": total,
-            "accuracy_without_label_errors": self.accuracy_without_label_errors,
-            "confusion": self.confusion.counts,
-            "per_class": self.confusion.per_class(),
-            "calibration": self.calibration,
-            "seconds": self.seconds,
-            "images_per_second": f64::from(total) / self.seconds.max(1e-9),
-        })
-    }
-}
-
 impl BranchRow {
     /// The `branch` object.
     pub fn to_json(&self) -> Value {
@@ -305,29 +237,6 @@ impl fmt::Display for Exported {
                 write!(f, "{:.2} % before, {:.2} % as {quantization}", self.test_accuracy * 100.0, accuracy * 100.0)
             }
         }
-    }
-}
-
-impl SessionRow {
-    /// The `session` object.
-    pub fn to_json(&self) -> Value {
-        let mut object = json!({
-            "event": "session",
-            "name": self.name,
-            "modified": self.modified,
-            "bytes": self.bytes,
-        });
-        match &self.content {
-            Ok(content) => {
-                object["arch"] = json!(content.arch);
-                object["epoch"] = json!(content.epoch);
-                object["step"] = json!(content.step);
-                object["val_accuracy"] = json!(content.val_accuracy);
-                object["data"] = json!(content.data);
-            }
-            Err(error) => object["error"] = json!(error),
-        }
-        object
     }
 }
 
@@ -417,27 +326,6 @@ impl fmt::Display for DigitView {
     }
 }
 
-impl fmt::Display for EvaluationReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (correct, total) = (self.confusion.correct(), self.confusion.total());
-        f.write_str(self.split)?;
-        if let Some(corruption) = self.corruption {
-            write!(f, ", {corruption}")?;
-        }
-        write!(f, ": accuracy {:.2} % ({correct} of {total})", self.confusion.accuracy() * 100.0)?;
-        write!(
-            f,
-            ", loss {:.4}, calibration error {:.2} %",
-            self.loss,
-            self.calibration.expected_calibration_error * 100.0
-        )?;
-        if let Some(accuracy) = self.accuracy_without_label_errors {
-            write!(f, "; without doubtful labels {:.2} %", accuracy * 100.0)?;
-        }
-        write!(f, "; {:.0} images/s", f64::from(total) / self.seconds.max(1e-9))
-    }
-}
-
 impl fmt::Display for BranchRow {
     /// `* slow: epoch 5, step 3750, from epoch 3 of `main`, keeps epochs 0 to 5`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -448,22 +336,6 @@ impl fmt::Display for BranchRow {
         match (self.kept.first(), self.kept.last()) {
             (Some(first), Some(last)) => write!(f, ", keeps epochs {first} to {last}"),
             _ => f.write_str(", keeps no epoch"),
-        }
-    }
-}
-
-impl fmt::Display for SessionRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<20} {:>8.1} MB", self.name, self.bytes as f64 / 1e6)?;
-        match &self.content {
-            Ok(SessionContent { arch, epoch, step, val_accuracy, data }) => {
-                write!(f, "  {data}, epoch {epoch}, step {step}")?;
-                if let Some(accuracy) = val_accuracy {
-                    write!(f, ", val {:.2} %", accuracy * 100.0)?;
-                }
-                write!(f, ", {arch}")
-            }
-            Err(error) => write!(f, "  {error}"),
         }
     }
 }

@@ -2,18 +2,17 @@
 
 pub mod event;
 pub mod history;
+mod questions;
 pub mod recipe;
 mod run;
 pub mod settings;
 pub mod tree;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::data::{Batch, CLASSES, Dataset, Image, Images, Split};
-use crate::explain::{self, DeadRelus, Explanation, Map, Reading};
-use crate::metrics::{Evaluation, Outcome};
+use crate::data::{Batch, Dataset, Split};
+use crate::metrics::Evaluation;
 use crate::nn::{Network, NetworkError, Step};
 use crate::random::{Purpose, Stream};
 use event::{Reason, TrainEvent};
@@ -389,83 +388,5 @@ impl Trainer {
     /// The run as it was at the end of its last epoch, or at its start.
     pub fn last_checkpoint(&self) -> Option<Arc<RunState>> {
         self.good.clone()
-    }
-
-    /// Measures the test set with the present weights.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn test(&mut self, report: &mut impl FnMut(TrainEvent)) -> Result<Arc<Evaluation>, NetworkError> {
-        let test = self.dataset.test.clone();
-        let evaluation = Arc::new(self.evaluate(&test, 0..test.len())?);
-        report(TrainEvent::Tested { step: self.progress.step, evaluation: evaluation.clone() });
-        Ok(evaluation)
-    }
-
-    /// Measures the samples `range` of `images` with the present weights.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn evaluate(&mut self, images: &Arc<Images>, range: Range<usize>) -> Result<Evaluation, NetworkError> {
-        let mut evaluation = Evaluation::default();
-        for start in range.clone().step_by(CHUNK) {
-            self.evaluate_chunk(images, start..(start + CHUNK).min(range.end), &mut evaluation)?;
-        }
-        Ok(evaluation)
-    }
-
-    fn evaluate_chunk(
-        &mut self,
-        images: &Arc<Images>,
-        range: Range<usize>,
-        evaluation: &mut Evaluation,
-    ) -> Result<(), NetworkError> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let indices: Vec<u32> = range.map(|index| index as u32).collect();
-        let logits = self.network.logits(&Batch::new(images.clone(), indices.clone()))?;
-        for (index, logits) in indices.into_iter().zip(&logits) {
-            evaluation.add(Outcome::new(index, images.label(index as usize), logits));
-        }
-        Ok(())
-    }
-
-    /// Explains with the present weights why `image` is given to `class`, or to what is predicted.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn explain(&mut self, image: &Image, class: Option<u8>) -> Result<Explanation, NetworkError> {
-        explain::explain(&mut *self.network, &self.config.arch, image, class)
-    }
-
-    /// The layers of which units are 0 for each of the first `count` training digits.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn dead_relus(&self, count: usize) -> Result<Vec<DeadRelus>, NetworkError> {
-        let images = &self.dataset.train;
-        let some = (0..count.min(images.len())).map(|index| images.image(index));
-        explain::dead_relus(&*self.network, &self.config.arch, some)
-    }
-
-    /// Which pixels of each image speak for the class that is predicted with the present weights, and which against it.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn saliency(&self, images: &[Image]) -> Result<Vec<Map>, NetworkError> {
-        let state = self.network.state()?;
-        let reading = Reading::new(&self.config.arch, &state)?;
-        Ok(images.iter().map(|image| explain::saliency(&reading, image)).collect())
-    }
-
-    /// Logits of each image with the present weights.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn logits(&mut self, images: &[Image]) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
-        let all = (0..images.len() as u32).collect();
-        let images = Arc::new(Images::new(images.concat(), vec![0; images.len()]));
-        self.network.logits(&Batch::new(images, all))
     }
 }

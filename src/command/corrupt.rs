@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::data::corrupt::{Corruption, Kind, SEVERITY};
+use crate::data::corrupt::{self, Corruption};
 
 /// One corruption, or each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +18,9 @@ impl FromStr for Corrupt {
 
     /// `fog`, `fog:5`, `all`, `all:5`
     fn from_str(text: &str) -> Result<Self, String> {
-        let severity = match text {
-            "all" => return Ok(Self::All(SEVERITY)),
-            _ => text.strip_prefix("all:"),
-        };
-        let Some(severity) = severity else {
-            return text.parse().map(Self::One).map_err(|problem: String| problem + "; `all` takes each kind");
-        };
-        let corruption: Corruption = format!("{}:{severity}", Kind::Fog.name()).parse()?;
-        Ok(Self::All(corruption.severity()))
+        match corrupt::split(text)? {
+            ("all", severity) => Corruption::each(severity).map(|_| Self::All(severity)),
+            _ => text.parse().map(Self::One).map_err(|problem: String| problem + "; `all` takes each kind"),
+        }
     }
 }

@@ -117,11 +117,15 @@ impl Corruption {
     /// # Errors
     /// If the severity is another number.
     pub fn new(kind: Kind, severity: u8) -> Result<Self, String> {
-        if (1..=5).contains(&severity) {
-            Ok(Self { kind, severity })
-        } else {
-            Err(format!("`{severity}` is no severity: use 1 to 5"))
-        }
+        if (1..=5).contains(&severity) { Ok(Self { kind, severity }) } else { Err(no_severity(&severity)) }
+    }
+
+    /// Every kind at a severity from 1 to 5.
+    ///
+    /// # Errors
+    /// If the severity is another number.
+    pub fn each(severity: u8) -> Result<Vec<Self>, String> {
+        Kind::ALL.into_iter().map(|kind| Self::new(kind, severity)).collect()
     }
 
     /// From 1 to 5.
@@ -176,18 +180,26 @@ impl FromStr for Corruption {
 
     /// `shot_noise` or `shot_noise:5`
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, severity) = match text.split_once(':') {
-            Some((name, severity)) => {
-                (name, severity.parse().map_err(|_| format!("`{severity}` is no severity: use 1 to 5"))?)
-            }
-            None => (text, SEVERITY),
-        };
+        let (name, severity) = split(text)?;
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
             let names = Kind::ALL.map(Kind::name).join(", ");
             format!("`{name}` is no corruption: there are {names}")
         })?;
         Self::new(kind, severity)
     }
+}
+
+/// `fog:5` as name and severity; [`SEVERITY`] if there is none.
+///
+/// # Errors
+/// If the severity is no number.
+pub fn split(text: &str) -> Result<(&str, u8), String> {
+    let Some((name, severity)) = text.split_once(':') else { return Ok((text, SEVERITY)) };
+    Ok((name, severity.parse().map_err(|_| no_severity(&severity))?))
+}
+
+fn no_severity(given: &dyn fmt::Display) -> String {
+    format!("`{given}` is no severity: use 1 to 5")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::data::{CLASSES, SIDE};
 use crate::lab::model::Model;
 use crate::nn::NamedTensor;
 use crate::nn::layout::channels_first;
+use crate::nn::plan::BATCH_NORM_EPSILON;
 use crate::session::card::Card;
 use proto::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, Size, StringStringEntryProto,
@@ -21,7 +22,6 @@ const IR_VERSION: i64 = 7;
 /// Version of the operators, likewise.
 const OPSET: i64 = 13;
 const FLOAT: i32 = 1;
-const EPSILON: f32 = 1e-3;
 
 /// `model` as the bytes of a file.
 pub fn encode(model: &Model) -> Vec<u8> {
@@ -93,8 +93,12 @@ impl Writer {
                 inputs.extend(
                     tensors.map(|tensor: &NamedTensor| self.floats(&tensor.name, &tensor.shape, &tensor.values)),
                 );
-                attributes =
-                    vec![AttributeProto { name: "epsilon".into(), f: EPSILON, r#type: 1, ..AttributeProto::default() }];
+                attributes = vec![AttributeProto {
+                    name: "epsilon".into(),
+                    f: BATCH_NORM_EPSILON as f32,
+                    r#type: 1,
+                    ..AttributeProto::default()
+                }];
                 "BatchNormalization"
             }
             Op::MaxPool { size, stride } => {

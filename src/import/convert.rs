@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::chain::{Link, chain};
 use super::config::{self, KerasLayer};
-use super::{Imported, tensors};
+use super::{Imported, dropout, tensors};
 use crate::arch::{Arch, DropoutRate, Layer, Place, Shape};
 use crate::data::{PIXELS, SIDE};
 use crate::nn::layout::keras;
+use crate::nn::plan::BATCH_NORM_EPSILON;
 use crate::session::card::Card;
 
 /// Where the weights of a file are.
@@ -15,9 +16,6 @@ pub trait Weights {
     /// The tensor `role`, the `index`th of `layer`, which must have this shape.
     fn tensor(&self, layer: &KerasLayer, role: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String>;
 }
-
-/// What batch norm adds to the variance here.
-const EPSILON: f64 = 1e-3;
 
 /// The network that `config` describes, with its `weights`.
 pub fn model(config: &str, weights: &impl Weights, card: Option<Card>) -> Result<Imported, String> {
@@ -37,7 +35,8 @@ pub fn model(config: &str, weights: &impl Weights, card: Option<Card>) -> Result
         }
     }
     let tensors = tensors(&arch, values)?;
-    Ok(Imported { tensors, ..live_dropout(arch, card) })
+    let (arch, dropout) = dropout::follow_setting(arch, card.as_ref());
+    Ok(Imported { arch, tensors, dropout, card })
 }
 
 struct Converter<'a> {
@@ -286,62 +285,21 @@ fn batch_norm(
     values.push(if config["center"] == false { vec![0.0; channels] } else { next("beta")? });
     values.push(next("moving_mean")?);
     let mut variance = next("moving_variance")?;
-    let epsilon = config["epsilon"].as_f64().unwrap_or(EPSILON);
-    if (epsilon - EPSILON).abs() > 1e-9 {
+    let epsilon = config["epsilon"].as_f64().unwrap_or(BATCH_NORM_EPSILON);
+    if (epsilon - BATCH_NORM_EPSILON).abs() > 1e-9 {
         // Only the sum of the two is ever used.
         for variance in &mut variance {
-            *variance = (f64::from(*variance) + epsilon - EPSILON) as f32;
+            *variance = (f64::from(*variance) + epsilon - BATCH_NORM_EPSILON) as f32;
         }
         if variance.iter().any(|&variance| variance < 0.0) {
             return Err(refused(
                 layer,
-                &format!("has ε {epsilon} and a variance too small to be used with ε {EPSILON}"),
+                &format!("has ε {epsilon} and a variance too small to be used with ε {BATCH_NORM_EPSILON}"),
             ));
         }
     }
     values.push(variance);
     Ok(())
-}
-
-/// The architecture as the card says it if it is the same; else dropout layers of one rate follow the `dropout` setting,
-/// so that it can be changed while training goes on.
-fn live_dropout(arch: Arch, card: Option<Card>) -> Imported {
-    let written = card.as_ref().and_then(|card| card.arch.parse::<Arch>().ok().map(|arch| (arch, card.dropout)));
-    if let Some((written, dropout)) = written
-        && with_rate(&written, dropout) == arch
-    {
-        return Imported { arch: written, tensors: Vec::new(), dropout, card };
-    }
-    let rates: Vec<f32> = arch
-        .places()
-        .iter()
-        .filter_map(|place| match place.layer {
-            Layer::Dropout(DropoutRate::Fixed(rate)) => Some(*rate),
-            _ => None,
-        })
-        .collect();
-    let (arch, dropout) = match rates.as_slice() {
-        // No setting is higher.
-        [first, rest @ ..] if *first <= 0.95 && rest.iter().all(|rate| rate.to_bits() == first.to_bits()) => {
-            let text = arch.to_string().replace(&format!("dropout{first}"), "dropout");
-            (text.parse().unwrap_or(arch), *first)
-        }
-        _ => (arch, 0.0),
-    };
-    Imported { arch, tensors: Vec::new(), dropout, card }
-}
-
-/// `arch` with the rate written into its dropout layers that have none of their own.
-fn with_rate(arch: &Arch, rate: f32) -> Arch {
-    let fixed = |word: &str| {
-        if word.trim_end_matches(')') == "dropout" {
-            word.replacen("dropout", &format!("dropout{rate}"), 1)
-        } else {
-            word.into()
-        }
-    };
-    let text = arch.to_string().replace('(', "( ").split(' ').map(fixed).collect::<Vec<_>>().join(" ");
-    text.parse().unwrap_or_else(|_| arch.clone())
 }
 
 /// Whether a layer does nothing once the network is trained: augmentation, or noise.

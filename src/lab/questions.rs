@@ -1,19 +1,16 @@
 //! Questions to the network: predictions, lists of digits, whole splits; answered between two batches.
 
-use std::ops::Range;
 use std::path::Path;
 use std::slice;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::engine::Engine;
-use crate::command::{Corrupt, Filter, ListName, SplitName};
-use crate::data::corrupt::{Corruption, Kind};
+use crate::command::{Filter, ListName};
 use crate::data::picture::{self, Preprocess};
-use crate::data::{CLASSES, Image, Images};
+use crate::data::{CLASSES, Image};
 use crate::error::Error;
 use crate::metrics::{Evaluation, Outcome, argmax, cross_entropy, softmax};
-use crate::reply::{CorruptedReport, EvaluationReport, Reply};
+use crate::reply::Reply;
 use crate::state::{DigitList, DigitSource, DigitView, LabEvent};
 
 impl Engine<'_> {
@@ -165,80 +162,5 @@ impl Engine<'_> {
             Some(tested) if (oldest..=step).contains(&tested.step) => Ok(tested.evaluation.clone()),
             _ => self.test(),
         }
-    }
-
-    pub(super) fn test(&mut self) -> Result<Arc<Evaluation>, Error> {
-        let publisher = &mut *self.publisher;
-        Ok(self.trainer.test(&mut |event| publisher.report(event))?)
-    }
-
-    /// Measures a whole split, as it is or corrupted.
-    pub(super) fn evaluate(&mut self, split: SplitName, corrupt: Option<Corrupt>) -> Result<Reply, Error> {
-        let started = Instant::now();
-        let (images, range) = self.samples(split)?;
-        match corrupt {
-            None if split == SplitName::Test => {
-                let evaluation = self.test()?;
-                Ok(self.report(split, None, &evaluation, started))
-            }
-            None => {
-                let evaluation = self.trainer.evaluate(&images, range)?;
-                Ok(self.report(split, None, &evaluation, started))
-            }
-            Some(Corrupt::One(corruption)) => {
-                let evaluation = self.corrupted(&images, range, corruption)?;
-                Ok(self.report(split, Some(corruption), &evaluation, started))
-            }
-            Some(Corrupt::All(severity)) => {
-                let clean = self.trainer.evaluate(&images, range.clone())?.confusion.accuracy();
-                let mut rows = Vec::new();
-                for kind in Kind::ALL {
-                    let corruption = Corruption::new(kind, severity).map_err(Error::Usage)?;
-                    let evaluation = self.corrupted(&images, range.clone(), corruption)?;
-                    rows.push((corruption, evaluation.confusion.accuracy(), evaluation.loss()));
-                }
-                let seconds = started.elapsed().as_secs_f64();
-                Ok(Reply::Corrupted(Box::new(CorruptedReport { split: split.word(), clean, rows, seconds })))
-            }
-        }
-    }
-
-    /// The images of a split, and which of them.
-    fn samples(&self, split: SplitName) -> Result<(Arc<Images>, Range<usize>), Error> {
-        let (dataset, parts) = (self.trainer.dataset(), self.trainer.split());
-        match split {
-            SplitName::Test => Ok((dataset.test.clone(), 0..dataset.test.len())),
-            SplitName::Train => Ok((dataset.train.clone(), parts.train.clone())),
-            SplitName::Validation if parts.validation.is_empty() => {
-                Err(Error::Usage("this run has no validation split".into()))
-            }
-            SplitName::Validation => Ok((dataset.train.clone(), parts.validation.clone())),
-        }
-    }
-
-    fn corrupted(&mut self, images: &Images, range: Range<usize>, corruption: Corruption) -> Result<Evaluation, Error> {
-        let corrupted = corruption.apply_to(images, range);
-        Ok(self.trainer.evaluate(&corrupted, 0..corrupted.len())?)
-    }
-
-    fn report(
-        &self,
-        split: SplitName,
-        corruption: Option<Corruption>,
-        evaluation: &Evaluation,
-        started: Instant,
-    ) -> Reply {
-        let dataset = self.trainer.dataset();
-        let knows_doubts = split == SplitName::Test && dataset.is_mnist();
-        Reply::Evaluated(Box::new(EvaluationReport {
-            split: split.word(),
-            corruption,
-            loss: evaluation.loss(),
-            accuracy_without_label_errors: knows_doubts
-                .then(|| evaluation.accuracy_without(|index| dataset.doubtful(index as usize))),
-            calibration: evaluation.calibration(),
-            confusion: evaluation.confusion,
-            seconds: started.elapsed().as_secs_f64(),
-        }))
     }
 }

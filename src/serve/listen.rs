@@ -100,9 +100,8 @@ async fn refuse(mut stream: TcpStream) {
 /// The end of the lab.
 async fn closed(app: App) {
     let mut state = app.0.state.clone();
-    let is_over = |phase: &Phase| *phase == Phase::Closed;
     // An error means that the lab is gone.
-    let _ = state.wait_for(|state| is_over(&state.phase)).await;
+    let _ = state.wait_for(|state| state.phase == Phase::Closed).await;
 }
 
 /// As many connections as the system has file descriptors for, after asking it for as many as it gives.

@@ -6,11 +6,11 @@ use axum::extract::{Query, State};
 
 use super::App;
 use super::answer::{
-    ErrorBody, ImageForm, ImagesBody, PixelBody, PredictOptions, Prediction, Predictions, PreprocessName, ReadDigit,
-    ReadOptions, Reading,
+    ImageForm, ImagesBody, PixelBody, PredictOptions, Prediction, Predictions, PreprocessName, ReadDigit, ReadOptions,
+    Reading,
 };
 use super::input::Upload;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refused};
 use crate::command::{Command, Depth};
 use crate::data::Image;
 use crate::data::picture::{MOST_DIGITS, Preprocessed};
@@ -31,13 +31,7 @@ const MOST_EXPLAINED: usize = MOST_DIGITS;
     )),
     responses(
         (status = 200, body = Prediction, description = "what the network says"),
-        (status = 400, body = ErrorBody, description = "the request can't be understood, or holds no image"),
-        (status = 401, body = ErrorBody, description = "the server wants a token"),
-        (status = 408, body = ErrorBody, description = "the request came too slowly"),
-        (status = 413, body = ErrorBody, description = "over 4 MiB or 16 megapixels"),
-        (status = 415, body = ErrorBody, description = "no PNG, JPEG or PGM"),
-        (status = 422, body = ErrorBody, description = "the image is damaged, blank or of the wrong size"),
-        (status = 503, body = ErrorBody, description = "too many requests at once"),
+        Refused,
     ),
     security((), ("token" = [])),
 )]
@@ -59,13 +53,7 @@ pub async fn predict(
     )),
     responses(
         (status = 200, body = Predictions, description = "one prediction for each image, in their order"),
-        (status = 400, body = ErrorBody, description = "the request can't be understood, or holds no image"),
-        (status = 401, body = ErrorBody, description = "the server wants a token"),
-        (status = 408, body = ErrorBody, description = "the request came too slowly"),
-        (status = 413, body = ErrorBody, description = "over 4 MiB, 256 images, or 16 megapixels in one"),
-        (status = 415, body = ErrorBody, description = "no PNG, JPEG or PGM"),
-        (status = 422, body = ErrorBody, description = "an image is damaged, blank or of the wrong size"),
-        (status = 503, body = ErrorBody, description = "too many requests at once"),
+        Refused,
     ),
     security((), ("token" = [])),
 )]
@@ -88,13 +76,7 @@ pub async fn predict_batch(
     )),
     responses(
         (status = 200, body = Reading, description = "the digits that were found"),
-        (status = 400, body = ErrorBody, description = "the request can't be understood, or holds no image"),
-        (status = 401, body = ErrorBody, description = "the server wants a token"),
-        (status = 408, body = ErrorBody, description = "the request came too slowly"),
-        (status = 413, body = ErrorBody, description = "over 4 MiB or 16 megapixels"),
-        (status = 415, body = ErrorBody, description = "no PNG, JPEG or PGM"),
-        (status = 422, body = ErrorBody, description = "the picture is damaged, blank, or has more than 32 marks"),
-        (status = 503, body = ErrorBody, description = "too many requests at once"),
+        Refused,
     ),
     security((), ("token" = [])),
 )]

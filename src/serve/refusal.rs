@@ -5,6 +5,7 @@ use axum::extract::multipart::{MultipartError, MultipartRejection};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use utoipa::IntoResponses;
 
 use super::answer::ErrorBody;
 use super::listen::REQUEST;
@@ -71,6 +72,33 @@ impl Refusal {
             status => Self::new(status, text),
         }
     }
+}
+
+/// How pictures are refused, for the API's description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes what a `Refusal` can be")]
+pub enum Refused {
+    /// The request can't be understood, or holds no image, or several where one is wanted.
+    #[response(status = 400)]
+    Bad(ErrorBody),
+    /// The server wants a token.
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The request came too slowly.
+    #[response(status = 408)]
+    Slow(ErrorBody),
+    /// Over 4 MiB, 256 images (32 with `saliency`), or 16 megapixels in one.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// No PNG, JPEG or PGM.
+    #[response(status = 415)]
+    Unsupported(ErrorBody),
+    /// An image is damaged, blank, of the wrong size, or has more marks than digits are read.
+    #[response(status = 422)]
+    Unreadable(ErrorBody),
+    /// Too many requests at once.
+    #[response(status = 503)]
+    Busy(ErrorBody),
 }
 
 impl IntoResponse for Refusal {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::export::graph::{Graph, Node, Op};
 use crate::nn::NamedTensor;
 use crate::nn::layout::keras;
+use crate::nn::plan::BATCH_NORM_EPSILON;
 
 /// A layer of Keras.
 pub struct KerasLayer {
@@ -96,7 +97,8 @@ impl Builder {
                     tensor("moving_mean", mean),
                     tensor("moving_variance", variance),
                 ];
-                let config = json!({"axis": -1, "momentum": 0.99, "epsilon": 1e-3, "center": true, "scale": true});
+                let config =
+                    json!({"axis": -1, "momentum": 0.99, "epsilon": BATCH_NORM_EPSILON, "center": true, "scale": true});
                 ("BatchNormalization", "batch_normalization", config)
             }
             Op::MaxPool { size, stride } => {

@@ -2,6 +2,7 @@
 
 use crate::arch::Shape;
 use crate::export::graph::{Graph, Op};
+use crate::nn::plan::BATCH_NORM_EPSILON;
 
 /// Operations in order; operation `i` gives value `i + 1`, value 0 is the image.
 #[derive(Clone, Debug)]
@@ -69,8 +70,6 @@ pub enum Kernel {
     Softmax,
 }
 
-const EPSILON: f32 = 1e-3;
-
 /// `graph` in these operations.
 pub fn lower(graph: &Graph) -> Program {
     let mut uses = vec![0_usize; graph.nodes.len() + 1];
@@ -85,8 +84,11 @@ pub fn lower(graph: &Graph) -> Program {
             Op::Dropout(_) => inputs[0],
             Op::BatchNorm { tensors } => {
                 let [scale, shift, mean, variance] = tensors.map(|tensor| tensor.values.as_slice());
-                let factor: Vec<f32> =
-                    scale.iter().zip(variance).map(|(scale, v)| scale / (v + EPSILON).sqrt()).collect();
+                let factor: Vec<f32> = scale
+                    .iter()
+                    .zip(variance)
+                    .map(|(scale, v)| scale / (v + BATCH_NORM_EPSILON as f32).sqrt())
+                    .collect();
                 let offset: Vec<f32> =
                     shift.iter().zip(mean).zip(&factor).map(|((shift, mean), factor)| shift - mean * factor).collect();
                 program.normalise(inputs[0], alone, factor, offset, node.output)

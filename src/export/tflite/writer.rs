@@ -101,6 +101,17 @@ struct Scales<'a> {
     dimension: i32,
 }
 
+/// What a tensor is for.
+#[derive(Clone, Copy)]
+enum Holds<'a> {
+    /// These bytes.
+    Constant(&'a [u8]),
+    /// What comes in or is computed, for any number of samples: its first dimension.
+    Batch,
+    /// A weight that is made whole when the model is loaded.
+    Weight,
+}
+
 impl Writer<'_> {
     fn step(&mut self, step: &Step, number: usize, mut inputs: Vec<i32>, output: i32) {
         let relu = Field::Byte(u8::from(step.relu));
@@ -189,15 +200,16 @@ impl Writer<'_> {
             Numbers::Float => [self.floats(&name, shape, weight), self.floats(&bias_name, &[bias.len()], bias)],
             Numbers::Half => {
                 let halves: Vec<u8> = weight.iter().flat_map(|&weight| f16::from_f32(weight).to_le_bytes()).collect();
-                let half = self.tensor(&format!("{name}_f16"), &signed(shape), FLOAT16, Some(&halves), None);
-                let whole = self.tensor(&name, &signed(shape), FLOAT32, None, None);
+                let half = self.tensor(&format!("{name}_f16"), &signed(shape), FLOAT16, Holds::Constant(&halves), None);
+                let whole = self.tensor(&name, &signed(shape), FLOAT32, Holds::Weight, None);
                 self.push(&DEQUANTIZE, &[half], whole, &[]);
                 [whole, self.floats(&bias_name, &[bias.len()], bias)]
             }
             Numbers::Dynamic => {
                 let (integers, scales) = symmetric(weight, rows, |_| 0.0);
                 let scales = Scales { steps: &scales, zero: 0, dimension: 0 };
-                let weight = self.tensor(&name, &signed(shape), INT8, Some(&bytes(&integers)), Some(&scales));
+                let weight =
+                    self.tensor(&name, &signed(shape), INT8, Holds::Constant(&bytes(&integers)), Some(&scales));
                 [weight, self.floats(&bias_name, &[bias.len()], bias)]
             }
             Numbers::Int8(values) => {
@@ -206,9 +218,13 @@ impl Writer<'_> {
                 let bias_scales: Vec<f32> = kept.scales.iter().map(|scale| scale * input.scale).collect();
                 let bias_bytes: Vec<u8> = kept.bias.iter().flat_map(|bias| bias.to_le_bytes()).collect();
                 let scales = Scales { steps: &kept.scales, zero: 0, dimension: 0 };
-                let weight = self.tensor(&name, &signed(shape), INT8, Some(&bytes(&kept.weight)), Some(&scales));
+                let weight =
+                    self.tensor(&name, &signed(shape), INT8, Holds::Constant(&bytes(&kept.weight)), Some(&scales));
                 let scales = Scales { steps: &bias_scales, ..scales };
-                [weight, self.tensor(&bias_name, &signed(&[bias.len()]), INT32, Some(&bias_bytes), Some(&scales))]
+                [
+                    weight,
+                    self.tensor(&bias_name, &signed(&[bias.len()]), INT32, Holds::Constant(&bias_bytes), Some(&scales)),
+                ]
             }
         }
     }
@@ -219,9 +235,9 @@ impl Writer<'_> {
         match self.kept {
             Numbers::Int8(scales) => {
                 let Scale { scale, zero } = scales[number];
-                self.tensor(name, &shape, INT8, None, Some(&Scales { steps: &[scale], zero, dimension: 0 }))
+                self.tensor(name, &shape, INT8, Holds::Batch, Some(&Scales { steps: &[scale], zero, dimension: 0 }))
             }
-            _ => self.tensor(name, &shape, FLOAT32, None, None),
+            _ => self.tensor(name, &shape, FLOAT32, Holds::Batch, None),
         }
     }
 
@@ -231,26 +247,24 @@ impl Writer<'_> {
         let scale = Scale::of(values);
         let bytes: Vec<u8> = values.iter().flat_map(|&value| scale.integer(value).to_le_bytes()).collect();
         let scales = Scales { steps: &[scale.scale], zero: scale.zero, dimension: 0 };
-        self.tensor(name, &signed(&[values.len()]), INT8, Some(&bytes), Some(&scales))
+        self.tensor(name, &signed(&[values.len()]), INT8, Holds::Constant(&bytes), Some(&scales))
     }
 
     fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> i32 {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.tensor(name, &signed(shape), FLOAT32, Some(&bytes), None)
+        self.tensor(name, &signed(shape), FLOAT32, Holds::Constant(&bytes), None)
     }
 
     fn whole(&mut self, name: &str, shape: &[i32], values: &[i32]) -> i32 {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.tensor(name, shape, INT32, Some(&bytes), None)
+        self.tensor(name, shape, INT32, Holds::Constant(&bytes), None)
     }
 
-    /// A tensor: a constant if it has content, else something computed, whose first dimension is the batch.
-    fn tensor(&mut self, name: &str, shape: &[i32], kind: u8, content: Option<&[u8]>, scales: Option<&Scales>) -> i32 {
-        let content_at = content.map_or(0, |content| self.content(content));
+    fn tensor(&mut self, name: &str, shape: &[i32], kind: u8, holds: Holds, scales: Option<&Scales>) -> i32 {
+        let content_at = if let Holds::Constant(content) = holds { self.content(content) } else { 0 };
         let buffer = &mut self.buffer;
-        let is_value = content.is_none() && !name.starts_with("weight");
         let signature: Vec<i32> = std::iter::once(-1).chain(shape.iter().skip(1).copied()).collect();
-        let signature = is_value.then(|| numbers(buffer, &signature));
+        let signature = matches!(holds, Holds::Batch).then(|| numbers(buffer, &signature));
         let quantization = scales.map(|scales| {
             let zeros = vec![i64::from(scales.zero); scales.steps.len()];
             let (zeros, steps) = (numbers(buffer, &zeros), numbers(buffer, scales.steps));
