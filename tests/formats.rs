@@ -15,8 +15,8 @@ use mnist_lab::nn::{self, DeviceChoice, NamedTensor, NetworkState, Setup, param}
 use mnist_lab::random::{Purpose, Stream};
 use mnist_lab::session::card::Card;
 use mnist_lab::train::settings::Settings;
-use proptest::prelude::{ProptestConfig, any, prop};
-use proptest::{prop_assert, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop};
+use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 use tract_onnx::prelude::*;
 
 /// Architectures with everything in them that a format treats differently.
@@ -63,24 +63,32 @@ fn model(arch: &str) -> Model {
     Model { arch, tensors, settings: Settings::default(), card, train: images.clone(), test: images }
 }
 
-#[test]
-fn what_is_exported_comes_back_bit_for_bit() {
-    for arch in ARCHITECTURES {
-        let model = model(arch);
-        for (format, encode) in READ_AGAIN {
-            let Imported { arch: back, tensors, dropout, card } =
-                import::decode(&encode(&model), None).unwrap_or_else(|problem| panic!("{arch} as {format}: {problem}"));
-            assert_eq!(back, model.arch, "{format}");
-            assert_eq!(card.as_ref(), Some(&model.card), "{format}");
-            assert_eq!(dropout.to_bits(), model.card.dropout.to_bits(), "{arch} as {format}");
-            for (back, tensor) in tensors.iter().zip(&model.tensors) {
-                let bits = |tensor: &NamedTensor| tensor.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-                assert_eq!((&back.name, &back.shape), (&tensor.name, &tensor.shape), "{arch} as {format}");
-                assert!(bits(back) == bits(tensor), "{arch} as {format}: {} changed", tensor.name);
-            }
+/// Checks that nothing of `arch` is lost on the way out and back.
+#[track_caller]
+fn comes_back(arch: &str) {
+    let model = model(arch);
+    for (format, encode) in READ_AGAIN {
+        let Imported { arch: back, tensors, dropout, card } =
+            import::decode(&encode(&model), None).unwrap_or_else(|problem| panic!("{arch} as {format}: {problem}"));
+        assert_eq!(back, model.arch, "{format}");
+        assert_eq!(card.as_ref(), Some(&model.card), "{format}");
+        assert_eq!(dropout.to_bits(), model.card.dropout.to_bits(), "{arch} as {format}");
+        for (back, tensor) in tensors.iter().zip(&model.tensors) {
+            let bits = |tensor: &NamedTensor| tensor.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert_eq!((&back.name, &back.shape), (&tensor.name, &tensor.shape), "{arch} as {format}");
+            assert!(bits(back) == bits(tensor), "{arch} as {format}: {} changed", tensor.name);
         }
     }
 }
+
+#[test]
+fn what_is_exported_comes_back_bit_for_bit() {
+    for arch in ARCHITECTURES {
+        comes_back(arch);
+    }
+}
+
+static DIGITS: LazyLock<Arc<Images>> = LazyLock::new(|| Dataset::open(None).unwrap().test);
 
 /// A residual network that Keras 3 trained and saved, and the probabilities that it gives for the first test digits.
 const BY_KERAS: [&[u8]; 2] = [include_bytes!("fixtures/keras.h5"), include_bytes!("fixtures/keras.keras")];
@@ -88,14 +96,13 @@ const BY_KERAS: [&[u8]; 2] = [include_bytes!("fixtures/keras.h5"), include_bytes
 #[test]
 fn a_network_that_keras_trained_gives_here_what_it_gives_there() {
     let there: Vec<[f32; CLASSES]> = serde_json::from_str(include_str!("fixtures/keras.json")).unwrap();
-    let digits = Dataset::open(None).unwrap().test;
     for bytes in BY_KERAS {
         let Imported { arch, tensors, dropout, .. } = import::decode(bytes, None).unwrap();
         let expected = "conv2:3x5:s2 relu bn res(conv2:3x3:p1) relu pool3 flatten dropout dense10";
         assert_eq!((arch.to_string().as_str(), dropout.to_bits()), (expected, 0.3_f32.to_bits()));
         let (mut network, _) = nn::build(&arch, &Setup { device: DeviceChoice::Cpu, ..Setup::default() }).unwrap();
         network.restore(&NetworkState { tensors, ..network.state().unwrap() }).unwrap();
-        let logits = network.logits(&Batch::new(digits.clone(), (0..there.len() as u32).collect())).unwrap();
+        let logits = network.logits(&Batch::new(DIGITS.clone(), (0..there.len() as u32).collect())).unwrap();
         for (there, logits) in there.iter().zip(&logits) {
             let difference = there.iter().zip(softmax(logits)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(difference < 1e-6, "{difference}");
@@ -135,28 +142,63 @@ fn by_tract(file: Vec<u8>, images: &Images, count: usize) -> TractResult<Vec<f32
     Ok(output[0].to_plain_array_view::<f32>()?.iter().copied().collect())
 }
 
+/// The probabilities that a network of `arch` gives for some digits, and the largest difference to what tract computes from its
+/// ONNX file.
+fn ours_and_tracts(arch: &str) -> (Vec<f32>, f32) {
+    const COUNT: usize = 8;
+    let mut model = model(arch);
+    for tensor in model.tensors.iter_mut().filter(|tensor| tensor.name.ends_with("weight")) {
+        // So that no probability is all or nothing.
+        let inputs: usize = tensor.shape[1..].iter().product();
+        tensor.values.iter_mut().for_each(|value| *value /= (inputs as f32).sqrt());
+    }
+    let setup = Setup { device: DeviceChoice::Cpu, threads: 1, ..Setup::default() };
+    let (mut network, _) = nn::build(&model.arch, &setup).unwrap();
+    let state = NetworkState { tensors: model.tensors.clone(), ..network.state().unwrap() };
+    network.restore(&state).unwrap();
+    let logits = network.logits(&Batch::new(DIGITS.clone(), (0..COUNT as u32).collect())).unwrap();
+    let ours: Vec<f32> = logits.iter().flat_map(softmax).collect();
+    let there = by_tract(onnx::encode(&model), &DIGITS, COUNT).unwrap_or_else(|error| panic!("{arch}: {error:#}"));
+    assert_eq!(there.len(), ours.len(), "{arch}");
+    let difference = there.iter().zip(&ours).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    (ours, difference)
+}
+
 #[test]
 fn another_reader_of_onnx_computes_the_same() {
-    const COUNT: usize = 8;
-    let digits = Dataset::open(None).unwrap().test;
     for arch in ARCHITECTURES {
-        let mut model = model(arch);
-        for tensor in model.tensors.iter_mut().filter(|tensor| tensor.name.ends_with("weight")) {
-            // So that no probability is all or nothing.
-            let inputs: usize = tensor.shape[1..].iter().product();
-            tensor.values.iter_mut().for_each(|value| *value /= (inputs as f32).sqrt());
-        }
-        let setup = Setup { device: DeviceChoice::Cpu, ..Setup::default() };
-        let (mut network, _) = nn::build(&model.arch, &setup).unwrap();
-        let state = NetworkState { tensors: model.tensors.clone(), ..network.state().unwrap() };
-        network.restore(&state).unwrap();
-        let logits = network.logits(&Batch::new(digits.clone(), (0..COUNT as u32).collect())).unwrap();
-        let ours: Vec<f32> = logits.iter().flat_map(softmax).collect();
-        let there = by_tract(onnx::encode(&model), &digits, COUNT).unwrap_or_else(|error| panic!("{arch}: {error:#}"));
-        assert_eq!(there.len(), ours.len(), "{arch}");
-        let difference = there.iter().zip(&ours).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let (ours, difference) = ours_and_tracts(arch);
         assert!(difference < 1e-5, "{arch}: {difference}");
         assert!(ours.iter().any(|probability| (0.01..0.9).contains(probability)), "{arch}: {ours:?}");
+    }
+}
+
+/// Layers that may stand before the end, and ends; together they are an architecture more often than not.
+fn architecture() -> impl Strategy<Value = String> {
+    let conv = (1..6_usize, 1..6_usize, 1..6_usize, 1..3_usize, 0..3_usize).prop_map(
+        |(filters, height, width, stride, padding)| format!("conv{filters}:{height}x{width}:s{stride}:p{padding}"),
+    );
+    let pool = (2..4_usize, 1..4_usize).prop_map(|(size, stride)| format!("pool{size}:s{stride}"));
+    let others = prop::sample::select(vec!["relu", "bn", "dropout", "dropout0.25", "res(bn)", "res(relu | bn)"]);
+    let layer = prop_oneof![3 => conv, 1 => pool, 3 => others.prop_map(str::to_owned)];
+    let ends = vec!["flatten dense10", "flatten bn dense12 relu dropout dense10", "conv10:1x1 gap", "gap relu dense10"];
+    (prop::collection::vec(layer, 1..7), prop::sample::select(ends)).prop_filter_map("it is none", |(layers, end)| {
+        let text = format!("{} {end}", layers.join(" "));
+        text.parse::<Arch>().ok().filter(|arch| arch.parameters() < 100_000).map(|arch| arch.to_string())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_architecture_comes_back_and_is_computed_alike_elsewhere(arch in architecture()) {
+        comes_back(&arch);
+        let (_, difference) = ours_and_tracts(&arch);
+        prop_assert!(difference < 1e-5, "{}", difference);
+        for quantization in [Quantization::None, Quantization::Int8] {
+            prop_assert_eq!(&tflite::encode(&model(&arch), quantization).bytes[4..8], b"TFL3");
+        }
     }
 }
 

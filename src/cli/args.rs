@@ -230,6 +230,9 @@ pub struct PredictArgs {
     pub inputs: Vec<String>,
 }
 
+/// The environment variable with the server's token.
+pub const TOKEN: &str = "MNIST_LAB_TOKEN";
+
 #[derive(Args)]
 pub struct ServeArgs {
     /// Which session; it is loaded anew when its file changes
@@ -238,7 +241,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub addr: SocketAddr,
     /// Answer only requests with the header `Authorization: Bearer TOKEN`
-    #[arg(long, value_name = "TOKEN", env = "MNIST_LAB_TOKEN", hide_env_values = true, value_parser = token)]
+    #[arg(long, value_name = "TOKEN", env = TOKEN, hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
 }
 

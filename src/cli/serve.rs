@@ -1,11 +1,12 @@
 //! `serve`: the digit API on a saved session; and the door that the lab's own command `serve` opens.
 
+use std::env;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::args::ServeArgs;
+use super::args::{ServeArgs, TOKEN};
 use super::follow::{Follower, Signals};
 use super::options::Options;
 use super::output::Output;
@@ -27,14 +28,12 @@ pub async fn run(args: ServeArgs, options: &Options, output: &Output) -> Result<
         opened = Follower::new(lab.clone(), *output) => drop(opened?),
         () = signals.next() => return Err(Error::Interrupted),
     }
-    let is_open = !args.addr.ip().is_loopback() && args.token.is_none();
+    let warning = warning(args.addr, args.token.as_deref());
     let server = Server::start(lab, ServeOptions { address: args.addr, token: args.token, watched: Some(watched) })?;
     let address = server.address();
     output.data(&json!({"event": "listening", "addr": address.to_string()}), &format!("listening on http://{address}"));
-    if is_open {
-        output.note(
-            "everyone who reaches this address can ask the network: --token TOKEN lets in only those who know it",
-        );
+    if let Some(warning) = warning {
+        output.note(warning);
     }
     signals.next().await;
     output.note("answering what was asked; once more to leave at once");
@@ -45,8 +44,9 @@ pub async fn run(args: ServeArgs, options: &Options, output: &Output) -> Result<
     }
 }
 
-/// Opens a server on the lab that it belongs to, and closes it.
+/// Opens a server on the lab that it belongs to, and closes it. A token in the environment holds for it too.
 pub fn porter() -> Porter {
+    let token = env::var(TOKEN).ok().filter(|token| !token.is_empty());
     let server: Mutex<Option<Server>> = Mutex::default();
     Porter::new(move |lab, door| {
         let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,15 +64,19 @@ pub fn porter() -> Porter {
                 Err(Error::Usage(format!("http://{address} is open already: `serve off` closes it")))
             }
             (Door::Open(address), None) => {
-                let begun = Server::start(lab.clone(), ServeOptions { address, token: None, watched: None })?;
+                let begun = Server::start(lab.clone(), ServeOptions { address, token: token.clone(), watched: None })?;
                 let address = begun.address();
                 *server = Some(begun);
-                Ok(Reply::Done(format!("serving on http://{address}{}", warning(address))))
+                let warning = warning(address, token.as_deref()).map_or_else(String::new, |text| format!("; {text}"));
+                Ok(Reply::Done(format!("serving on http://{address}{warning}")))
             }
         }
     })
 }
 
-fn warning(address: SocketAddr) -> &'static str {
-    if address.ip().is_loopback() { "" } else { ", to everyone who reaches this address" }
+/// What to know of an address that others reach, if anything.
+fn warning(address: SocketAddr, token: Option<&str>) -> Option<&'static str> {
+    (!address.ip().is_loopback() && token.is_none()).then_some(
+        "everyone who reaches this address can ask the network: a token (--token, MNIST_LAB_TOKEN) lets in only those who know it",
+    )
 }

@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 use super::routes::routes;
 use super::{App, Watched};
@@ -23,6 +24,8 @@ use crate::state::Phase;
 pub const REQUEST: Duration = Duration::from_secs(15);
 /// For the head of a request; and how long a connection may rest between two of them.
 const HEAD: Duration = Duration::from_secs(15);
+/// For a client to take some more of an answer.
+const TAKING: Duration = Duration::from_secs(15);
 /// For the requests that are under way when the server is to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// After a connection could not be accepted, as a rule for want of file descriptors.
@@ -71,10 +74,12 @@ pub async fn run(app: App, listener: StdListener, watched: Option<Watched>, mut 
 fn serve(stream: TcpStream, slot: OwnedSemaphorePermit, app: &App, routes: &Router, graceful: &GracefulShutdown) {
     // An answer is one packet: waiting for more would only delay it.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(TAKING));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.clone()));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes.clone()));
     let connection = graceful.watch(connection);
     let open = app.0.metrics.connections.clone();
     open.inc();

@@ -418,6 +418,19 @@ fn idle_clients() -> usize {
 }
 
 #[test]
+fn a_client_that_never_reads_is_left() {
+    let (_home, served) = start();
+    let mut deaf = served.connect();
+    // Ten megabytes of answers: more than the system takes in between.
+    let many = request("GET", "/page.js", &[], b"").repeat(1000);
+    deaf.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let _ = deaf.write_all(&many);
+    let connections = |count: usize| served.get("/metrics").text().contains(&format!("connections {count}\n"));
+    assert!(connections(2), "it and the one that asks");
+    assert!(eventually(|| connections(1)));
+}
+
+#[test]
 fn a_crowd_of_large_images_is_decoded_by_turns() {
     let (_home, served) = start();
     let large =
@@ -458,7 +471,8 @@ fn a_signal_ends_it_after_what_was_begun() {
 #[test]
 fn a_lab_answers_while_it_trains() {
     let home = Home::new();
-    let mut child = program(&home, &["repl", "--json"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut command = program(&home, &["repl", "--json"]);
+    let mut child = command.env("MNIST_LAB_TOKEN", "s3cret").stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     input.write_all(format!("new '{SMALL}'\nset batch-size 1\nserve 0\ntrain 100\n").as_bytes()).unwrap();
@@ -471,11 +485,16 @@ fn a_lab_answers_while_it_trains() {
         }
     };
     let served = Served { child, address };
-    let step = || served.post("/predict", "image/png", &png(&digit(0))).good()["step"].as_u64().unwrap();
+    let token = "authorization: Bearer s3cret";
+    let image = png(&digit(0));
+    let ask =
+        |headers: &[&str]| served.ask("POST", "/predict", &[&["content-type: image/png"], headers].concat(), &image);
+    assert_eq!(ask(&[]).status, 401, "the token in the environment holds here too");
+    let step = || ask(&[token]).good()["step"].as_u64().unwrap();
     assert!(eventually(|| step() > 0), "it trains");
     let early = step();
     assert!(eventually(|| step() > early + 100), "later answers come from a network that has learned more");
-    assert_eq!(served.get("/model").good()["training"], true);
+    assert_eq!(served.ask("GET", "/model", &[token], b"").good()["training"], true);
     served.signal("INT");
     drop(input);
     assert!(eventually(|| TcpStream::connect(served.address).is_err()), "it closes with the lab");

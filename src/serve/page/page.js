@@ -309,10 +309,10 @@ function explain(digit) {
   image.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-/** Grey, dimmed and tinted by evidence from -1 (against, orange) to 1 (for, blue). */
+/** Grey, dimmed and tinted by evidence from -1 (against, blue) to 1 (for, orange), as in the lab. */
 function tinted(grey, evidence) {
   const strength = Math.sqrt(Math.abs(evidence));
-  const tint = evidence < 0 ? [230, 120, 20] : [40, 150, 255];
+  const tint = evidence < 0 ? [70, 150, 255] : [255, 150, 20];
   return [...tint.map((value) => (1 - strength) * 0.4 * grey + strength * value), 255];
 }
 
