@@ -8,6 +8,7 @@ pub mod fused;
 pub mod layout;
 pub mod loss;
 pub mod network;
+pub mod norms;
 pub mod optim;
 pub mod param;
 pub mod plan;
@@ -15,6 +16,7 @@ pub mod schedule;
 
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
+use norms::LayerNorm;
 use optim::{OptimizerKind, OptimizerState};
 
 /// Where a network is to live.
@@ -60,6 +62,12 @@ pub trait Network {
     /// If the device fails. A loss that is not finite is no error: the caller looks at it; the weights are then left as
     /// they were before the step. It is NaN also when a gradient is not finite.
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError>;
+
+    /// The same step, and how large it was for each of [`norms::layers`]; for none where the weights were left as they were.
+    ///
+    /// # Errors
+    /// As in [`Network::train`].
+    fn train_measured(&mut self, batch: &Batch, step: &Step) -> Result<(BatchResult, Vec<LayerNorm>), NetworkError>;
 
     /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm.
     ///

@@ -328,7 +328,7 @@ impl LabState {
 
     fn train(&mut self, event: TrainEvent) {
         match event {
-            TrainEvent::Step { record, outcomes } => {
+            TrainEvent::Step { record, outcomes, norms } => {
                 let history = Arc::make_mut(&mut self.history);
                 if history.steps.last().is_some_and(|last| last.step >= record.step) {
                     // The run went back before it went on: what lay ahead is no longer its past.
@@ -338,6 +338,7 @@ impl LabState {
                     self.training = Confusion::default();
                 }
                 history.steps.push(record);
+                norms.into_iter().for_each(|norms| history.norms.push(norms));
                 self.validating = None;
                 for (label, predicted) in outcomes {
                     self.training.add(label, predicted);

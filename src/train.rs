@@ -16,7 +16,7 @@ use crate::metrics::Evaluation;
 use crate::nn::{Network, NetworkError, Step};
 use crate::random::{Purpose, Stream};
 use event::{Reason, TrainEvent};
-use history::{Edit, EpochRecord, History, Measured, StepRecord};
+use history::{Edit, EpochRecord, History, Measured, NORMS_EVERY, NormRecord, StepRecord};
 use settings::{Setting, SettingError, Settings};
 
 pub use run::{Advance, Best, Goal, Progress, RunConfig, RunState, Target};
@@ -213,7 +213,11 @@ impl Trainer {
         let started = Instant::now();
         let batch = self.next_batch();
         let step = self.step_settings();
-        let result = self.network.train(&batch, &step)?;
+        let (result, layers) = if step.number.is_multiple_of(NORMS_EVERY) {
+            self.network.train_measured(&batch, &step)?
+        } else {
+            (self.network.train(&batch, &step)?, Vec::new())
+        };
 
         let outcomes: Vec<(u8, u8)> =
             result.predictions.iter().enumerate().map(|(i, &predicted)| (batch.label(i), predicted)).collect();
@@ -231,7 +235,9 @@ impl Trainer {
             learning_rate: step.learning_rate as f32,
         };
         self.history.steps.push(record);
-        report(TrainEvent::Step { record, outcomes });
+        let norms = (!layers.is_empty()).then(|| NormRecord { step: record.step, layers: layers.into() });
+        norms.iter().cloned().for_each(|norms| self.history.norms.push(norms));
+        report(TrainEvent::Step { record, outcomes, norms });
         if result.loss.is_finite() { Ok(None) } else { self.go_back(report).map(Some) }
     }
 

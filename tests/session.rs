@@ -3,10 +3,11 @@
 use std::fs;
 use std::sync::Arc;
 
+use mnist_lab::nn::norms::LayerNorm;
 use mnist_lab::nn::optim::{OptimizerKind, OptimizerState};
 use mnist_lab::nn::{NamedTensor, NetworkState};
 use mnist_lab::session::{DataMark, FileError, Session, SessionError, Store, VERSION, decode, encode};
-use mnist_lab::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use mnist_lab::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
 use mnist_lab::train::settings::Settings;
 use mnist_lab::train::tree::{Branch, Fork, Tree};
 use mnist_lab::train::{Best, Progress, RunConfig, RunState};
@@ -67,6 +68,8 @@ fn run() -> RunState {
         seconds: 1.25,
         samples: 256,
     };
+    let norm = LayerNorm { gradient: 0.5, weight: 1.25, update: 1e-3 };
+    let norms = |step| NormRecord { step, layers: [norm, LayerNorm::default()].into() };
     let edit = Edit { step: 2, setting: "lr".into(), from: "0.001".into(), to: "0.0003".into() };
     RunState {
         config,
@@ -74,7 +77,12 @@ fn run() -> RunState {
         progress: Progress { epoch: 1, sample: 64, step: 5, loss_sum: 12.5, correct: 60, ..Progress::default() },
         network: network(0.1),
         best: Some(Best { epoch: 1, loss: 0.4, network: network(0.3) }),
-        history: History { steps: (1..=5).map(step).collect(), epochs: vec![epoch], edits: vec![edit] },
+        history: History {
+            steps: (1..=5).map(step).collect(),
+            epochs: vec![epoch],
+            edits: vec![edit],
+            norms: [1, 4].map(norms).into_iter().collect(),
+        },
     }
 }
 
@@ -116,6 +124,20 @@ fn the_first_version_is_still_read() {
     assert_eq!(session.tree, Tree::default());
     assert_eq!(session.run.history.epochs.len() as u32, session.run.progress.epoch);
     assert!(session.run.progress.epoch > 0);
+    assert_eq!(decode(&encode(&session).expect("it is small")).expect("it is whole"), session, "and written anew");
+}
+
+/// A session of the second version: it went back to its first epoch and on as a branch.
+#[test]
+fn the_second_version_is_still_read() {
+    let bytes = include_bytes!("fixtures/version-2.mlab");
+    assert_eq!(bytes[8..12], 2u32.to_le_bytes());
+    let session = decode(bytes).expect("it is whole");
+    let [trunk, branch] = session.tree.branches() else { panic!("{:?}", session.tree.branches()) };
+    let epochs = |kept: &[Arc<RunState>]| kept.iter().map(|state| state.progress.epoch).collect::<Vec<_>>();
+    assert_eq!((epochs(&trunk.kept), epochs(&branch.kept)), (vec![0, 1, 2], vec![0, 1, 2, 3]));
+    assert_eq!((session.run.history.steps.len(), session.run.history.edits.len()), (72, 2));
+    assert!(session.run.history.norms.is_empty(), "nobody measured them then");
     assert_eq!(decode(&encode(&session).expect("it is small")).expect("it is whole"), session, "and written anew");
 }
 

@@ -8,6 +8,7 @@ use dfdx::tensor::Cpu;
 use super::composed::Composed;
 use super::fused::Fused;
 use super::network::PlanNetwork;
+use super::norms::LayerNorm;
 use super::{BatchResult, DeviceChoice, DeviceInfo, Kernels, Network, NetworkError, NetworkState, Setup, Step};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
@@ -119,6 +120,10 @@ struct Pooled<N> {
 impl<N: Network + Send + Sync> Network for Pooled<N> {
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError> {
         self.pool.install(|| self.network.train(batch, step))
+    }
+
+    fn train_measured(&mut self, batch: &Batch, step: &Step) -> Result<(BatchResult, Vec<LayerNorm>), NetworkError> {
+        self.pool.install(|| self.network.train_measured(batch, step))
     }
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {

@@ -3,6 +3,7 @@
 use dfdx::dtypes::Dtype;
 
 use super::backend::{Backend, Values};
+use super::norms::{Before, LayerNorm};
 use super::optim::Optimizer;
 use super::param::{Parameters, from_f32, to_f32};
 use super::plan::{BATCH_NORM_MOMENTUM, Outcome, Plan, predict};
@@ -17,6 +18,13 @@ pub struct PlanNetwork<E: Dtype, D: Backend<E>, P> {
     gradients: Vec<Values<E, D>>,
     optimizer: Optimizer<E, D>,
     plan: P,
+}
+
+/// Whether a step tells how large it was.
+#[derive(Clone, Copy)]
+enum Norms {
+    Unknown,
+    Measured,
 }
 
 impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
@@ -52,22 +60,44 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
         }
         Ok(())
     }
-}
 
-impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
-    fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError> {
+    fn advance(
+        &mut self,
+        batch: &Batch,
+        step: &Step,
+        norms: Norms,
+    ) -> Result<(BatchResult, Vec<LayerNorm>), NetworkError> {
         if batch.is_empty() {
-            return Ok(BatchResult { loss: 0.0, predictions: Vec::new() });
+            return Ok((BatchResult { loss: 0.0, predictions: Vec::new() }, Vec::new()));
         }
         let mut outcome = self.plan.gradients(&self.parameters, batch, step, &mut self.gradients)?;
         if !self.gradients_are_finite()? {
             outcome.loss = f64::NAN;
         }
+        let mut measured = Vec::new();
         if outcome.loss.is_finite() {
+            let before = match norms {
+                Norms::Measured => Some(Before::new(&self.parameters, &self.gradients)?),
+                Norms::Unknown => None,
+            };
             self.optimizer.update(step, &mut self.parameters, &self.gradients, &mut self.plan)?;
+            if let Some(before) = before {
+                measured = before.compare(&self.parameters)?;
+            }
             self.follow(&outcome)?;
         }
-        Ok(BatchResult { loss: outcome.loss as f32, predictions: outcome.logits.iter().map(predict).collect() })
+        let predictions = outcome.logits.iter().map(predict).collect();
+        Ok((BatchResult { loss: outcome.loss as f32, predictions }, measured))
+    }
+}
+
+impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
+    fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError> {
+        Ok(self.advance(batch, step, Norms::Unknown)?.0)
+    }
+
+    fn train_measured(&mut self, batch: &Batch, step: &Step) -> Result<(BatchResult, Vec<LayerNorm>), NetworkError> {
+        self.advance(batch, step, Norms::Measured)
     }
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {

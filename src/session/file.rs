@@ -8,7 +8,7 @@
 //! | 32 | BLAKE3 of the payload |
 //! | … | the payload |
 //!
-//! Version 1 has a run alone, version 2 the tree of its branches as well.
+//! Version 1 has a run alone, version 2 the tree of its branches as well, version 3 the norms of the layers in all histories.
 //!
 //! Settings and the architecture are kept as the text that a person would type, so that reading them back checks them, and
 //! a new setting is no new version.
@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 use super::{DataMark, Session};
 use crate::train::tree::Tree;
 use crate::train::{RunConfig, RunState};
-use parts::{FileBest, FileHistory, FileNetwork, FileProgress, FileSettings, content};
+use parts::{FileBest, FileHistory, FileNetwork, FileNorms, FileProgress, FileSettings, content};
 use tree::FileTree;
 
 /// The version that this program writes; it reads all up to it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"MNISTLAB";
 const HEADER: usize = 8 + 4 + 8 + 32;
@@ -62,7 +62,7 @@ pub enum FileError {
     Content(String),
 }
 
-/// The payload of version 1, and what version 2 begins with.
+/// The payload of version 1, and what the later ones begin with.
 #[derive(Serialize, Deserialize)]
 struct FileSession {
     data_name: String,
@@ -77,11 +77,21 @@ struct FileSession {
     history: FileHistory,
 }
 
-/// The payload of version 2.
+/// The payload of version 2, and what version 3 begins with.
 #[derive(Serialize, Deserialize)]
 struct FileSessionWithTree {
     session: FileSession,
     tree: FileTree,
+}
+
+/// The payload of version 3.
+#[derive(Serialize, Deserialize)]
+struct FileSessionWithNorms {
+    session: FileSessionWithTree,
+    /// Of the run's own history.
+    norms: FileNorms,
+    /// Of the whole history of each branch; empty for that which the run itself is on.
+    branches: Vec<FileNorms>,
 }
 
 /// `session` as the bytes of a file.
@@ -89,7 +99,7 @@ struct FileSessionWithTree {
 /// # Errors
 /// If it is too large for the format.
 pub fn encode(session: &Session) -> Result<Vec<u8>, FileError> {
-    let payload = bincode::serde::encode_to_vec(FileSessionWithTree::from(session), bincode::config::standard())
+    let payload = bincode::serde::encode_to_vec(FileSessionWithNorms::from(session), bincode::config::standard())
         .map_err(|error| FileError::Content(error.to_string()))?;
     if payload.len() > LIMIT {
         return Err(FileError::Content(format!("{} bytes are more than a session may have", payload.len())));
@@ -128,12 +138,17 @@ pub fn decode(bytes: &[u8]) -> Result<Session, FileError> {
     if blake3::hash(payload).as_bytes() != checksum {
         return Err(FileError::Checksum);
     }
-    if version == 1 {
-        let file: FileSession = parse(payload)?;
-        return file.with(|_| Ok(Tree::default()));
+    match version {
+        1 => parse::<FileSession>(payload)?.with(Vec::new(), |_| Ok(Tree::default())),
+        2 => {
+            let FileSessionWithTree { session, tree } = parse(payload)?;
+            session.with(Vec::new(), |run| tree.of(run, Vec::new()))
+        }
+        _ => {
+            let FileSessionWithNorms { session, norms, branches } = parse(payload)?;
+            session.session.with(norms, |run| session.tree.of(run, branches))
+        }
     }
-    let FileSessionWithTree { session, tree } = parse(payload)?;
-    session.with(|run| tree.of(run))
 }
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FileError> {
@@ -150,6 +165,17 @@ pub(super) fn read_limited(file: std::fs::File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take((HEADER + LIMIT + 1) as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+impl From<&Session> for FileSessionWithNorms {
+    fn from(session: &Session) -> Self {
+        let tips = session.tree.branches().iter().map(|branch| branch.tip.as_ref());
+        Self {
+            norms: parts::norms_to_file(&session.run.history),
+            branches: tips.map(|tip| tip.map_or_else(Vec::new, |tip| parts::norms_to_file(&tip.history))).collect(),
+            session: session.into(),
+        }
+    }
 }
 
 impl From<&Session> for FileSessionWithTree {
@@ -172,8 +198,8 @@ impl From<&Session> for FileSessionWithTree {
 }
 
 impl FileSession {
-    /// The session with the tree that `tree` makes for its run.
-    fn with(self, tree: impl FnOnce(&RunState) -> Result<Tree, FileError>) -> Result<Session, FileError> {
+    /// The session with these norms in its history and the tree that `tree` makes for its run.
+    fn with(self, norms: FileNorms, tree: impl FnOnce(&RunState) -> Result<Tree, FileError>) -> Result<Session, FileError> {
         let settings = parts::settings_from_file(&self.settings)?;
         if !(0.0..1.0).contains(&self.validation_split) {
             return Err(content("validation split", &self.validation_split));
@@ -188,7 +214,7 @@ impl FileSession {
             progress: self.progress.into(),
             network: self.network.try_into()?,
             best: parts::best_from_file(self.best)?,
-            history: self.history.into(),
+            history: parts::history_from_file(self.history, norms),
         };
         let tree = tree(&run)?;
         Ok(Session { data: DataMark { name: self.data_name, fingerprint: self.data_fingerprint }, run, tree })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::history::{Edit, EpochRecord, StepRecord};
+use super::history::{Edit, EpochRecord, NormRecord, StepRecord};
 use super::settings::Settings;
 use crate::metrics::{Confusion, Evaluation};
 
@@ -15,6 +15,8 @@ pub enum TrainEvent {
         record: StepRecord,
         /// Label and prediction of each of its samples.
         outcomes: Vec<(u8, u8)>,
+        /// How large it was, if that was measured.
+        norms: Option<NormRecord>,
     },
     /// An epoch's training pass is done and this share of the validation split is measured.
     Validating {

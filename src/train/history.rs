@@ -1,8 +1,18 @@
 //! What a run has been through: every step's point on the curve, every epoch's figures, every change of a setting.
 
-mod steps;
+mod blocks;
 
-pub use steps::Steps;
+use std::sync::Arc;
+
+use crate::nn::norms::LayerNorm;
+pub use blocks::Blocks;
+
+/// One point a step, the oldest first.
+pub type Steps = Blocks<StepRecord>;
+
+/// Steps from one measurement of the layers' norms to the next, from the first step on. Their number alone says which steps
+/// are measured, so that a run that was resumed measures the same ones; the cost is a few thousandths of the training.
+pub const NORMS_EVERY: u64 = 50;
 
 /// The whole record of a run; saved with it. Cheap to clone, however long the run is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +23,17 @@ pub struct History {
     pub epochs: Vec<EpochRecord>,
     /// Settings changed after the run began.
     pub edits: Vec<Edit>,
+    /// How large every fiftieth step was, layer by layer.
+    pub norms: Blocks<NormRecord>,
+}
+
+/// How large a step was for each layer that is trained, in the order of [`layers`](crate::nn::norms::layers).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormRecord {
+    /// Steps made, this one included.
+    pub step: u64,
+    /// One a layer.
+    pub layers: Arc<[LayerNorm]>,
 }
 
 /// One training step.
@@ -101,6 +122,7 @@ impl History {
         history.steps.truncate(steps);
         history.epochs.truncate(epochs);
         history.edits.truncate(edits);
+        history.truncate_norms(history.steps.last().map_or(0, |record| record.step));
         history
     }
 
@@ -109,5 +131,10 @@ impl History {
         self.steps.truncate(self.steps.partition_point(|record| record.step <= step));
         self.epochs.retain(|record| record.step <= step);
         self.edits.retain(|edit| edit.step <= step);
+        self.truncate_norms(step);
+    }
+
+    fn truncate_norms(&mut self, step: u64) {
+        self.norms.truncate(self.norms.partition_point(|record| record.step <= step));
     }
 }

@@ -8,13 +8,14 @@ use crate::data::{Dataset, FASHION_CLASSES, Images, PIXELS, SIDE, Split};
 use crate::error::Failure;
 use crate::explain::{Evidence, Explanation, LayerMaps, Picture};
 use crate::metrics::{Confusion, Evaluation, Outcome};
+use crate::nn::norms::LayerNorm;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{DeviceInfo, NetworkState};
 use crate::state::{
     DigitList, DigitSource, DigitView, LabEvent, LabState, Level, LogLine, Overlay, Phase, RunBegun, RunInfo, Saved,
 };
 use crate::train::event::{Reason, TrainEvent};
-use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use crate::train::history::{Edit, EpochRecord, History, Measured, NORMS_EVERY, NormRecord, StepRecord};
 use crate::train::settings::{Setting, Settings};
 use crate::train::tree::{Branch, Fork, Tree};
 use crate::train::{Goal, Progress, RunConfig, RunState};
@@ -66,7 +67,18 @@ fn step(number: u64) -> TrainEvent {
     let loss = (2.3 / (1.0 + t / 40.0) + 0.03) * ripple;
     let record = StepRecord { step: number, loss, accuracy: 1.0 - (loss / 3.0).min(0.9), learning_rate: 1e-3 };
     let (label, predicted) = ((number % 10) as u8, if number.is_multiple_of(23) { 9 } else { (number % 10) as u8 });
-    TrainEvent::Step { record, outcomes: vec![(label, predicted); 64] }
+    TrainEvent::Step { record, outcomes: vec![(label, predicted); 64], norms: norms(number) }
+}
+
+/// The five layers of the tutorial's network, whose steps become smaller.
+fn norms(number: u64) -> Option<NormRecord> {
+    let layer = |layer: u32| {
+        let fade = 1.0 / (1.0 + number as f32 / 300.0);
+        let weight = 3.0 + layer as f32 + number as f32 / 1000.0;
+        let share = 0.002 * (1.0 + layer as f32 / 2.0) * fade + 0.0005;
+        LayerNorm { gradient: 0.9 / (1.0 + layer as f32) * fade + 0.02, weight, update: share * weight }
+    };
+    (number % NORMS_EVERY == 1).then(|| NormRecord { step: number, layers: (0..5).map(layer).collect() })
 }
 
 fn epoch(number: u32) -> TrainEvent {
@@ -262,7 +274,7 @@ pub fn diverged() -> LabState {
     apply(
         &mut state,
         [
-            LabEvent::Train(TrainEvent::Step { record, outcomes: Vec::new() }),
+            LabEvent::Train(TrainEvent::Step { record, outcomes: Vec::new(), norms: None }),
             LabEvent::Train(TrainEvent::Finished(reason)),
             log(Level::Error, "the loss became NaN at step 1711; the weights of epoch 2 are back: try a smaller lr"),
         ],

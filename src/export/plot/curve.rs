@@ -160,7 +160,7 @@ mod tests {
             seconds: 1.0,
             samples: 10,
         });
-        History { steps: steps.collect(), epochs: epochs.collect(), edits: Vec::new() }
+        History { steps: steps.collect(), epochs: epochs.collect(), ..History::default() }
     }
 
     #[test]

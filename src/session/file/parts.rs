@@ -3,14 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::FileError;
+use crate::nn::norms::LayerNorm;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{NamedTensor, NetworkState};
-use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
 use crate::train::settings::{Setting, Settings};
 use crate::train::{Best, Progress};
 
 /// Each setting's name and value as text.
 pub(super) type FileSettings = Vec<(String, String)>;
+/// Steps made, and of each layer the norms of gradient, weights and update.
+pub(super) type FileNorms = Vec<(u64, Vec<[f32; 3]>)>;
 /// Epoch, loss and network.
 pub(super) type FileBest = Option<(u32, f64, FileNetwork)>;
 
@@ -96,8 +99,20 @@ impl From<FileHistory> for History {
             steps: file.steps.into_iter().map(step).collect(),
             epochs: file.epochs.into_iter().map(EpochRecord::from).collect(),
             edits: file.edits.into_iter().map(edit).collect(),
+            ..Self::default()
         }
     }
+}
+
+pub(super) fn norms_to_file(history: &History) -> FileNorms {
+    let layer = |&LayerNorm { gradient, weight, update }: &LayerNorm| [gradient, weight, update];
+    history.norms.iter().map(|record| (record.step, record.layers.iter().map(layer).collect())).collect()
+}
+
+pub(super) fn history_from_file(file: FileHistory, norms: FileNorms) -> History {
+    let layer = |[gradient, weight, update]: [f32; 3]| LayerNorm { gradient, weight, update };
+    let record = |(step, layers): (u64, Vec<[f32; 3]>)| NormRecord { step, layers: layers.into_iter().map(layer).collect() };
+    History { norms: norms.into_iter().map(record).collect(), ..file.into() }
 }
 
 impl From<&Progress> for FileProgress {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::FileError;
-use super::parts::{self, FileBest, FileHistory, FileNetwork, FileProgress, FileSettings};
+use super::parts::{self, FileBest, FileHistory, FileNetwork, FileNorms, FileProgress, FileSettings};
 use crate::train::RunState;
 use crate::train::history::History;
 use crate::train::tree::{Branch, Fork, Tree};
@@ -60,15 +60,17 @@ impl FileTree {
         Self { on: tree.on() as u32, branches, states: states.into_iter().map(FileState::new).collect() }
     }
 
-    /// The tree of `run`.
-    pub fn of(self, run: &RunState) -> Result<Tree, FileError> {
+    /// The tree of `run`; `norms` are those of each branch's history, if the file has some.
+    pub fn of(self, run: &RunState, norms: Vec<FileNorms>) -> Result<Tree, FileError> {
         let wrong = |what: String| FileError::Content(format!("branches: {what}"));
         let mut states: Vec<(Option<FileState>, Option<Arc<RunState>>)> =
             self.states.into_iter().map(|state| (Some(state), None)).collect();
         let mut branches = Vec::with_capacity(self.branches.len());
+        let mut norms = norms.into_iter();
         for file in self.branches {
+            let norms = norms.next().unwrap_or_default();
             let (tip, history) = match file.tip {
-                Some((tip, history)) => (Some(tip), history.into()),
+                Some((tip, history)) => (Some(tip), parts::history_from_file(history, norms)),
                 None => (None, run.history.clone()),
             };
             let mut state = |number: u32| {

@@ -1,20 +1,24 @@
-//! The points of the curve, in blocks that copies share: a copy of a long run costs no more than one of a short run.
+//! Records of a run in blocks that copies share: a copy of a long run costs no more than one of a short run.
 
 use std::sync::Arc;
 
-use super::StepRecord;
-
-/// Points of a block. Whoever writes to a shared history copies the last block, so it is kept small.
+/// Records of a block. Whoever writes to a shared history copies the last block, so it is kept small.
 const BLOCK: usize = 1024;
 
-/// One point a step, the oldest first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Steps {
+/// Records, the oldest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blocks<T> {
     /// All full, except the last.
-    blocks: Vec<Arc<Vec<StepRecord>>>,
+    blocks: Vec<Arc<Vec<T>>>,
 }
 
-impl Steps {
+impl<T> Default for Blocks<T> {
+    fn default() -> Self {
+        Self { blocks: Vec::new() }
+    }
+}
+
+impl<T: Clone> Blocks<T> {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK + last.len())
@@ -25,35 +29,35 @@ impl Steps {
         self.blocks.is_empty()
     }
 
-    /// The point number `index`.
-    pub fn get(&self, index: usize) -> Option<&StepRecord> {
+    /// Record number `index`.
+    pub fn get(&self, index: usize) -> Option<&T> {
         self.blocks.get(index / BLOCK)?.get(index % BLOCK)
     }
 
     /// The oldest.
-    pub fn first(&self) -> Option<&StepRecord> {
+    pub fn first(&self) -> Option<&T> {
         self.get(0)
     }
 
     /// The newest.
-    pub fn last(&self) -> Option<&StepRecord> {
+    pub fn last(&self) -> Option<&T> {
         self.blocks.last()?.last()
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &StepRecord> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.blocks.iter().flat_map(|block| block.iter())
     }
 
     /// How many at the beginning fulfil `is_before`, if those that do come before those that don't.
-    pub fn partition_point(&self, is_before: impl Fn(&StepRecord) -> bool) -> usize {
+    pub fn partition_point(&self, is_before: impl Fn(&T) -> bool) -> usize {
         let full = self.blocks.partition_point(|block| block.last().is_some_and(&is_before));
         let rest = self.blocks.get(full).map_or(0, |block| block.partition_point(is_before));
         (full * BLOCK + rest).min(self.len())
     }
 
     /// Adds the newest.
-    pub fn push(&mut self, record: StepRecord) {
+    pub fn push(&mut self, record: T) {
         match self.blocks.last_mut() {
             Some(last) if last.len() < BLOCK => Arc::make_mut(last).push(record),
             _ => self.blocks.push(Arc::new(vec![record])),
@@ -69,17 +73,18 @@ impl Steps {
     }
 }
 
-impl FromIterator<StepRecord> for Steps {
-    fn from_iter<I: IntoIterator<Item = StepRecord>>(records: I) -> Self {
-        let mut steps = Self::default();
-        records.into_iter().for_each(|record| steps.push(record));
-        steps
+impl<T: Clone> FromIterator<T> for Blocks<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(records: I) -> Self {
+        let mut blocks = Self::default();
+        records.into_iter().for_each(|record| blocks.push(record));
+        blocks
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK, StepRecord, Steps};
+    use super::BLOCK;
+    use crate::train::history::{StepRecord, Steps};
 
     fn record(step: u64) -> StepRecord {
         StepRecord { step, loss: 0.0, accuracy: 0.0, learning_rate: 0.0 }
