@@ -5,6 +5,8 @@ mod door;
 mod export;
 mod filter;
 
+use std::path::PathBuf;
+
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::data::corrupt::Kind;
@@ -93,6 +95,11 @@ pub enum Command {
     },
     /// Write the network as a file for other programs: `export -o digits.onnx`
     Export(ExportArgs),
+    /// Write the curves, with branches and overlaid sessions, as a picture or a table: `plot curves.svg`, `.png`, `.csv`
+    Plot {
+        /// The file; its ending says what is written
+        file: PathBuf,
+    },
     /// Load a saved run in the place of this one, which is saved first
     Load {
         /// Which session
@@ -367,6 +374,7 @@ mod tests {
             "export -o a.tflite --quantize int8",
             Command::Export(ExportArgs { to: None, output: "a.tflite".into(), quantize: Quantization::Int8 }),
         );
+        check("plot \"my curves.csv\"", Command::Plot { file: "my curves.csv".into() });
         check("exit", Command::Quit);
         assert_eq!(Command::parse("  # a comment"), Ok(None));
     }

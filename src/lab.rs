@@ -40,7 +40,7 @@ use crate::session::Store;
 use crate::state::LabState;
 use crate::train::settings::Settings;
 use crate::train::{RunConfig, Target};
-use model::Exporter;
+use model::{Exporter, Plotter};
 
 /// A handle to the lab: commands go in, the state comes out. Clones speak to the same lab; when the last one is gone, the
 /// lab saves and ends.
@@ -97,6 +97,8 @@ pub struct LabOptions {
     pub target: Option<Target>,
     /// What writes files for other programs.
     pub exporter: Exporter,
+    /// What writes curves.
+    pub plotter: Plotter,
 }
 
 /// What a lab begins with.

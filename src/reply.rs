@@ -65,6 +65,8 @@ pub enum Reply {
     Branches(Vec<BranchRow>),
     /// A file for other programs was written.
     Exported(Exported),
+    /// The curves were written.
+    Plotted(Plotted),
     /// Saved sessions.
     Sessions(Vec<SessionRow>),
     /// Lines of help.
@@ -118,6 +120,17 @@ pub struct Exported {
     pub quantized: Option<(&'static str, f64)>,
 }
 
+/// A file with curves that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plotted {
+    /// Where it is.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The runs in it, the lab's own first.
+    pub runs: Vec<String>,
+}
+
 impl Reply {
     /// The objects that programs get, one for each line.
     pub fn to_json(&self) -> Vec<Value> {
@@ -148,6 +161,9 @@ impl Reply {
             }
             Self::Branches(rows) => rows.iter().map(BranchRow::to_json).collect(),
             Self::Exported(exported) => vec![exported.to_json()],
+            Self::Plotted(Plotted { path, bytes, runs }) => {
+                vec![json!({"event": "plotted", "path": path, "bytes": bytes, "runs": runs})]
+            }
             Self::Sessions(rows) => rows.iter().map(SessionRow::to_json).collect(),
             Self::Help(text) => vec![json!({"event": "help", "text": text})],
             Self::Closing => vec![json!({"event": "closing"})],
@@ -266,6 +282,9 @@ impl fmt::Display for Reply {
             }
             Self::Branches(rows) => lines(f, rows, |f, row| write!(f, "{row}")),
             Self::Exported(exported) => write!(f, "{exported}"),
+            Self::Plotted(Plotted { path, bytes, runs }) => {
+                write!(f, "wrote {path}, {:.1} kB, with {}", *bytes as f64 / 1e3, runs.join(", "))
+            }
             Self::Sessions(rows) if rows.is_empty() => f.write_str("no session is saved yet"),
             Self::Sessions(rows) => lines(f, rows, |f, row| write!(f, "{row}")),
             Self::Closing => f.write_str("good-bye"),

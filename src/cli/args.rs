@@ -204,7 +204,7 @@ pub struct TrainArgs {
     /// Go on with this session until --epochs, the run's total; other settings given here change it
     #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "validation_split"])]
     pub resume: Option<String>,
-    /// Draw the curves to this file, .svg or .png
+    /// Write the curves to this file, .svg, .png or .csv
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
 }

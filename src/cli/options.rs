@@ -82,6 +82,7 @@ impl Options {
             autosave,
             target: None,
             exporter: export::model,
+            plotter: export::plot::state,
         }
     }
 

@@ -157,6 +157,5 @@ fn check_plot(path: &Path) -> Result<(), Error> {
 }
 
 fn draw(path: &Path, state: &LabState) -> Result<(), Error> {
-    let title = state.run.as_ref().map(|run| run.name.clone()).unwrap_or_default();
-    plot::write(&state.history, &title, path).map(drop).map_err(|error| Error::Failed(error.to_string()))
+    plot::state(state, path).map(drop)
 }

@@ -1,7 +1,9 @@
-//! Training curves as a picture: loss and accuracy of the steps, smoothed, and of the validation, over the epochs.
+//! Training curves as a picture: loss and accuracy of the steps, smoothed, and of the validation, over the epochs, with other
+//! runs behind; or as a table.
 
 mod axis;
 mod curve;
+mod table;
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -20,6 +22,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle, TextStyle, WHITE, register_font};
 
 use super::{ExportError, write_bytes};
+use crate::error::Error;
+use crate::reply::Plotted;
+use crate::state::LabState;
 use crate::train::history::History;
 use axis::{Axis, Ticked, progress};
 use curve::{Clock, Curve, Segment, curve, edits};
@@ -33,6 +38,10 @@ const SCALE: i32 = 4;
 const PNG_SCALE: i32 = 2;
 const WIDTH: i32 = 1000;
 const HEADER: i32 = 44;
+/// A line of the header with the names of other runs.
+const NAMES: i32 = 20;
+/// Other runs that are named on one line.
+const NAMED: usize = 6;
 const CHARTS: i32 = 350;
 const FOOTER_LINE: i32 = 17;
 /// Changes of settings that are spelled out below the charts.
@@ -44,18 +53,37 @@ const WARM_UP: f64 = 0.04;
 // Blue and vermilion of Okabe and Ito's palette, which colour-blind people tell apart.
 const TRAIN: RGBColor = RGBColor(0, 114, 178);
 const VALIDATION: RGBColor = RGBColor(213, 94, 0);
+/// Other runs', the rest of the palette.
+const OTHERS: [RGBColor; 5] = [
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(130, 130, 130),
+];
 const BREAK: RGBColor = RGBColor(204, 0, 60);
 const INK: RGBColor = RGBColor(40, 40, 40);
 const FAINT_INK: RGBColor = RGBColor(120, 120, 120);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
-/// The kinds of picture that can be made.
+/// The kinds of file that can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Lines and text that scale to any size.
     Svg,
     /// Pixels.
     Png,
+    /// A table; its columns are described [there](table).
+    Csv,
+}
+
+/// One run's curves.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// What is drawn.
+    pub history: &'a History,
 }
 
 impl Format {
@@ -68,33 +96,47 @@ impl Format {
         match ending.as_deref() {
             Some("svg") => Ok(Self::Svg),
             Some("png") => Ok(Self::Png),
-            _ => Err(ExportError::Ending { path: path.into(), possible: ".svg or .png" }),
+            Some("csv") => Ok(Self::Csv),
+            _ => Err(ExportError::Ending { path: path.into(), possible: ".svg, .png or .csv" }),
         }
     }
 }
 
-/// Writes the curves of `history` to `path`, as its ending says; gives the file's size in bytes.
+/// Writes the curves of the lab's run, its other branches and the sessions beside it, as the ending of `path` says.
 ///
 /// # Errors
 /// If the ending names no format, or the file system refuses.
-pub fn write(history: &History, title: &str, path: &Path) -> Result<u64, ExportError> {
-    write_bytes(path, &plot(history, title, Format::of(path)?)?)
+pub fn state(state: &LabState, path: &Path) -> Result<Plotted, Error> {
+    let (name, others) = (state.run.as_ref().map_or("", |run| run.name.as_str()), state.overlays());
+    let others = others.iter().map(|other| Run { name: &other.name, history: &other.history });
+    let runs: Vec<Run> = std::iter::once(Run { name, history: &state.history }).chain(others).collect();
+    let bytes = write(&runs, path)?;
+    let runs = runs.iter().map(|run| run.name.to_owned()).collect();
+    Ok(Plotted { path: path.display().to_string(), bytes, runs })
 }
 
-/// The curves of `history` as the bytes of a picture.
+/// Writes the curves of `runs` to `path`, as its ending says; gives the file's size in bytes.
 ///
 /// # Errors
-/// If it can't be drawn.
-pub fn plot(history: &History, title: &str, format: Format) -> Result<Vec<u8>, ExportError> {
+/// If the ending names no format, or the file system refuses.
+pub fn write(runs: &[Run], path: &Path) -> Result<u64, ExportError> {
+    write_bytes(path, &plot(runs, Format::of(path)?)?)
+}
+
+/// The curves of `runs`, the first in front of the others, as the bytes of a file.
+///
+/// # Errors
+/// If they can't be drawn.
+pub fn plot(runs: &[Run], format: Format) -> Result<Vec<u8>, ExportError> {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| {
         // The bytes are a font, as the tests see; without it the drawing itself fails and says so.
         let _ = register_font("sans-serif", FontStyle::Normal, FONT);
     });
-    let scene = Scene::new(history, title, format);
     match format {
-        Format::Svg => svg(&scene),
-        Format::Png => png(&scene),
+        Format::Svg => svg(&Scene::new(runs, Joints::Mitred)),
+        Format::Png => png(&Scene::new(runs, Joints::Plain)),
+        Format::Csv => Ok(table::table(runs).into_bytes()),
     }
 }
 
@@ -139,34 +181,61 @@ struct Scene {
     unit: &'static str,
     joints: Joints,
     end: f64,
-    charts: [(Axis, Curve); 2],
+    charts: [Panel; 2],
+    /// Names of other runs.
+    others: Vec<String>,
     edits: Vec<(f64, String)>,
 }
 
+/// One chart.
+struct Panel {
+    axis: Axis,
+    curve: Curve,
+    /// Of other runs, behind.
+    others: Vec<Curve>,
+}
+
 impl Scene {
-    fn new(history: &History, title: &str, format: Format) -> Self {
-        let clock = Clock::new(history);
-        let measured = |epoch: &crate::train::history::EpochRecord| epoch.validation;
-        let loss = curve(history, &clock, |step| step.loss, |epoch| Some(measured(epoch)?.loss));
-        let accuracy = curve(history, &clock, |step| step.accuracy, |epoch| Some(measured(epoch)?.accuracy));
+    fn new(runs: &[Run], joints: Joints) -> Self {
+        let (nothing, others) = (History::default(), runs.get(1..).unwrap_or_default());
+        let own = runs.first().copied().unwrap_or(Run { name: "", history: &nothing });
+        let clock = Clock::beside(own.history, others.iter().map(|run| run.history));
+        let clocks: Vec<Clock> =
+            others.iter().map(|run| Clock::beside(run.history, std::iter::once(own.history))).collect();
+        let ends = others.iter().zip(&clocks).map(|(run, clock)| clock.end(run.history));
+        let loss = |history: &History, clock: &Clock| {
+            curve(history, clock, |step| step.loss, |epoch| Some(epoch.validation?.loss))
+        };
+        let accuracy = |history: &History, clock: &Clock| {
+            curve(history, clock, |step| step.accuracy, |epoch| Some(epoch.validation?.accuracy))
+        };
+        let behind = |draw: &dyn Fn(&History, &Clock) -> Curve| -> Vec<Curve> {
+            others.iter().zip(&clocks).map(|(run, clock)| draw(run.history, clock)).collect()
+        };
+        let warm = clock.end(own.history) * WARM_UP;
+        let losses = Panel::new(loss(own.history, &clock), behind(&loss), 0.0, |values| Axis::loss(values));
+        let accuracies =
+            Panel::new(accuracy(own.history, &clock), behind(&accuracy), warm, |values| Axis::accuracy(values));
         Self {
-            title: title.into(),
+            title: own.name.into(),
             unit: clock.unit(),
-            joints: if format == Format::Png { Joints::Plain } else { Joints::Mitred },
-            end: clock.end(history),
-            charts: [
-                (Axis::loss(loss.values_after(0.0)), loss),
-                (Axis::accuracy(accuracy.values_after(clock.end(history) * WARM_UP)), accuracy),
-            ],
-            edits: edits(history, &clock),
+            joints,
+            end: ends.fold(clock.end(own.history), f64::max),
+            charts: [losses, accuracies],
+            others: others.iter().map(|run| run.name.to_owned()).collect(),
+            edits: edits(own.history, &clock),
         }
+    }
+
+    fn header(&self) -> i32 {
+        HEADER + self.others.len().div_ceil(NAMED) as i32 * NAMES
     }
 
     /// In pixels.
     fn size(&self) -> (u32, u32) {
         let lines = self.footer().len() as i32;
         let footer = if lines > 0 { lines * FOOTER_LINE + 10 } else { 0 };
-        ((WIDTH * SCALE) as u32, ((HEADER + CHARTS + footer) * SCALE) as u32)
+        ((WIDTH * SCALE) as u32, ((self.header() + CHARTS + footer) * SCALE) as u32)
     }
 
     fn footer(&self) -> Vec<String> {
@@ -180,6 +249,16 @@ impl Scene {
     }
 }
 
+impl Panel {
+    /// The axis shows all curves, their values before `warm` left out.
+    fn new(curve: Curve, others: Vec<Curve>, warm: f64, axis: impl FnOnce(&mut dyn Iterator<Item = f64>) -> Axis) -> Self {
+        let behind = others.iter().flat_map(|other| other.foreground().iter().flatten());
+        let behind = behind.filter(|point| point.0 >= warm).map(|point| point.1);
+        let axis = axis(&mut curve.values_after(warm).chain(behind));
+        Self { axis, curve, others }
+    }
+}
+
 type Area<B> = DrawingArea<B, Shift>;
 type Axes = Cartesian2d<Ticked, Ticked>;
 type Chart<'a, B> = ChartContext<'a, B, Axes>;
@@ -189,11 +268,11 @@ fn draw<B: DrawingBackend>(scene: &Scene, backend: B) -> Result<(), String> {
     let area = backend.into_drawing_area();
     let all = || {
         area.fill(&WHITE)?;
-        let (header, rest) = area.split_vertically(HEADER * SCALE);
+        let (header, rest) = area.split_vertically(scene.header() * SCALE);
         let (charts, footer) = rest.split_vertically(CHARTS * SCALE);
         draw_header(scene, &header)?;
-        for (part, (axis, curve)) in charts.split_evenly((1, 2)).iter().zip(&scene.charts) {
-            draw_chart(scene, axis, curve, part)?;
+        for (part, panel) in charts.split_evenly((1, 2)).iter().zip(&scene.charts) {
+            draw_chart(scene, panel, part)?;
         }
         for (line, row) in scene.footer().iter().zip(0..) {
             footer.draw_text(line, &ink(11, INK), at(60, row * FOOTER_LINE))?;
@@ -215,10 +294,17 @@ fn draw_header<B: DrawingBackend>(scene: &Scene, area: &Area<B>) -> Drawn<B> {
         area.draw(&PathElement::new(vec![at(x - 26, 24), at(x - 6, 24)], style))?;
         area.draw_text(text, &ink(12, INK).pos(middle), at(x, 24))?;
     }
+    for (number, name) in scene.others.iter().enumerate() {
+        let (x, y) = (40 + (number % NAMED) as i32 * 160, HEADER + (number / NAMED) as i32 * NAMES + 4);
+        area.draw(&PathElement::new(vec![at(x - 26, y), at(x - 6, y)], line(other(number))))?;
+        let name: String = name.chars().take(20).collect();
+        area.draw_text(&name, &ink(12, INK).pos(middle), at(x, y))?;
+    }
     Ok(())
 }
 
-fn draw_chart<B: DrawingBackend>(scene: &Scene, axis: &Axis, curve: &Curve, area: &Area<B>) -> Drawn<B> {
+fn draw_chart<B: DrawingBackend>(scene: &Scene, panel: &Panel, area: &Area<B>) -> Drawn<B> {
+    let Panel { axis, curve, others } = panel;
     let mut chart = ChartBuilder::on(area)
         .margin_left(10 * SCALE)
         .margin_right(16 * SCALE)
@@ -240,6 +326,9 @@ fn draw_chart<B: DrawingBackend>(scene: &Scene, axis: &Axis, curve: &Curve, area
         .draw()?;
     draw_edits(scene, axis, &mut chart)?;
     draw_segments(&curve.raw, axis, scene.joints, &mut chart, single_steps())?;
+    for (number, behind) in others.iter().enumerate() {
+        draw_segments(behind.foreground(), axis, scene.joints, &mut chart, line(other(number)))?;
+    }
     draw_segments(&curve.smooth, axis, scene.joints, &mut chart, line(TRAIN))?;
     draw_segments(&curve.validation, axis, scene.joints, &mut chart, line(VALIDATION))?;
     let points = curve.validation.iter().flatten();
@@ -302,6 +391,11 @@ fn draw_breaks<B: DrawingBackend>(curve: &Curve, axis: &Axis, chart: &mut Chart<
 /// A line of the foreground.
 fn line(color: RGBColor) -> ShapeStyle {
     color.stroke_width(3 * SCALE as u32 / 2)
+}
+
+/// The colour of another run.
+fn other(number: usize) -> RGBColor {
+    OTHERS[number % OTHERS.len()]
 }
 
 fn hairline(color: RGBColor) -> ShapeStyle {

@@ -229,6 +229,7 @@ impl<'p> Engine<'p> {
             Command::Eval { split, corrupt } => self.evaluate(split, corrupt),
             Command::Advice => self.tell_advice(),
             Command::Export(args) => self.export(&args),
+            Command::Plot { file } => self.plot(&file),
             Command::Save { name } => self.save(name),
             Command::Load { name } => self.load(&name),
             Command::New { arch, seed } => self.begin_anew(arch.as_deref(), seed),

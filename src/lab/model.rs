@@ -1,5 +1,6 @@
 //! The trained network as other programs get it, and the way to whoever writes it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::engine::Engine;
@@ -8,8 +9,9 @@ use crate::command::ExportArgs;
 use crate::data::Images;
 use crate::error::Error;
 use crate::nn::NamedTensor;
-use crate::reply::{Exported, Reply};
+use crate::reply::{Exported, Plotted, Reply};
 use crate::session::card::Card;
+use crate::state::LabState;
 use crate::train::settings::Settings;
 
 /// A network with all that a model file holds of it.
@@ -28,6 +30,9 @@ pub struct Model {
     /// Images to measure accuracy on.
     pub test: Arc<Images>,
 }
+
+/// Writes the curves of a lab as a picture or a table. Brought by whoever starts the lab, too.
+pub type Plotter = fn(&LabState, &Path) -> Result<Plotted, Error>;
 
 /// Writes a model as a file for other programs. The lab does not know the formats: whoever starts it brings them.
 pub type Exporter = fn(&Model, &ExportArgs) -> Result<Exported, Error>;
@@ -58,5 +63,10 @@ impl Engine<'_> {
             test: dataset.test.clone(),
         };
         (self.options.exporter)(&model, args).map(Reply::Exported)
+    }
+
+    /// Writes the curves as they are.
+    pub(super) fn plot(&self, file: &Path) -> Result<Reply, Error> {
+        (self.options.plotter)(self.publisher.state(), file).map(Reply::Plotted)
     }
 }

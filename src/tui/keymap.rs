@@ -63,6 +63,12 @@ pub enum Action {
     PreviousPage,
     /// Another scale of the pane: log or linear, counts or shares.
     Scale,
+    /// Another horizontal axis: epochs, steps or time.
+    Across,
+    /// Another range of the axis: with or without outliers.
+    Range,
+    /// More or less smoothing.
+    Smoothing,
     /// Another source of the pane: training, validation, test.
     Source,
     /// A smaller window of the curve.
@@ -167,7 +173,11 @@ pub const BINDINGS: &[Binding] = &[
     bind(CHARTS, &["r"], Action::Rewind, "rewind to the cursor's epoch").hint("rewind"),
     bind(CHARTS, &["+", "="], Action::ZoomIn, "look closer").hint("closer"),
     bind(CHARTS, &["-"], Action::ZoomOut, "see more"),
+    bind(CHARTS, &["m"], Action::NextPage, "learning, layers or weights").hint("view"),
+    bind(CHARTS, &["w"], Action::Smoothing, "more or less smoothing").hint("smooth"),
+    bind(CHARTS, &["x"], Action::Across, "across: epochs, steps or time").hint("across"),
     bind(CHARTS, &["y"], Action::Scale, "log or linear axis").hint("axis"),
+    bind(CHARTS, &["i"], Action::Range, "with or without outliers").hint("range"),
     bind(CONFUSION, &["v"], Action::Source, "training, validation or test").hint("split"),
     bind(CONFUSION, &["y"], Action::Scale, "counts or shares of the row").hint("scale"),
     bind(CONFUSION, &["m"], Action::NextPage, "matrix, classes or calibration").hint("view"),

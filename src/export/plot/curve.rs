@@ -26,6 +26,11 @@ pub struct Curve {
 }
 
 impl Curve {
+    /// What stands for the whole where it lies behind another: the validation, or else the steps, smoothed.
+    pub fn foreground(&self) -> &[Segment] {
+        if self.validation.is_empty() { &self.smooth } else { &self.validation }
+    }
+
     /// The values of the foreground from `progress` on: those that the axis must show.
     pub fn values_after(&self, progress: f64) -> impl Iterator<Item = f64> {
         let points = self.smooth.iter().chain(&self.validation).flatten();
@@ -42,6 +47,12 @@ impl Clock {
     /// The clock of `history`.
     pub fn new(history: &History) -> Self {
         Self { ends: history.epochs.iter().map(|epoch| epoch.step).collect() }
+    }
+
+    /// The clock of `history`, or if no epoch of it has ended, of the first of `others` that has one.
+    pub fn beside<'a>(history: &'a History, others: impl Iterator<Item = &'a History>) -> Self {
+        let mut clocks = std::iter::once(history).chain(others).map(Self::new);
+        clocks.find(|clock| !clock.ends.is_empty()).unwrap_or(Self { ends: Vec::new() })
     }
 
     /// What it counts.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Format, TRAIN, VALIDATION, plot, write};
+use super::{Format, OTHERS, Run, TRAIN, VALIDATION, plot, write};
 use crate::export::ExportError;
 use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
 
@@ -44,7 +44,11 @@ fn with_edits(mut history: History, steps: &[u64]) -> History {
 }
 
 fn svg(history: &History, title: &str) -> String {
-    String::from_utf8(plot(history, title, Format::Svg).unwrap()).unwrap()
+    svg_of(&[Run { name: title, history }])
+}
+
+fn svg_of(runs: &[Run]) -> String {
+    String::from_utf8(plot(runs, Format::Svg).unwrap()).unwrap()
 }
 
 fn polylines(svg: &str) -> usize {
@@ -53,7 +57,7 @@ fn polylines(svg: &str) -> usize {
 
 #[test]
 fn a_png_shows_both_curves() {
-    let bytes = plot(&history(500, 100), "run-1", Format::Png).unwrap();
+    let bytes = plot(&[Run { name: "run-1", history: &history(500, 100) }], Format::Png).unwrap();
     let image = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png).unwrap().to_rgb8();
     let pixels_of = |color: super::RGBColor| image.pixels().filter(|p| p.0 == [color.0, color.1, color.2]).count();
     assert!(pixels_of(TRAIN) > 1000, "the training curve: {}", pixels_of(TRAIN));
@@ -79,6 +83,18 @@ fn an_svg_is_whole_and_has_the_curves() {
 fn long_runs_make_no_larger_pictures() {
     let (short, long) = (svg(&history(2_000, 500), "short"), svg(&history(100_000, 25_000), "long"));
     assert!(long.len() < short.len() * 3, "{} against {}", long.len(), short.len());
+}
+
+#[test]
+fn other_runs_are_drawn_behind_and_named() {
+    let (own, longer, unfinished) = (history(500, 100), history(900, 300), history(50, 100));
+    let run = |name, history| Run { name, history };
+    let svg = svg_of(&[run("run-1", &own), run("main-2", &longer), run("demo", &unfinished)]);
+    let color = |color: super::RGBColor| format!("#{:02X}{:02X}{:02X}", color.0, color.1, color.2);
+    for (name, number) in [("main-2", 0), ("demo", 1)] {
+        assert!(svg.contains(name) && svg.matches(&color(OTHERS[number])).count() >= 3, "{name}");
+    }
+    assert!(!self::svg(&own, "run-1").contains(&color(OTHERS[0])));
 }
 
 #[test]
@@ -120,9 +136,12 @@ fn no_history_is_too_odd_to_draw() {
         ("many edits", many_edits),
     ];
     for (name, history) in cases {
-        for format in [Format::Svg, Format::Png] {
-            let bytes = plot(&history, name, format).unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert!(bytes.len() > 1000, "{name}: {} bytes", bytes.len());
+        for (format, least) in [(Format::Svg, 1000), (Format::Png, 1000), (Format::Csv, 10)] {
+            let run = Run { name, history: &history };
+            for runs in [&[run][..], &[run, run]] {
+                let bytes = plot(runs, format).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(bytes.len() > least, "{name}: {} bytes", bytes.len());
+            }
         }
     }
     assert!(svg(&History::default(), "").contains("no step was made yet"));
@@ -130,12 +149,12 @@ fn no_history_is_too_odd_to_draw() {
 
 #[test]
 fn the_ending_says_what_to_write() {
-    for (path, format) in [("a.svg", Format::Svg), ("a.b/c.PNG", Format::Png)] {
+    for (path, format) in [("a.svg", Format::Svg), ("a.b/c.PNG", Format::Png), ("a.csv", Format::Csv)] {
         assert_eq!(Format::of(Path::new(path)).unwrap(), format);
     }
     for path in ["curves", "curves.jpg", ".svg"] {
         let error = Format::of(Path::new(path)).unwrap_err();
-        assert!(error.to_string().contains(".svg or .png"), "{error}");
+        assert!(error.to_string().contains(".svg, .png or .csv"), "{error}");
     }
 }
 
@@ -143,9 +162,9 @@ fn the_ending_says_what_to_write() {
 fn files_are_written_or_the_error_names_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("curves.png");
-    let bytes = write(&history(10, 5), "run", &path).unwrap();
+    let bytes = write(&[Run { name: "run", history: &history(10, 5) }], &path).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
     let path = folder.path().join("missing/curves.svg");
-    let error = write(&history(10, 5), "run", &path).unwrap_err();
+    let error = write(&[Run { name: "run", history: &history(10, 5) }], &path).unwrap_err();
     assert!(matches!(error, ExportError::Io { .. }) && error.to_string().contains("missing/curves.svg"), "{error}");
 }

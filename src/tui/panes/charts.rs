@@ -1,14 +1,17 @@
-//! The curves pane: loss and error rate over the steps, and a cursor that reads them.
+//! The curves pane: loss and error rate over the steps, how large the steps are layer by layer, and a cursor that reads them.
 
 mod axis;
+mod clock;
 mod curves;
 mod figures;
+mod layers;
 mod plot;
+mod reach;
+mod smoothing;
 mod window;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
-use ratatui::style::Style;
 use ratatui::widgets::Widget;
 
 use super::{Context, Pane};
@@ -19,8 +22,12 @@ use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
 use crate::tui::theme::Theme;
 use axis::Scale;
-use curves::Curves;
-use plot::Plot;
+use clock::{Across, Clock};
+use curves::{Curves, Drawing};
+use layers::Figure;
+use plot::{Lines, Plot, Upright};
+use reach::Reach;
+use smoothing::Smoothing;
 use window::Window;
 
 /// Below this an axis takes more room than the curve.
@@ -29,17 +36,54 @@ const SMALLEST: u16 = 6;
 const HIGH: u16 = 10;
 /// From this width on they need none.
 const WIDE: u16 = 100;
-/// How often the steps that are shown can be halved.
+/// How often what is shown can be halved.
 const CLOSEST: u32 = 12;
+/// The fewest steps that can be zoomed to.
+const FEWEST: u64 = 20;
 
 /// The curves pane.
 #[derive(Debug, Default)]
 pub struct Charts {
+    shown: Shown,
     scale: Scale,
-    /// How often the steps that are shown were halved.
+    across: Across,
+    reach: Reach,
+    smoothing: Smoothing,
+    /// How often what is shown was halved.
     zoom: u32,
     /// The step whose figures are read; without one those of the newest step are shown.
     cursor: Option<u64>,
+}
+
+/// What the two charts show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Shown {
+    /// Loss and error rate.
+    #[default]
+    Learning,
+    /// Gradient norm and update ratio of each layer.
+    Steps,
+    /// Weight norm of each layer, and the learning rate.
+    Weights,
+}
+
+impl Shown {
+    const fn next(self) -> Self {
+        match self {
+            Self::Learning => Self::Steps,
+            Self::Steps => Self::Weights,
+            Self::Weights => Self::Learning,
+        }
+    }
+
+    /// What stands on the frame; nothing for the usual.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Learning => "",
+            Self::Steps => "gradients and updates by layer",
+            Self::Weights => "weights by layer, learning rate",
+        }
+    }
 }
 
 /// Lines of the figures, and where the two charts are.
@@ -48,12 +92,41 @@ struct Parts {
     charts: [Rect; 2],
 }
 
+/// What both charts have in common.
+struct Frame<'a> {
+    context: &'a Context<'a>,
+    clock: Clock,
+    window: Window,
+    uprights: Vec<Upright>,
+}
+
 impl Charts {
+    fn clock(&self, lab: &LabState) -> Clock {
+        Clock::of(self.across, lab)
+    }
+
+    /// The clock of another run, which goes on as this one does if it has no epoch.
+    fn other_clock(&self, lab: &LabState, history: &History) -> Clock {
+        let own = self.clock(lab).places(1_000_000) as f64 / 1e6;
+        Clock::new(self.across, history, history.epochs.is_empty().then_some(own))
+    }
+
     /// What is shown of the run and of others beside it: without a closer look all of them, with one this run.
     fn window(&self, lab: &LabState) -> Window {
-        let own = newest(lab.whole_history());
-        let others = lab.overlays().iter().map(|other| newest(&other.history)).max().unwrap_or(0);
-        Window::new(if self.zoom == 0 { own.max(others) } else { own }, self.zoom, self.cursor)
+        let (clock, end) = (self.clock(lab), |clock: &Clock, history: &History| clock.at(newest(history)).ceil() as u64);
+        let own = end(&clock, lab.whole_history());
+        let others = lab.overlays();
+        let others = others.iter().map(|other| end(&self.other_clock(lab, &other.history), &other.history)).max();
+        let places = if self.zoom == 0 { own.max(others.unwrap_or(0)) } else { own };
+        let cursor = self.cursor.map(|cursor| clock.at(cursor).round() as u64);
+        Window::new(places, self.zoom, cursor, clock.places(FEWEST))
+    }
+
+    /// How many steps the cursor moves at a time: a hundredth of what is shown.
+    fn stride(&self, lab: &LabState) -> u64 {
+        let (clock, window) = (self.clock(lab), self.window(lab));
+        let steps = clock.step(window.last as f64).saturating_sub(clock.step(window.first as f64));
+        (steps / 100).max(1)
     }
 
     fn parts(&self, area: Rect) -> Parts {
@@ -68,7 +141,7 @@ impl Charts {
     fn walk(&mut self, strides: i64, lab: &LabState) {
         let history = lab.whole_history();
         let (Some(first), last) = (history.steps.first(), newest(history)) else { return };
-        let stride = self.window(lab).stride().saturating_mul(strides.unsigned_abs());
+        let stride = self.stride(lab).saturating_mul(strides.unsigned_abs());
         let from = self.cursor.unwrap_or(last);
         self.cursor = if strides < 0 {
             Some(from.saturating_sub(stride).max(first.step))
@@ -94,32 +167,97 @@ impl Charts {
 
     fn charts(&self, context: &Context, charts: [Rect; 2], buffer: &mut Buffer) {
         let (lab, theme) = (context.lab, context.theme);
-        let (window, overlays) = (self.window(lab), lab.overlays());
-        let uprights = uprights(lab.whole_history(), theme, window, charts[0].width);
+        let (clock, window) = (self.clock(lab), self.window(lab));
+        let uprights = uprights(lab.whole_history(), theme, &clock, window, charts[0].width);
+        let frame = Frame { context, clock, window, uprights };
+        let [left, right] = charts;
+        match self.shown {
+            Shown::Learning => {
+                let loss = |step: &StepRecord| step.loss.into();
+                let error = |step: &StepRecord| 1.0 - f64::from(step.accuracy);
+                self.learning(&frame, "loss", loss, |measured| measured.loss, left, buffer);
+                self.learning(&frame, "error rate", error, |measured| 1.0 - measured.accuracy, right, buffer);
+            }
+            Shown::Steps => {
+                self.layers(&frame, Figure::Gradient, left, buffer);
+                self.layers(&frame, Figure::Ratio, right, buffer);
+            }
+            Shown::Weights => {
+                self.layers(&frame, Figure::Weight, left, buffer);
+                self.rate(&frame, right, buffer);
+            }
+        }
+    }
+
+    /// A figure of the steps, smoothed, and of the validations; the other runs' behind.
+    fn learning(
+        &self,
+        frame: &Frame,
+        name: &'static str,
+        of_step: impl Fn(&StepRecord) -> f64,
+        of_epoch: impl Fn(Measured) -> f64,
+        area: Rect,
+        buffer: &mut Buffer,
+    ) {
+        let lab = frame.context.lab;
+        let drawing = Drawing { scale: self.scale, window: frame.window, columns: area.width };
+        let steps = |history: &History, clock: &Clock| -> Vec<(f64, f64)> {
+            history.steps.iter().map(|step| (clock.at(step.step), of_step(step))).collect()
+        };
+        let measured = |history: &History, clock: &Clock| -> Vec<(f64, f64)> {
+            let measured = history.epochs.iter().filter_map(|epoch| Some((epoch.step, epoch.validation?)));
+            measured.map(|(step, measured)| (clock.at(step), of_epoch(measured))).collect()
+        };
+        let keep = |history: &History| self.smoothing.keeps(newest(history));
+        let (own, clock, overlays) = (&lab.history, &frame.clock, lab.overlays());
+        let mut curves = Curves::new(&steps(own, clock), &measured(own, clock), keep(own), drawing);
+        for other in &overlays {
+            let (history, clock) = (&other.history, self.other_clock(lab, &other.history));
+            curves.behind(other.slot, &steps(history, &clock), &measured(history, &clock), keep(history), drawing);
+        }
         let legend: Vec<(isize, String)> = overlays.iter().map(|other| (other.slot, other.name.clone())).collect();
-        let draw =
-            |name, of_step: fn(&StepRecord) -> f64, of_epoch: fn(Measured) -> f64, area: Rect, buffer: &mut Buffer| {
-                let steps = |history: &History| -> Vec<(u64, f64)> {
-                    history.steps.iter().map(|step| (step.step, of_step(step))).collect()
-                };
-                let measured = |history: &History| -> Vec<(u64, f64)> {
-                    let measured = history.epochs.iter().filter_map(|epoch| Some((epoch.step, epoch.validation?)));
-                    measured.map(|(step, measured)| (step, of_epoch(measured))).collect()
-                };
-                let (own, width) = (&lab.history, area.width);
-                let mut curves = Curves::new(&steps(own), measured(own).into_iter(), self.scale, window, width);
-                for other in &overlays {
-                    let history = &other.history;
-                    curves.behind(other.slot, &steps(history), measured(history), self.scale, window, width);
-                }
-                let epochs = &lab.whole_history().epochs;
-                let (scale, cursor) = (self.scale, self.cursor);
-                let plot = Plot { name, curves, scale, window, epochs, uprights: &uprights, cursor, legend: &legend };
-                plot.render(theme, area, buffer);
-            };
-        let [losses, errors] = charts;
-        draw("loss", |step| step.loss.into(), |measured| measured.loss, losses, buffer);
-        draw("error rate", |step| 1.0 - f64::from(step.accuracy), |measured| 1.0 - measured.accuracy, errors, buffer);
+        let plot = Plot { legend: &legend, ..self.plot(frame, name, curves, self.scale) };
+        plot.render(frame.context.theme, area, buffer);
+    }
+
+    /// A norm of each layer.
+    fn layers(&self, frame: &Frame, figure: Figure, area: Rect, buffer: &mut Buffer) {
+        let lab = frame.context.lab;
+        let scale = if self.scale == Scale::Linear { Scale::Linear } else { Scale::Magnitudes };
+        let drawing = Drawing { scale, window: frame.window, columns: area.width };
+        let (mut curves, legend) = (Curves::default(), layers::legend(lab));
+        for layer in 0..layers::count(&lab.history) {
+            curves.beside(layer as isize, &layers::line(&lab.history, &frame.clock, layer, figure), drawing);
+        }
+        // The same legend twice would only take room.
+        let legend = if figure == Figure::Ratio { &[][..] } else { &legend };
+        let plot = Plot { legend, lines: Lines::Layers, ..self.plot(frame, figure.name(), curves, scale) };
+        plot.render(frame.context.theme, area, buffer);
+    }
+
+    fn rate(&self, frame: &Frame, area: Rect, buffer: &mut Buffer) {
+        let scale = if self.scale == Scale::Linear { Scale::Linear } else { Scale::Magnitudes };
+        let drawing = Drawing { scale, window: frame.window, columns: area.width };
+        let steps = frame.context.lab.history.steps.iter();
+        let rates: Vec<(f64, f64)> =
+            steps.map(|step| (frame.clock.at(step.step), step.learning_rate.into())).collect();
+        let curves = Curves::new(&rates, &[], Smoothing::Off.keeps(0), drawing);
+        self.plot(frame, "learning rate", curves, scale).render(frame.context.theme, area, buffer);
+    }
+
+    fn plot<'a>(&self, frame: &'a Frame, name: &'static str, curves: Curves, scale: Scale) -> Plot<'a> {
+        Plot {
+            name,
+            curves,
+            scale,
+            reach: self.reach,
+            across: self.across,
+            window: frame.window,
+            uprights: &frame.uprights,
+            cursor: self.cursor.map(|cursor| frame.clock.at(cursor).round() as u64),
+            legend: &[],
+            lines: Lines::Runs,
+        }
     }
 }
 
@@ -128,28 +266,39 @@ fn newest(history: &History) -> u64 {
 }
 
 /// Where settings were changed and losses were no numbers; a run of such losses as one line a column.
-fn uprights(history: &History, theme: &Theme, window: Window, columns: u16) -> Vec<(u64, Style)> {
+fn uprights(history: &History, theme: &Theme, clock: &Clock, window: Window, columns: u16) -> Vec<Upright> {
+    let place = |step: u64| clock.at(step).round() as u64;
     let mut broken: Vec<u64> =
-        history.steps.iter().filter(|record| !record.loss.is_finite()).map(|record| record.step).collect();
-    broken.dedup_by_key(|step| window.column(*step, columns, 2));
-    let edits = history.edits.iter().map(|edit| (edit.step, theme.marker));
-    edits.chain(broken.into_iter().map(|step| (step, theme.bad))).collect()
+        history.steps.iter().filter(|record| !record.loss.is_finite()).map(|record| place(record.step)).collect();
+    broken.dedup_by_key(|place| window.column(*place, columns, 2));
+    let edits = history.edits.iter();
+    let edits = edits.map(|edit| Upright { place: place(edit.step), style: theme.marker, sign: None });
+    let nan = Some(theme.symbols().nan);
+    edits.chain(broken.into_iter().map(|place| Upright { place, style: theme.bad, sign: nan })).collect()
 }
 
 impl Pane for Charts {
     fn title(&self, _lab: &LabState) -> String {
-        let scale = if self.scale == Scale::Logarithmic { "log axis" } else { "linear axis" };
-        if self.zoom == 0 { scale.into() } else { format!("{scale}, {}× closer", 1 << self.zoom) }
+        let closer = if self.zoom == 0 { String::new() } else { format!("{}× closer", 1 << self.zoom) };
+        let across = if self.across == Across::default() { "" } else { self.across.words() };
+        let smoothing = if self.shown == Shown::Learning { self.smoothing.words() } else { "" };
+        let scale = if self.scale == Scale::Linear { "linear axis" } else { "log axis" };
+        let words = [self.shown.words(), scale, across, smoothing, self.reach.words(), &closer];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
     fn help(&self) -> &'static str {
-        "Loss and error rate over the steps: of the training batches, smoothed and with each batch faint behind, and of the \
-         validation split after each epoch. Other branches of the run, what lies ahead after `rewind`, and sessions of \
-         `overlay NAME` are drawn behind, named in their colours. An upright line marks where a setting was changed, or a loss that was no number. \
-         Where the validation curve turns up while the training curve goes on down, the network begins to overfit. Left and \
-         Right, or a click, put a cursor on a step: its figures stand above the curves, with the last validation before it \
-         and what was changed there; it stays there while the run goes on, until Esc. `[` and `]` move it from epoch to epoch, `r` rewinds the run to the \
-         last epoch that ended there."
+        "Loss and error rate: of the training batches, smoothed and with each batch faint behind, and of the validation \
+         split after each epoch. Other branches of the run, what lies ahead after `rewind`, and sessions of `overlay NAME` are \
+         drawn behind, named in their colours. An upright line marks where a setting was changed, or, with a × at its top, a \
+         loss that was no number. Where the validation curve turns up while the training curve goes on down, the network begins \
+         to overfit. `w` turns the smoothing (an exponential moving average; its weight stands on the frame), `y` the axis, `x` \
+         what it counts across: epochs, steps, or seconds of training; `i` leaves outliers out of the range. `m` shows how large \
+         the steps are, layer by layer, every fiftieth step: the norm of the gradient, and the update beside the weights, which \
+         is about 0.001 where a network learns well; then the norm of the weights and the learning rate. Left and Right, or a \
+         click, put a cursor on a step: its figures stand above the curves, with the last validation before it and what was \
+         changed there; it stays there while the run goes on, until Esc. `[` and `]` move it from epoch to epoch, `r` rewinds \
+         the run to the last epoch that ended there. `plot FILE.svg` (.png, .csv) writes the curves to a file."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
@@ -164,9 +313,16 @@ impl Pane for Charts {
         }
         let Parts { figures, charts } = self.parts(area);
         let columns = usize::from(figures.width);
-        let lines = match self.cursor {
-            Some(cursor) => figures::at(history, cursor, self.window(context.lab).stride() / 2, context.theme, columns),
-            None => figures::newest(&context.lab.history, context.theme, columns),
+        let lines = match (self.shown, self.cursor) {
+            (Shown::Learning, Some(cursor)) => {
+                figures::at(history, cursor, self.stride(context.lab) / 2, context.theme, columns)
+            }
+            (Shown::Learning, None) => figures::newest(&context.lab.history, context.theme, columns),
+            (shown, cursor) => {
+                let figures: &[Figure] =
+                    if shown == Shown::Steps { &[Figure::Gradient, Figure::Ratio] } else { &[Figure::Weight] };
+                figures::of_layers(context.lab, cursor, figures, context.theme, columns)
+            }
         };
         for (row, line) in figures.rows().zip(lines) {
             line.render(row, buffer);
@@ -185,6 +341,10 @@ impl Pane for Charts {
             Action::Bottom => self.cursor = None,
             Action::Escape if self.cursor.is_some() => self.cursor = None,
             Action::Scale => self.scale = self.scale.other(),
+            Action::Across => self.across = self.across.next(),
+            Action::Range => self.reach = self.reach.next(),
+            Action::Smoothing => self.smoothing = self.smoothing.next(),
+            Action::NextPage => self.shown = self.shown.next(),
             Action::ZoomIn => self.zoom = (self.zoom + 1).min(CLOSEST),
             Action::ZoomOut => self.zoom = self.zoom.saturating_sub(1),
             _ => return None,
@@ -193,10 +353,10 @@ impl Pane for Charts {
     }
 
     fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
-        let (history, window) = (lab.whole_history(), self.window(lab));
+        let (history, clock, window) = (lab.whole_history(), self.clock(lab), self.window(lab));
         let chart = self.parts(area).charts.map(plot::inside).into_iter().find(|inside| inside.contains(position));
         if let (Some(inside), Some(first)) = (chart, history.steps.first()) {
-            let step = window.step(position.x - inside.x, inside.width);
+            let step = clock.step(window.place(position.x - inside.x, inside.width) as f64);
             self.cursor = Some(step.clamp(first.step, newest(history)));
         }
         Vec::new()

@@ -47,6 +47,16 @@ fn curves() {
     check("curves_of_epochs", &samples::training(), Charts::default(), &[epoch, epoch]);
     check("curves_of_branches", &samples::rewound(), Charts::default(), &[]);
     check("curves_ahead", &samples::rewound(), Charts::default(), &[epoch]);
+    let [across, range, smooth, view] = [Action::Across, Action::Range, Action::Smoothing, Action::NextPage];
+    check("curves_by_step", &samples::training(), Charts::default(), &[across]);
+    check("curves_by_time", &samples::rewound(), Charts::default(), &[across, across, left]);
+    check("curves_smoother", &samples::training(), Charts::default(), &[smooth, smooth, smooth]);
+    check("curves_not_smoothed", &samples::training(), Charts::default(), &[smooth, smooth, smooth, smooth]);
+    check("curves_without_outliers", &samples::diverged(), Charts::default(), &[range]);
+    check("curves_by_layer", &samples::training(), Charts::default(), &[view]);
+    check("curves_by_layer_cursor", &samples::training(), Charts::default(), &[view, scale, left]);
+    check("curves_of_weights", &samples::training(), Charts::default(), &[view, view]);
+    check("curves_not_measured", &samples::ready(), Charts::default(), &[view]);
     check("curves_no_number", &samples::diverged(), Charts::default(), &[left, Action::Right, top, Action::Bottom]);
 }
 

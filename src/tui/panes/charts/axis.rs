@@ -1,7 +1,9 @@
 //! The vertical axis: its scale, its range, and the round numbers that stand beside it.
 
-/// What a logarithmic axis shows of all that is smaller, zero included.
+/// What a logarithmic axis of losses shows of all that is smaller, zero included.
 const FLOOR: f64 = 1e-4;
+/// The same of one for all magnitudes.
+const LOWEST: f64 = 1e-9;
 /// Labels of an axis, besides the lowest, at most; and lines from one to the next, at least.
 const LABELS: u16 = 6;
 const APART: u16 = 2;
@@ -11,6 +13,8 @@ const APART: u16 = 2;
 pub enum Scale {
     #[default]
     Logarithmic,
+    /// Logarithmic without the floor of losses, for gradients and updates.
+    Magnitudes,
     Linear,
 }
 
@@ -19,13 +23,14 @@ impl Scale {
     pub fn of(self, value: f64) -> f64 {
         match self {
             Self::Logarithmic => value.max(FLOOR).log10(),
+            Self::Magnitudes => value.max(LOWEST).log10(),
             Self::Linear => value,
         }
     }
 
     fn value(self, place: f64) -> f64 {
         match self {
-            Self::Logarithmic => 10f64.powf(place),
+            Self::Logarithmic | Self::Magnitudes => 10f64.powf(place),
             Self::Linear => place,
         }
     }
@@ -33,7 +38,7 @@ impl Scale {
     /// The other one.
     pub const fn other(self) -> Self {
         match self {
-            Self::Logarithmic => Self::Linear,
+            Self::Logarithmic | Self::Magnitudes => Self::Linear,
             Self::Linear => Self::Logarithmic,
         }
     }
@@ -43,12 +48,12 @@ impl Scale {
     pub fn around(self, [low, high]: [f64; 2]) -> [f64; 2] {
         if high <= low {
             return match self {
-                Self::Logarithmic => [low - 0.5, low + 0.5],
+                Self::Logarithmic | Self::Magnitudes => [low - 0.5, low + 0.5],
                 Self::Linear => [(low - 0.5).max(0.0), low + 0.5],
             };
         }
         let unit = match self {
-            Self::Logarithmic => 0.1,
+            Self::Logarithmic | Self::Magnitudes => 0.1,
             Self::Linear => 10f64.powf((high - low).log10().floor()) / 10.0,
         };
         [(low / unit).floor() * unit, (high / unit).ceil() * unit]
@@ -78,7 +83,11 @@ fn roundest(low: f64, high: f64) -> String {
         let unit = factor * 10f64.powi(magnitude + 1 - digits);
         let number = (low / unit - 1e-9).ceil() * unit;
         let decimals = (digits - 1 - magnitude).max(0) as usize;
-        (number <= high * (1.0 + 1e-9)).then(|| format!("{number:.decimals$}"))
+        let written = || {
+            let behind = digits as usize - 1;
+            if magnitude < -4 { format!("{number:.behind$e}") } else { format!("{number:.decimals$}") }
+        };
+        (number <= high * (1.0 + 1e-9)).then(written)
     };
     let units = [(1.0, 1), (5.0, 2), (1.0, 2), (5.0, 3), (1.0, 3), (1.0, 4)];
     units.into_iter().find_map(multiple).unwrap_or_else(|| format!("{low:.4}"))
@@ -98,6 +107,8 @@ mod tests {
             (0.95, 1.1, "1"),
             (8.0, 11.0, "10"),
             (0.0, 0.03, "0"),
+            (1.9e-6, 2.1e-6, "2e-6"),
+            (1.41e-6, 1.52e-6, "1.5e-6"),
             (0.123_451, 0.123_459, "0.1235"),
         ] {
             assert_eq!(roundest(low, high), expected, "{low} to {high}");
@@ -115,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_range_is_never_empty() {
-        for scale in [Scale::Linear, Scale::Logarithmic] {
+        for scale in [Scale::Linear, Scale::Logarithmic, Scale::Magnitudes] {
             for value in [0.0, 1e-4, 0.3, 2.3, 1e6] {
                 let place = scale.of(value);
                 let [low, high] = scale.around([place, place]);

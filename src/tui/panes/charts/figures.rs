@@ -3,6 +3,8 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::layers::{self, Figure};
+use crate::state::LabState;
 use crate::train::history::{Edit, History, StepRecord};
 use crate::tui::format::{loss, percent, width};
 use crate::tui::theme::Theme;
@@ -36,6 +38,43 @@ pub fn at<'a>(history: &'a History, cursor: u64, near: u64, theme: &'a Theme, co
     wrap(facts, columns, 2)
 }
 
+/// The figures of each layer at the last measurement before `cursor`, or the newest, on at most two lines.
+pub fn of_layers<'a>(
+    lab: &'a LabState,
+    cursor: Option<u64>,
+    figures: &[Figure],
+    theme: &'a Theme,
+    columns: usize,
+) -> Vec<Line<'a>> {
+    let norms = &lab.history.norms;
+    let at = cursor.map_or(norms.len(), |cursor| norms.partition_point(|record| record.step <= cursor)).max(1) - 1;
+    let Some(record) = norms.get(at) else {
+        return vec![Line::styled("no step was measured yet; every fiftieth is", theme.dim)];
+    };
+    let pointer = cursor.map_or_else(String::new, |_| format!("{} ", theme.symbols().pointer));
+    let mut facts = vec![(format!("{pointer}step {}", record.step), theme.text)];
+    let names = layers::legend(lab);
+    for (layer, norm) in record.layers.iter().enumerate() {
+        let name = names.get(layer).and_then(|(_, name)| name.split(' ').next()).unwrap_or("?");
+        let values: Vec<String> = figures.iter().map(|figure| magnitude(figure.of(norm).into())).collect();
+        facts.push((format!("{name}: {}", values.join(" ")), theme.other(layer as isize)));
+    }
+    wrap(facts, columns, if cursor.is_some() { 2 } else { 1 })
+}
+
+/// A number with three digits, whatever its magnitude: `0.0123`, `1.23e-5`.
+fn magnitude(value: f64) -> String {
+    match value {
+        v if !v.is_finite() => "NaN".into(),
+        0.0 => "0".into(),
+        v if (1e-3..1e4).contains(&v.abs()) => {
+            let decimals = (2 - v.abs().log10().floor() as i32).max(0) as usize;
+            format!("{v:.decimals$}")
+        }
+        v => format!("{v:.2e}"),
+    }
+}
+
 fn trained(record: &StepRecord, theme: &Theme) -> (String, Style) {
     (format!("loss {} acc {}", loss(record.loss.into()), percent(record.accuracy.into())), theme.train)
 }
@@ -65,4 +104,15 @@ fn wrap<'a>(facts: Vec<(String, Style)>, columns: usize, lines: usize) -> Vec<Li
         }
     }
     wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::magnitude;
+
+    #[test]
+    fn magnitudes_have_three_digits() {
+        let written = [0.0, 0.001_234, 0.5, 12.345, 1234.6, 1.234_5e-5, 3e9, f64::NAN].map(magnitude);
+        assert_eq!(written, ["0", "0.00123", "0.500", "12.3", "1235", "1.23e-5", "3.00e9", "NaN"]);
+    }
 }

@@ -93,6 +93,24 @@ fn a_click_puts_the_cursor_under_the_mouse() {
     assert_eq!(click(44 + 13, 5), Some(900), "the other chart");
 }
 
+/// What the odd histories are drawn after, one by one.
+const TURNS: [Action; 14] = [
+    Action::Left,
+    Action::Top,
+    Action::Scale,
+    Action::ZoomIn,
+    Action::Across,
+    Action::Range,
+    Action::Smoothing,
+    Action::NextPage,
+    Action::Right,
+    Action::Across,
+    Action::NextPage,
+    Action::Range,
+    Action::ZoomIn,
+    Action::Bottom,
+];
+
 /// Histories that are empty, short, long, of no numbers, or odd are drawn at every size, with the cursor anywhere.
 #[test]
 fn no_history_is_too_odd_to_draw() {
@@ -117,7 +135,7 @@ fn no_history_is_too_odd_to_draw() {
             let theme = Theme::new(ColorDepth::Sixteen, Background::Dark, glyphs);
             let context = Context { lab: &lab, theme: &theme, graphics: &graphics, focused: true };
             let mut pane = Charts::default();
-            for action in [Action::Left, Action::Top, Action::Scale, Action::ZoomIn, Action::Right, Action::Bottom] {
+            for action in TURNS {
                 press(&mut pane, &lab, &[action]);
                 for (width, height) in [(0, 0), (1, 9), (9, 3), (17, 9), (18, 10), (60, 14), (200, 60)] {
                     let area = Rect::new(0, 0, width, height);
