@@ -6,6 +6,7 @@ mod epochs;
 mod steps;
 
 use crate::explain::DeadRelus;
+use crate::nn::norms::{self, LayerNorm};
 use crate::state::{LabState, Phase};
 use crate::train::event::Reason;
 use crate::train::history::{EpochRecord, StepRecord};
@@ -31,6 +32,8 @@ pub enum Finding {
     Diverging,
     /// Many units never fire.
     DeadRelus,
+    /// Nothing is learnt: hardly any gradient comes back to the first layers.
+    VanishingGradient,
     /// Nothing is learnt: the steps are too large.
     RateTooHigh,
     /// Hardly anything is learnt: the steps are too small.
@@ -50,6 +53,7 @@ impl Finding {
             Self::Diverged => "diverged",
             Self::Diverging => "diverging",
             Self::DeadRelus => "dead relus",
+            Self::VanishingGradient => "vanishing gradient",
             Self::RateTooHigh => "learning rate too high",
             Self::RateTooLow => "learning rate too low",
             Self::Overfitting => "overfitting",
@@ -75,6 +79,8 @@ struct Evidence<'a> {
     preset: Option<&'static str>,
     steps: Vec<&'a StepRecord>,
     epochs: &'a [EpochRecord],
+    /// Each trained layer's name and how large the last measured step was for it.
+    layers: Vec<(String, LayerNorm)>,
 }
 
 impl<'a> Evidence<'a> {
@@ -88,12 +94,16 @@ impl<'a> Evidence<'a> {
         let ended = whole.checked_sub(1).map_or(0, |before| history.epochs[before].step);
         let first = if ended == since { whole } else { (whole + 1).min(history.epochs.len()) };
         let first_step = history.steps.partition_point(|record| record.step <= since);
+        let names = state.run.as_ref().map(|run| norms::layers(run.arch())).unwrap_or_default();
+        let norms = history.norms.last().filter(|record| record.step > since);
+        let norms = norms.map(|record| record.layers.to_vec()).unwrap_or_default();
         Self {
             settings: &state.settings,
             has_dropout: state.run.as_ref().is_some_and(|run| run.arch().has_live_dropout()),
             preset: state.run.as_ref().and_then(|run| run.arch().preset()),
             steps: history.steps.iter().skip(first_step).collect(),
             epochs: &history.epochs[first..],
+            layers: names.into_iter().map(|(name, _)| name).zip(norms).collect(),
         }
     }
 
@@ -102,6 +112,12 @@ impl<'a> Evidence<'a> {
         let mut changed = self.settings.clone();
         setting.set(&mut changed, value).ok()?;
         (changed != *self.settings).then(|| format!("set {} {}", setting.name(), setting.get(&changed)))
+    }
+
+    /// The layer whose weights the last measured step changed most, and by which share.
+    fn largest_step(&self) -> Option<(&str, f32)> {
+        let ratios = self.layers.iter().map(|(name, norm)| (name.as_str(), norm.ratio()));
+        ratios.filter(|(_, ratio)| ratio.is_finite()).max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// The learning rate times `factor`, to one digit.
@@ -116,8 +132,15 @@ pub fn advise(state: &LabState, dead: &[DeadRelus]) -> Vec<Advice> {
     if let Phase::Finished(Reason::Diverged { step, kept_epoch }) = state.phase {
         return diverged(state, &evidence, step, kept_epoch).into_iter().collect();
     }
-    let rules: [fn(&Evidence) -> Option<Advice>; 6] =
-        [steps::diverging, steps::too_high, steps::too_low, epochs::overfitting, epochs::underfitting, epochs::plateau];
+    let rules: [fn(&Evidence) -> Option<Advice>; 7] = [
+        steps::diverging,
+        steps::vanishing,
+        steps::too_high,
+        steps::too_low,
+        epochs::overfitting,
+        epochs::underfitting,
+        epochs::plateau,
+    ];
     let dead = steps::dead(&evidence, dead);
     dead.into_iter().chain(rules.iter().filter_map(|rule| rule(&evidence)).take(1)).collect()
 }

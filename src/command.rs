@@ -164,6 +164,8 @@ pub enum ListName {
     All,
     /// Those whose given label is in doubt
     Doubtful,
+    /// Those that were right after one kept epoch and wrong after a later one, the most often forgotten first
+    Forgotten,
 }
 
 /// A part of the data.
@@ -257,7 +259,7 @@ impl Command {
         let candidates = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
             [] | ["help"] => Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect(),
             ["set"] => Setting::ALL.map(|setting| setting.name().to_owned()).to_vec(),
-            ["next" | "prev"] => names(&["wrong", "all", "doubtful"]),
+            ["next" | "prev"] => names(&["wrong", "all", "doubtful", "forgotten"]),
             ["find", ..] => names(&["true=", "pred=", "class=", "conf>", "conf<", "wrong", "right", "doubtful"]),
             ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
             ["explain", ..] => names(&["--class"]),
@@ -348,6 +350,7 @@ mod tests {
         check("predict \"my digit.png\" 42", Command::Predict { inputs: vec!["my digit.png".into(), "42".into()] });
         check("next wrong", Command::Next { list: Some(ListName::Wrong) });
         check("prev", Command::Prev { list: None });
+        check("next forgotten", Command::Next { list: Some(ListName::Forgotten) });
         check("find true=4 pred=9", Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] });
         check(
             "find class=4 conf>0.9 conf<0.99",

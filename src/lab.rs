@@ -14,6 +14,7 @@ mod engine;
 mod evaluation;
 pub mod model;
 mod opening;
+mod past;
 mod publisher;
 mod questions;
 mod saver;

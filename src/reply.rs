@@ -192,7 +192,14 @@ fn digit_json(digit: &DigitView) -> Value {
         "label_in_doubt": digit.doubtful,
         "preprocess": digit.preprocess,
         "step": digit.step,
+        "epochs": past_json(&digit.past),
     })
+}
+
+/// What it was taken for after earlier epochs; null if that was not measured.
+fn past_json(past: &[(u32, u8)]) -> Value {
+    let object = |(epoch, class): &(u32, u8)| json!({"epoch": epoch, "digit": class});
+    if past.is_empty() { Value::Null } else { past.iter().map(object).collect() }
 }
 
 fn explained_json(digit: &DigitView) -> Value {
@@ -337,6 +344,10 @@ impl fmt::Display for DigitView {
         }
         if let Some(preprocess) = &self.preprocess {
             write!(f, " ({preprocess})")?;
+        }
+        if let Some((first, _)) = self.past.first() {
+            write!(f, "; from epoch {first} on")?;
+            self.past.iter().try_for_each(|(_, class)| write!(f, " {class}"))?;
         }
         if let Some((place, of)) = self.place {
             write!(f, " [{place} of {of}]")?;

@@ -157,6 +157,8 @@ pub struct DigitView {
     pub place: Option<(usize, usize)>,
     /// What was done to an image file to make it look like the data.
     pub preprocess: Option<String>,
+    /// What it was taken for after earlier epochs, as far as that was measured: epoch and class.
+    pub past: Vec<(u32, u8)>,
     /// Why it is taken for what it is, if that was asked for.
     pub explanation: Option<Arc<Explanation>>,
 }
@@ -338,7 +340,7 @@ impl LabState {
                     self.training = Confusion::default();
                 }
                 history.steps.push(record);
-                norms.into_iter().for_each(|norms| history.norms.push(norms));
+                history.norms.extend(norms);
                 self.validating = None;
                 for (label, predicted) in outcomes {
                     self.training.add(label, predicted);

@@ -236,7 +236,7 @@ impl Trainer {
         };
         self.history.steps.push(record);
         let norms = (!layers.is_empty()).then(|| NormRecord { step: record.step, layers: layers.into() });
-        norms.iter().cloned().for_each(|norms| self.history.norms.push(norms));
+        self.history.norms.extend(norms.clone());
         report(TrainEvent::Step { record, outcomes, norms });
         if result.loss.is_finite() { Ok(None) } else { self.go_back(report).map(Some) }
     }

@@ -391,7 +391,7 @@ fn data_that_cannot_be_read_is_told_to_everyone_who_asks() {
         autosave: Autosave::On,
         target: None,
         exporter: mnist_lab::export::model,
-            plotter: mnist_lab::export::plot::state,
+        plotter: mnist_lab::export::plot::state,
     };
     let (lab, thread) = Lab::start(options(Path::new("/nowhere/at/all"))).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -12,6 +12,11 @@ const ENOUGH: usize = 200;
 const LEARNS: f64 = 0.5;
 /// And this often where it learns at a good pace.
 const LEARNS_WELL: f64 = 0.9;
+/// A step that changes a layer's weights by more than this is a large one, by less than that a small one: a thousandth is usual.
+const LARGE: f32 = 0.02;
+const SMALL: f32 = 1e-4;
+/// Less of the last layer's gradient than this reaches the first one where it vanishes.
+const VANISHES: f32 = 1e-3;
 
 /// The training loss went up from one epoch to a later one.
 pub fn diverging(evidence: &Evidence) -> Option<Advice> {
@@ -22,7 +27,7 @@ pub fn diverging(evidence: &Evidence) -> Option<Advice> {
         format!(
             "the training loss rose from {:.4} (epoch {}) to {:.4} (epoch {})",
             best.train_loss, best.epoch, last.train_loss, last.epoch
-        )
+        ) + &large(evidence)
     };
     rises.then(shown).and_then(|shown| advice(Finding::Diverging, shown, [evidence.rate(0.1)]))
 }
@@ -41,7 +46,7 @@ pub fn too_high(evidence: &Evidence) -> Option<Advice> {
             last.epoch,
             last.train_loss,
             last.train_accuracy * 100.0
-        )
+        ) + &large(evidence)
     };
     // What was broken by large steps does not mend with small ones: it begins anew.
     is_stuck.then(shown).and_then(|shown| {
@@ -60,9 +65,44 @@ pub fn too_low(evidence: &Evidence) -> Option<Advice> {
             "after epoch {} accuracy is {:.1} %, and the loss falls steadily but slowly: {first:.3}, then {second:.3}",
             last.epoch,
             last.train_accuracy * 100.0
-        )
+        ) + &small(evidence)
     };
     is_slow.then(shown).and_then(|shown| advice(Finding::RateTooLow, shown, [evidence.rate(10.0)]))
+}
+
+/// Nothing is learnt, and the first layer gets next to nothing of the gradient that the last one gets.
+pub fn vanishing(evidence: &Evidence) -> Option<Advice> {
+    let last = evidence.epochs.last()?;
+    let [(first, from), .., (end, to)] = evidence.layers.as_slice() else { return None };
+    let is_so = last.train_accuracy < LEARNS && to.gradient > 0.0 && from.gradient < VANISHES * to.gradient;
+    let shown = || {
+        format!(
+            "after epoch {} accuracy is {:.1} %, and the gradient of layer {first} is {:.1e} beside {:.1e} of layer {end}",
+            last.epoch,
+            last.train_accuracy * 100.0,
+            from.gradient,
+            to.gradient
+        )
+    };
+    // Batch norm and shortcuts lead it back.
+    let other = (evidence.preset != Some("resnet")).then(|| "new resnet".to_owned());
+    is_so.then(shown).and_then(|shown| advice(Finding::VanishingGradient, shown, [other]))
+}
+
+/// What the layers add where steps are large, if they are.
+fn large(evidence: &Evidence) -> String {
+    let step = evidence.largest_step().filter(|(_, ratio)| *ratio > LARGE);
+    step.map_or_else(String::new, |(layer, ratio)| {
+        format!("; a step changes layer {layer} by {:.1} % of its weights", ratio * 100.0)
+    })
+}
+
+/// The same where they are small.
+fn small(evidence: &Evidence) -> String {
+    let step = evidence.largest_step().filter(|(_, ratio)| *ratio < SMALL);
+    step.map_or_else(String::new, |(_, ratio)| {
+        format!("; a step changes no layer by more than {ratio:.1e} of its weights")
+    })
 }
 
 /// Units that never fire learn nothing any more.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Advice, Finding, advise};
 use crate::explain::DeadRelus;
 use crate::nn::DeviceInfo;
+use crate::nn::norms::LayerNorm;
 use crate::state::{LabState, Phase, RunInfo};
 use crate::train::RunConfig;
 use crate::train::event::Reason;
-use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
 use crate::train::settings::{Setting, Settings};
 
 /// Steps of an epoch.
@@ -140,6 +141,30 @@ fn a_run_that_diverged_wants_smaller_steps() {
     );
     state.settings.learning_rate = 1e-4;
     assert_eq!(advise(&state, &[]), []);
+}
+
+#[test]
+fn the_layers_tell_how_large_the_steps_are() {
+    let said = |rate: &str, epoch: (f64, f64, f64), layers: [LayerNorm; 5]| {
+        let mut state = run(&[("lr", rate)], &[epoch]);
+        let record = NormRecord { step: STEPS - 1, layers: layers.into() };
+        Arc::make_mut(&mut state.history).norms.push(record);
+        let said = advise(&state, &[]);
+        (said[0].finding, said[0].to_string())
+    };
+    let norm = |gradient, update| LayerNorm { gradient, weight: 2.0, update };
+    let (finding, text) = said("0.1", (2.31, 0.1, 2.31), [0.2, 0.01, 0.0, 0.5, 0.1].map(|update| norm(1.0, update)));
+    assert_eq!(finding, Finding::RateTooHigh);
+    assert!(text.contains("a step changes layer 10 by 25.0 % of its weights"), "{text}");
+    let (finding, text) = said("1e-5", (1.9, 0.45, 1.5), [4e-5; 5].map(|update| norm(1.0, update)));
+    assert_eq!(finding, Finding::RateTooLow);
+    assert!(text.contains("no layer by more than 2.0e-5 of its weights"), "{text}");
+    let fading = [1e-6, 1e-5, 1e-4, 1e-2, 0.5].map(|gradient| norm(gradient, 1e-3));
+    let (finding, text) = said("0.1", (2.30, 0.1, 2.30), fading);
+    assert_eq!(finding, Finding::VanishingGradient);
+    assert!(text.contains("layer 1 is 1.0e-6 beside 5.0e-1 of layer 13; try new resnet"), "{text}");
+    let (finding, text) = said("0.1", (2.31, 0.1, 2.31), [1e-3; 5].map(|update| norm(1.0, update)));
+    assert!(finding == Finding::RateTooHigh && !text.contains("a step changes"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod axis;
 mod curve;
+mod scene;
 mod table;
 
 use std::io::Cursor;
@@ -27,28 +28,14 @@ use crate::reply::Plotted;
 use crate::state::LabState;
 use crate::train::history::History;
 use axis::{Axis, Ticked, progress};
-use curve::{Clock, Curve, Segment, curve, edits};
+use curve::{Curve, Segment};
+use scene::{CHARTS, FOOTER_LINE, FOOTER_LINES, HEADER, Joints, NAMED, NAMES, Panel, SCALE, Scene, WIDTH};
 
 /// `DejaVu Sans`, cut down to Latin letters and the signs used here, so that a machine without fonts can draw.
 const FONT: &[u8] = include_bytes!("plot/DejaVuSans-subset.ttf");
 
-/// Pixels of a unit in which everything is drawn; all sizes below are in units.
-const SCALE: i32 = 4;
 /// Pixels of a unit in a PNG: the finer drawing is averaged, which smooths the edges.
 const PNG_SCALE: i32 = 2;
-const WIDTH: i32 = 1000;
-const HEADER: i32 = 44;
-/// A line of the header with the names of other runs.
-const NAMES: i32 = 20;
-/// Other runs that are named on one line.
-const NAMED: usize = 6;
-const CHARTS: i32 = 350;
-const FOOTER_LINE: i32 = 17;
-/// Changes of settings that are spelled out below the charts.
-const FOOTER_LINES: usize = 12;
-
-/// The share of the run at whose start the accuracy may lie below the chart.
-const WARM_UP: f64 = 0.04;
 
 // Blue and vermilion of Okabe and Ito's palette, which colour-blind people tell apart.
 const TRAIN: RGBColor = RGBColor(0, 114, 178);
@@ -164,99 +151,6 @@ fn png(scene: &Scene) -> Result<Vec<u8>, ExportError> {
 
 fn failed(format: &'static str, problem: String) -> ExportError {
     ExportError::Encoding { format, problem }
-}
-
-/// How the strokes of a line meet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Joints {
-    /// As one path, whose corners the viewer makes.
-    Mitred,
-    /// Each stroke for itself: the corners of the bitmap backend shoot far out where a line turns sharply.
-    Plain,
-}
-
-/// All that is drawn, before anything is.
-struct Scene {
-    title: String,
-    unit: &'static str,
-    joints: Joints,
-    end: f64,
-    charts: [Panel; 2],
-    /// Names of other runs.
-    others: Vec<String>,
-    edits: Vec<(f64, String)>,
-}
-
-/// One chart.
-struct Panel {
-    axis: Axis,
-    curve: Curve,
-    /// Of other runs, behind.
-    others: Vec<Curve>,
-}
-
-impl Scene {
-    fn new(runs: &[Run], joints: Joints) -> Self {
-        let (nothing, others) = (History::default(), runs.get(1..).unwrap_or_default());
-        let own = runs.first().copied().unwrap_or(Run { name: "", history: &nothing });
-        let clock = Clock::beside(own.history, others.iter().map(|run| run.history));
-        let clocks: Vec<Clock> =
-            others.iter().map(|run| Clock::beside(run.history, std::iter::once(own.history))).collect();
-        let ends = others.iter().zip(&clocks).map(|(run, clock)| clock.end(run.history));
-        let loss = |history: &History, clock: &Clock| {
-            curve(history, clock, |step| step.loss, |epoch| Some(epoch.validation?.loss))
-        };
-        let accuracy = |history: &History, clock: &Clock| {
-            curve(history, clock, |step| step.accuracy, |epoch| Some(epoch.validation?.accuracy))
-        };
-        let behind = |draw: &dyn Fn(&History, &Clock) -> Curve| -> Vec<Curve> {
-            others.iter().zip(&clocks).map(|(run, clock)| draw(run.history, clock)).collect()
-        };
-        let warm = clock.end(own.history) * WARM_UP;
-        let losses = Panel::new(loss(own.history, &clock), behind(&loss), 0.0, |values| Axis::loss(values));
-        let accuracies =
-            Panel::new(accuracy(own.history, &clock), behind(&accuracy), warm, |values| Axis::accuracy(values));
-        Self {
-            title: own.name.into(),
-            unit: clock.unit(),
-            joints,
-            end: ends.fold(clock.end(own.history), f64::max),
-            charts: [losses, accuracies],
-            others: others.iter().map(|run| run.name.to_owned()).collect(),
-            edits: edits(own.history, &clock),
-        }
-    }
-
-    fn header(&self) -> i32 {
-        HEADER + self.others.len().div_ceil(NAMED) as i32 * NAMES
-    }
-
-    /// In pixels.
-    fn size(&self) -> (u32, u32) {
-        let lines = self.footer().len() as i32;
-        let footer = if lines > 0 { lines * FOOTER_LINE + 10 } else { 0 };
-        ((WIDTH * SCALE) as u32, ((self.header() + CHARTS + footer) * SCALE) as u32)
-    }
-
-    fn footer(&self) -> Vec<String> {
-        let spelled_out = self.edits.iter().zip(1..).take(FOOTER_LINES);
-        let mut lines: Vec<String> =
-            spelled_out.map(|((at, text), number)| format!("{number}   {} {at:.2}: {text}", self.unit)).collect();
-        if self.edits.len() > FOOTER_LINES {
-            lines.push(format!("… and {} more changes", self.edits.len() - FOOTER_LINES));
-        }
-        lines
-    }
-}
-
-impl Panel {
-    /// The axis shows all curves, their values before `warm` left out.
-    fn new(curve: Curve, others: Vec<Curve>, warm: f64, axis: impl FnOnce(&mut dyn Iterator<Item = f64>) -> Axis) -> Self {
-        let behind = others.iter().flat_map(|other| other.foreground().iter().flatten());
-        let behind = behind.filter(|point| point.0 >= warm).map(|point| point.1);
-        let axis = axis(&mut curve.values_after(warm).chain(behind));
-        Self { axis, curve, others }
-    }
 }
 
 type Area<B> = DrawingArea<B, Shift>;

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::opening::{begun, fresh, load, session_rows};
+use super::past::Past;
 use super::publisher::Publisher;
 use super::saver::Saver;
 use super::saving::Name;
@@ -83,6 +84,8 @@ pub(super) struct Engine<'p> {
     pub(super) trainer: Trainer,
     /// The epochs and branches of the trainer's run.
     pub(super) tree: Tree,
+    /// What the kept epochs said of the test digits.
+    pub(super) past: Past,
     mode: Mode,
     pub(super) name: Name,
     /// A request that was taken from the inbox and is the next to be answered.
@@ -109,7 +112,9 @@ impl<'p> Engine<'p> {
                 (trainer, tree, device, name, Some(saved))
             }
         };
-        let mut engine = Self { options, publisher, saver, trainer, tree, mode: Mode::Resting, name, waiting: None };
+        let past = Past::default();
+        let mut engine =
+            Self { options, publisher, saver, trainer, tree, past, mode: Mode::Resting, name, waiting: None };
         engine.trainer.set_target(engine.options.target);
         engine.present(info, saved);
         Ok(engine)

@@ -47,7 +47,7 @@ impl Engine<'_> {
         let (image, label) = (*dataset.test.image(index as usize), dataset.test.label(index as usize));
         let doubtful = dataset.doubtful(index as usize);
         let digit = self.view(DigitSource::Test(index), &image, Some(label))?;
-        Ok(Arc::new(DigitView { doubtful, place, ..digit }))
+        Ok(Arc::new(DigitView { doubtful, place, past: self.past_of(index), ..digit }))
     }
 
     fn view(&mut self, source: DigitSource, image: &Image, label: Option<u8>) -> Result<DigitView, Error> {
@@ -63,6 +63,7 @@ impl Engine<'_> {
             step: self.trainer.progress().step,
             place: None,
             preprocess: None,
+            past: Vec::new(),
             explanation: None,
         })
     }
@@ -89,6 +90,11 @@ impl Engine<'_> {
             (Some(ListName::Wrong), _) | (None, None) => Some(&[Filter::Wrong]),
             (Some(ListName::Doubtful), _) => Some(&[Filter::Doubtful]),
             (Some(ListName::All), _) => Some(&[]),
+            (Some(ListName::Forgotten), _) => {
+                let list = self.forgotten()?;
+                self.lay_out(list);
+                None
+            }
             (None, Some(_)) => None,
         };
         if let Some(filters) = filters {
@@ -122,11 +128,15 @@ impl Engine<'_> {
     /// Makes the list of `filters` the one that is walked, unless it is already and as it was.
     fn open_list(&mut self, filters: &[Filter]) -> Result<(), Error> {
         let list = self.list(filters)?;
+        self.lay_out(list);
+        Ok(())
+    }
+
+    fn lay_out(&mut self, list: DigitList) {
         let same = |old: &DigitList| old.title == list.title && old.indices == list.indices;
         if !self.publisher.state().list.as_ref().is_some_and(same) {
             self.publisher.emit(LabEvent::List(list));
         }
-        Ok(())
     }
 
     fn list(&mut self, filters: &[Filter]) -> Result<DigitList, Error> {

@@ -56,10 +56,7 @@ pub(super) struct Before<E> {
 
 impl<E: Dtype> Before<E> {
     /// Takes what an update will change.
-    pub fn new<D: Backend<E>>(
-        parameters: &Parameters<E, D>,
-        gradients: &[Values<E, D>],
-    ) -> Result<Self, NetworkError> {
+    pub fn new<D: Backend<E>>(parameters: &Parameters<E, D>, gradients: &[Values<E, D>]) -> Result<Self, NetworkError> {
         let device = &parameters.device;
         let squares = |gradient: &Values<E, D>| -> Result<f64, NetworkError> {
             let gradient = device.download(gradient)?;
@@ -77,8 +74,7 @@ impl<E: Dtype> Before<E> {
         for (_, members) in groups(&parameters.specs) {
             let [mut gradient, mut weight, mut update] = [0.0; 3];
             for member in members {
-                let (before, after) =
-                    (&self.values[member], parameters.device.download(&parameters.values[member])?);
+                let (before, after) = (&self.values[member], parameters.device.download(&parameters.values[member])?);
                 gradient += self.gradients[member];
                 weight += sum_of_squares(before, before, |value, _| wide(value));
                 update += sum_of_squares(before, &after, |old, new| wide(new) - wide(old));

@@ -199,7 +199,11 @@ impl From<&Session> for FileSessionWithTree {
 
 impl FileSession {
     /// The session with these norms in its history and the tree that `tree` makes for its run.
-    fn with(self, norms: FileNorms, tree: impl FnOnce(&RunState) -> Result<Tree, FileError>) -> Result<Session, FileError> {
+    fn with(
+        self,
+        norms: FileNorms,
+        tree: impl FnOnce(&RunState) -> Result<Tree, FileError>,
+    ) -> Result<Session, FileError> {
         let settings = parts::settings_from_file(&self.settings)?;
         if !(0.0..1.0).contains(&self.validation_split) {
             return Err(content("validation split", &self.validation_split));

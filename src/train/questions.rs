@@ -8,7 +8,7 @@ use super::{CHUNK, Trainer};
 use crate::data::{Batch, CLASSES, Image, Images};
 use crate::explain::{self, DeadRelus, Explanation, Map, Reading};
 use crate::metrics::{Evaluation, Outcome};
-use crate::nn::NetworkError;
+use crate::nn::{NetworkError, NetworkState};
 
 impl Trainer {
     /// Measures the test set with the present weights.
@@ -20,6 +20,20 @@ impl Trainer {
         let evaluation = Arc::new(self.evaluate(&test, 0..test.len())?);
         report(TrainEvent::Tested { step: self.progress.step, evaluation: evaluation.clone() });
         Ok(evaluation)
+    }
+
+    /// The class that each test digit is taken for with the weights of `state`, an earlier one of this run. The network is
+    /// afterwards what it was before.
+    ///
+    /// # Errors
+    /// If the state is of another architecture, or the device fails.
+    pub fn predictions_of(&mut self, state: &NetworkState) -> Result<Vec<u8>, NetworkError> {
+        let now = self.network.state()?;
+        self.network.restore(state)?;
+        let test = self.dataset.test.clone();
+        let evaluation = self.evaluate(&test, 0..test.len());
+        self.network.restore(&now)?;
+        Ok(evaluation?.outcomes.iter().map(|outcome| outcome.predicted).collect())
     }
 
     /// Measures the samples `range` of `images` with the present weights.

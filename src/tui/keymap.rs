@@ -63,6 +63,8 @@ pub enum Action {
     PreviousPage,
     /// Another scale of the pane: log or linear, counts or shares.
     Scale,
+    /// The digits that were known and are not any more.
+    Forgotten,
     /// Another horizontal axis: epochs, steps or time.
     Across,
     /// Another range of the axis: with or without outliers.
@@ -185,6 +187,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(DIGITS, &["n", "Right", "l"], Action::NextDigit, "the next digit of the list").hint("next"),
     bind(DIGITS, &["p", "Left", "h"], Action::PreviousDigit, "the digit before").hint("prev"),
     bind(DIGITS, &["o"], Action::Gallery, "the list as a gallery").hint("gallery"),
+    bind(DIGITS, &["f"], Action::Forgotten, "the most often forgotten").hint("forgotten"),
     bind(DIGITS, &["x"], Action::Explain, "explain this digit").hint("explain"),
     bind(DIGITS, &["m"], Action::NextPage, "the explanation's next page").hint("more"),
     bind(DIGITS, &["M"], Action::PreviousPage, "the page before"),

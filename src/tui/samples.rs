@@ -170,6 +170,7 @@ pub fn paused() -> LabState {
         step: 1710,
         place: Some((3, 151)),
         preprocess: None,
+        past: Vec::new(),
         explanation: None,
     };
     apply(
@@ -253,6 +254,15 @@ pub fn explained() -> LabState {
     };
     if let Some(digit) = &mut state.digit {
         Arc::make_mut(digit).explanation = Some(Arc::new(explanation));
+    }
+    state
+}
+
+/// The same digit after six epochs, twice forgotten.
+pub fn forgotten() -> LabState {
+    let mut state = paused();
+    if let Some(digit) = &mut state.digit {
+        Arc::make_mut(digit).past = vec![(1, 3), (2, 8), (3, 9), (4, 8), (5, 8), (6, 9)];
     }
     state
 }

@@ -126,6 +126,53 @@ fn back_in_time_from_the_curve_and_on_as_a_branch() {
 }
 
 #[test]
+fn curves_are_turned_and_written() {
+    let home = Home::new();
+    leave_a_session(&home);
+    let mut terminal = Launch::program(&home, &["lab", "--load", "run-1"]).start();
+    terminal.wait_for("epoch 2/2");
+    terminal.keys("1z");
+    terminal.wait_for("log axis");
+    for (key, words) in [
+        ("w", "smoothing 0.9"),
+        ("x", "by step"),
+        ("x", "by time"),
+        ("y", "linear axis"),
+        ("i", "percentiles 2-98"),
+        ("m", "gradients and updates by layer"),
+        ("m", "weights by layer, learning rate"),
+    ] {
+        terminal.keys(key);
+        terminal.wait_for(words);
+    }
+    terminal.wait_for("1 conv4:5x5:s2");
+    terminal.keys("z");
+    terminal.command("plot shown.svg");
+    terminal.wait_for("wrote shown.svg");
+    terminal.leave_command_line();
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+    assert!(std::fs::read_to_string(home.path().join("shown.svg")).unwrap().contains("run-1"));
+}
+
+#[test]
+fn forgotten_digits_are_listed_with_their_past() {
+    let home = Home::new();
+    let arguments = ["lab", "--arch", SMALL, "--epochs", "4", "--batch-size", "8", "--lr", "0.03"];
+    let mut terminal = Launch::program(&home, &arguments).start();
+    terminal.wait_for("ready");
+    terminal.keys("t");
+    terminal.wait_for("completed");
+    terminal.keys("4f");
+    terminal.wait_for("forgotten 1/");
+    terminal.wait_for("epoch 1 on ");
+    terminal.keys("n");
+    terminal.wait_for("forgotten 2/");
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+#[test]
 fn errors_are_looked_at_side_by_side_and_explained() {
     let home = Home::new();
     leave_a_session(&home);

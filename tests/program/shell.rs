@@ -203,6 +203,61 @@ fn curves_are_drawn_as_the_ending_says() {
     check_error(&home, &["train", "--epochs", "1", "--plot", "curves.pdf"], 2, ".svg");
 }
 
+/// A run, its branch and another session in one file, from the lab's command line.
+#[test]
+fn the_curves_of_all_that_is_shown_are_written() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "2", "--save", "a"]).good();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "b"]).good();
+    let lines = "rewind 1\nset lr 0.01\ntrain\noverlay b\nplot curves.csv\nplot curves.svg\nplot curves.png\n";
+    let ran = script(&home, &["--json", "repl", "a"], lines).good();
+    let plotted: Vec<Value> = ran.objects().into_iter().filter(|object| object["event"] == "plotted").collect();
+    assert_eq!(plotted.len(), 3, "{}", ran.out);
+    assert_eq!(plotted[0]["runs"], serde_json::json!(["a", "main", "b"]));
+    let text = std::fs::read_to_string(home.path().join("curves.csv")).unwrap();
+    let head: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+    for name in ["step", "a loss", "a val_accuracy", "a gradient 1", "main loss", "b update_ratio 2"] {
+        assert!(head.contains(&name), "{name}: {head:?}");
+    }
+    let history = session(&home, "a").run.history;
+    let column = |name: &str| -> Vec<f32> {
+        let at = head.iter().position(|head| *head == name).unwrap();
+        // The texts of changed settings here hold no comma.
+        let cells = text.lines().skip(1).map(|line| line.split(',').nth(at).unwrap());
+        cells.filter(|cell| !cell.is_empty()).map(|cell| cell.parse().unwrap()).collect()
+    };
+    assert_eq!(column("a loss"), history.steps.iter().map(|step| step.loss).collect::<Vec<_>>());
+    let gradients = history.norms.iter().map(|record| record.layers[0].gradient);
+    assert_eq!(column("a gradient 1"), gradients.collect::<Vec<_>>());
+    let svg = std::fs::read_to_string(home.path().join("curves.svg")).unwrap();
+    assert!([">\na\n", "main", "lr 0.001 → 0.01"].iter().all(|name| svg.contains(name)), "{svg}");
+    assert!(std::fs::read(home.path().join("curves.png")).unwrap().starts_with(b"\x89PNG"));
+    let refused = script(&home, &["repl", "a"], "plot curves.pdf\n");
+    assert!(refused.code == 2 && refused.err.contains(".svg, .png or .csv"), "{}", refused.err);
+}
+
+#[test]
+fn what_was_forgotten_is_told_by_the_kept_epochs() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "6", "--lr", "0.03", "--batch-size", "8", "--save", "a"]).good();
+    let ran = script(&home, &["--json", "repl", "a"], "predict 0\nnext forgotten\nnext\nprev\n").good();
+    let digits = ran.objects();
+    assert!(digits[0]["epochs"].is_null(), "nobody asked yet: {}", digits[0]);
+    let events = |digit: &Value| {
+        let epochs = digit["epochs"].as_array().unwrap();
+        assert_eq!(epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        let right: Vec<bool> = epochs.iter().map(|epoch| epoch["digit"] == digit["true"]).collect();
+        right.windows(2).filter(|pair| pair[0] && !pair[1]).count()
+    };
+    assert!(events(&digits[1]) >= events(&digits[2]) && events(&digits[2]) > 0, "{}", ran.out);
+    assert_eq!(digits[1]["input"], digits[3]["input"]);
+    // The last epoch's weights are those that predict now.
+    assert_eq!(digits[1]["epochs"][5]["digit"], digits[1]["digit"]);
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "b"]).good();
+    let refused = script(&home, &["repl", "b"], "next forgotten\n");
+    assert!(refused.code == 2 && refused.err.contains("two epochs must be kept"), "{}", refused.err);
+}
+
 #[test]
 fn what_goes_wrong_ends_with_its_exit_code_and_a_sentence() {
     let home = Home::new();

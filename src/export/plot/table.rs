@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
+use crate::nn::norms::LayerNorm;
 use crate::train::history::{EpochRecord, History, NormRecord, StepRecord};
 
 /// The columns of every run before those of its layers.
@@ -99,7 +100,7 @@ impl<'a> Columns<'a> {
             let norm = self.norms.get(&step).and_then(|record| record.layers.get(layer));
             cells.push(cell(norm.map(|norm| norm.gradient)));
             cells.push(cell(norm.map(|norm| norm.weight)));
-            cells.push(cell(norm.map(|norm| norm.ratio())));
+            cells.push(cell(norm.map(LayerNorm::ratio)));
         }
         cells
     }

@@ -111,7 +111,8 @@ pub(super) fn norms_to_file(history: &History) -> FileNorms {
 
 pub(super) fn history_from_file(file: FileHistory, norms: FileNorms) -> History {
     let layer = |[gradient, weight, update]: [f32; 3]| LayerNorm { gradient, weight, update };
-    let record = |(step, layers): (u64, Vec<[f32; 3]>)| NormRecord { step, layers: layers.into_iter().map(layer).collect() };
+    let record =
+        |(step, layers): (u64, Vec<[f32; 3]>)| NormRecord { step, layers: layers.into_iter().map(layer).collect() };
     History { norms: norms.into_iter().map(record).collect(), ..file.into() }
 }
 

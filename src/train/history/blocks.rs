@@ -73,10 +73,18 @@ impl<T: Clone> Blocks<T> {
     }
 }
 
+impl<T: Clone> Extend<T> for Blocks<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, records: I) {
+        for record in records {
+            self.push(record);
+        }
+    }
+}
+
 impl<T: Clone> FromIterator<T> for Blocks<T> {
     fn from_iter<I: IntoIterator<Item = T>>(records: I) -> Self {
         let mut blocks = Self::default();
-        records.into_iter().for_each(|record| blocks.push(record));
+        blocks.extend(records);
         blocks
     }
 }

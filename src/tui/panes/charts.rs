@@ -107,13 +107,13 @@ impl Charts {
 
     /// The clock of another run, which goes on as this one does if it has no epoch.
     fn other_clock(&self, lab: &LabState, history: &History) -> Clock {
-        let own = self.clock(lab).places(1_000_000) as f64 / 1e6;
-        Clock::new(self.across, history, history.epochs.is_empty().then_some(own))
+        Clock::new(self.across, history, history.epochs.is_empty().then(|| self.clock(lab).pace()))
     }
 
     /// What is shown of the run and of others beside it: without a closer look all of them, with one this run.
     fn window(&self, lab: &LabState) -> Window {
-        let (clock, end) = (self.clock(lab), |clock: &Clock, history: &History| clock.at(newest(history)).ceil() as u64);
+        let (clock, end) =
+            (self.clock(lab), |clock: &Clock, history: &History| clock.at(newest(history)).ceil() as u64);
         let own = end(&clock, lab.whole_history());
         let others = lab.overlays();
         let others = others.iter().map(|other| end(&self.other_clock(lab, &other.history), &other.history)).max();
@@ -239,8 +239,7 @@ impl Charts {
         let scale = if self.scale == Scale::Linear { Scale::Linear } else { Scale::Magnitudes };
         let drawing = Drawing { scale, window: frame.window, columns: area.width };
         let steps = frame.context.lab.history.steps.iter();
-        let rates: Vec<(f64, f64)> =
-            steps.map(|step| (frame.clock.at(step.step), step.learning_rate.into())).collect();
+        let rates: Vec<(f64, f64)> = steps.map(|step| (frame.clock.at(step.step), step.learning_rate.into())).collect();
         let curves = Curves::new(&rates, &[], Smoothing::Off.keeps(0), drawing);
         self.plot(frame, "learning rate", curves, scale).render(frame.context.theme, area, buffer);
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::widgets::Widget;
 
 use super::{Context, Pane};
 use crate::command::{Command, ListName};
@@ -143,7 +144,9 @@ impl Pane for Digits {
         "A digit, the probability of each class, and the loss against its label. `a` shows training digits and what the \
          augmentation makes of them instead: the digit itself first, then random draws; `a` again takes others, and \
          the next digit that is asked for takes their place. `o` shows the digits of the list \
-         side by side, label → prediction, `?` where the label is in doubt; Enter opens one. `x` explains the digit that is shown: saliency (gradient × pixel: \
+         side by side, label → prediction, `?` where the label is in doubt; Enter opens one. `f` lists the digits that were right \
+         after one epoch and wrong after a later one, the most often forgotten first; from then on a line shows what the digit was \
+         taken for after each kept epoch, wrong ones underlined. `x` explains the digit that is shown: saliency (gradient × pixel: \
          orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
          place are wiped out), what pixels and biases add to each class's logit, the feature maps of each layer, and the \
          first layer's weights; `m` and `M` turn its pages."
@@ -176,6 +179,11 @@ impl Pane for Digits {
         for (row, (text, style)) in area.rows().zip(figures::lines(context, digit, columns)) {
             buffer.set_stringn(row.x + left, row.y, text, columns, style);
         }
+        let lines = figures::lines(context, digit, columns).len();
+        if let Some(row) = area.rows().nth(lines) {
+            figures::past(context.theme, digit, columns)
+                .render(Rect { x: row.x + left, width: columns as u16, ..row }, buffer);
+        }
     }
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
@@ -199,6 +207,10 @@ impl Pane for Digits {
             (Action::Explain, _) => {
                 (self.look, self.page) = (Look::Asked, 0);
                 return Some(Effect::ask(Command::Explain { input: None, class: None }));
+            }
+            (Action::Forgotten, _) => {
+                self.look = Look::Asked;
+                return Some(Effect::ask(Command::Next { list: Some(ListName::Forgotten) }));
             }
             (Action::NextPage, Some(pages)) => self.page = (self.page + 1) % pages,
             (Action::PreviousPage, Some(pages)) => self.page = (self.page + pages - 1) % pages,

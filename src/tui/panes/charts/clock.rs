@@ -110,6 +110,11 @@ impl Clock {
         before.saturating_add(((place - at) / pace).max(0.0).round() as u64)
     }
 
+    /// Places of a step after the last epoch.
+    pub const fn pace(&self) -> f64 {
+        self.pace
+    }
+
     /// The places that so many steps take, of the last ones.
     pub fn places(&self, steps: u64) -> u64 {
         (self.pace * steps as f64).ceil().max(1.0) as u64

@@ -43,9 +43,7 @@ pub fn count(history: &History) -> usize {
 
 /// The points of one layer's line.
 pub fn line(history: &History, clock: &Clock, layer: usize, figure: Figure) -> Vec<(f64, f64)> {
-    let of_layer = |record: &NormRecord| {
-        Some((clock.at(record.step), f64::from(figure.of(record.layers.get(layer)?))))
-    };
+    let of_layer = |record: &NormRecord| Some((clock.at(record.step), f64::from(figure.of(record.layers.get(layer)?))));
     history.norms.iter().filter_map(of_layer).collect()
 }
 

@@ -85,7 +85,8 @@ impl Plot<'_> {
         if inside.is_empty() {
             return;
         }
-        let range = self.scale.around(self.curves.range(self.reach).unwrap_or([self.scale.of(0.0), self.scale.of(1.0)]));
+        let range =
+            self.scale.around(self.curves.range(self.reach).unwrap_or([self.scale.of(0.0), self.scale.of(1.0)]));
         for upright in self.uprights {
             self.upright(upright.place, theme, inside, buffer, |_| upright.style);
         }
@@ -148,10 +149,8 @@ impl Plot<'_> {
         };
         let own = [(train, theme.train), (validation, theme.validation)];
         let own = own.map(|(points, style)| (points.clone(), style, marker));
-        let curves: Vec<_> = std::iter::once((raw.clone(), theme.dim, marker))
-            .chain(others.iter().map(other))
-            .chain(own)
-            .collect();
+        let curves: Vec<_> =
+            std::iter::once((raw.clone(), theme.dim, marker)).chain(others.iter().map(other)).chain(own).collect();
         let datasets = curves.iter().map(|(points, style, marker)| {
             // A line of a single point is none.
             let kind = if points.len() == 1 { GraphType::Scatter } else { GraphType::Line };
@@ -205,7 +204,8 @@ impl Plot<'_> {
         let spacings = spacings.filter(|(_, power)| self.across != Across::Steps || *power >= 0);
         let every = |(factor, power): (i32, i32)| -> Vec<(u16, String)> {
             let (step, decimals) = (f64::from(factor) * 10f64.powi(power), usize::try_from(-power).unwrap_or(0));
-            let numbers = ((low / step).ceil() as u64..=(high / step).floor() as u64).take(1 + usize::from(inside.width));
+            let numbers =
+                ((low / step).ceil() as u64..=(high / step).floor() as u64).take(1 + usize::from(inside.width));
             let tick = |number: u64| {
                 let number = number as f64 * step;
                 let x = self.column((number * unit).round() as u64, theme, inside)?;

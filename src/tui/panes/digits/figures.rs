@@ -1,11 +1,13 @@
 //! The figures beside a digit: verdict, bars by class, loss, doubts.
 
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
 
 use crate::data::CLASSES;
 use crate::state::DigitView;
 use crate::tui::format::{loss, percent, shorten, width};
 use crate::tui::panes::Context;
+use crate::tui::theme::Theme;
 
 /// Columns of a line with a probability, besides the class's name and the bar.
 const BESIDE: usize = 10;
@@ -35,4 +37,22 @@ pub fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(Strin
     lines.extend(digit.doubtful.then(|| ("label in doubt".into(), theme.warning)));
     lines.extend(digit.preprocess.clone().map(|text| (text, theme.dim)));
     lines
+}
+
+/// What the digit was taken for after each epoch: one cell each, wrong ones underlined; where there are too many, the last ones.
+pub fn past<'a>(theme: &Theme, digit: &DigitView, columns: usize) -> Line<'a> {
+    let head = |from: u32| format!("epoch {from} on ");
+    let Some(first) = digit.past.first().map(|(epoch, _)| *epoch) else { return Line::default() };
+    let room = columns.saturating_sub(width(&head(first + digit.past.len() as u32))) / 2;
+    let shown = &digit.past[digit.past.len().saturating_sub(room)..];
+    let mut spans = vec![Span::styled(head(shown.first().map_or(first, |(epoch, _)| *epoch)), theme.dim)];
+    for (_, class) in shown {
+        let style = match digit.label {
+            Some(label) if label == *class => theme.good,
+            Some(_) => theme.bad.add_modifier(Modifier::UNDERLINED),
+            None => theme.text,
+        };
+        spans.extend([Span::styled(class.to_string(), style), Span::raw(" ")]);
+    }
+    Line::from(spans)
 }
