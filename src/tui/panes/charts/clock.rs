@@ -161,8 +161,8 @@ mod tests {
         check(Across::Epochs, &epochs, 12, 14_000.0);
         check(Across::Epochs, &epochs, 20, 30_000.0);
         check(Across::Time, &epochs, 5, 1000.0);
-        check(Across::Time, &epochs, 15, 4000.0);
-        check(Across::Time, &epochs, 16, 4400.0);
+        check(Across::Time, &epochs, 15, 6000.0);
+        check(Across::Time, &epochs, 16, 6800.0);
         check(Across::Time, &[], 16, 16.0);
     }
 

@@ -88,9 +88,9 @@ fn a_click_puts_the_cursor_under_the_mouse() {
         pane.cursor
     };
     assert_eq!(click(5, 5), None, "left of the axis");
-    assert_eq!(click(10, 5), Some(35));
+    assert_eq!(click(10, 5), Some(36));
     assert_eq!(click(35, 5), Some(1710), "right of the newest step");
-    assert_eq!(click(44 + 13, 5), Some(900), "the other chart");
+    assert_eq!(click(44 + 13, 5), Some(938), "the other chart");
 }
 
 /// What the odd histories are drawn after, one by one.
