@@ -165,7 +165,7 @@ fn forgotten_digits_are_listed_with_their_past() {
     terminal.wait_for("completed");
     terminal.keys("4f");
     terminal.wait_for("forgotten 1/");
-    terminal.wait_for("epoch 1 on ");
+    terminal.wait_until("its past", |screen| screen.contains("epoch 1 on ") || screen.contains("e1 "));
     terminal.keys("n");
     terminal.wait_for("forgotten 2/");
     terminal.keys("q");

@@ -14,6 +14,7 @@ use ratatui::widgets::Widget;
 use super::{Context, Pane};
 use crate::command::{Command, ListName};
 use crate::state::{DigitView, LabState};
+use crate::tui::format::width;
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
 use explained::Page;
@@ -176,14 +177,15 @@ impl Pane for Digits {
         let image = context.graphics.digit(&digit.image, context.theme, room, buffer);
         let left = (image.width + 2).min(area.width);
         let columns = usize::from(area.width - left);
-        for (row, (text, style)) in area.rows().zip(figures::lines(context, digit, columns)) {
+        // Beside the verdict, which is always seen.
+        let lines = figures::lines(context, digit, columns);
+        let used = lines.first().map_or(0, |(verdict, _)| width(verdict) + 2);
+        for (row, (text, style)) in area.rows().zip(lines) {
             buffer.set_stringn(row.x + left, row.y, text, columns, style);
         }
-        let lines = figures::lines(context, digit, columns).len();
-        if let Some(row) = area.rows().nth(lines) {
-            figures::past(context.theme, digit, columns)
-                .render(Rect { x: row.x + left, width: columns as u16, ..row }, buffer);
-        }
+        let room =
+            Rect { x: area.x + left + used as u16, width: columns.saturating_sub(used) as u16, height: 1, ..area };
+        figures::past(context.theme, digit, usize::from(room.width)).render(room.intersection(area), buffer);
     }
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {

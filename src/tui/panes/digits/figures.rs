@@ -41,18 +41,22 @@ pub fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(Strin
 
 /// What the digit was taken for after each epoch: one cell each, wrong ones underlined; where there are too many, the last ones.
 pub fn past<'a>(theme: &Theme, digit: &DigitView, columns: usize) -> Line<'a> {
-    let head = |from: u32| format!("epoch {from} on ");
-    let Some(first) = digit.past.first().map(|(epoch, _)| *epoch) else { return Line::default() };
-    let room = columns.saturating_sub(width(&head(first + digit.past.len() as u32))) / 2;
+    let Some((first, _)) = digit.past.first() else { return Line::default() };
+    let heads = [format!("epoch {first} on "), format!("e{first} ")];
+    let fits = |head: &String| width(head) + digit.past.len() <= columns;
+    let head = heads.into_iter().find(fits);
+    let room = columns.saturating_sub(head.as_ref().map_or(1, |head| width(head)));
     let shown = &digit.past[digit.past.len().saturating_sub(room)..];
-    let mut spans = vec![Span::styled(head(shown.first().map_or(first, |(epoch, _)| *epoch)), theme.dim)];
+    // Without room for all, a sign says that there are earlier ones.
+    let head = head.unwrap_or_else(|| theme.symbols().ellipsis.to_owned());
+    let mut spans = vec![Span::styled(head, theme.dim)];
     for (_, class) in shown {
         let style = match digit.label {
             Some(label) if label == *class => theme.good,
             Some(_) => theme.bad.add_modifier(Modifier::UNDERLINED),
             None => theme.text,
         };
-        spans.extend([Span::styled(class.to_string(), style), Span::raw(" ")]);
+        spans.push(Span::styled(class.to_string(), style));
     }
     Line::from(spans)
 }
