@@ -230,7 +230,7 @@ fn the_curves_of_all_that_is_shown_are_written() {
     let gradients = history.norms.iter().map(|record| record.layers[0].gradient);
     assert_eq!(column("a gradient 1"), gradients.collect::<Vec<_>>());
     let svg = std::fs::read_to_string(home.path().join("curves.svg")).unwrap();
-    assert!([">\na\n", "main", "lr 0.001 → 0.01"].iter().all(|name| svg.contains(name)), "{svg}");
+    assert!(["main", "lr 0.001 → 0.01"].iter().all(|name| svg.contains(name)), "{svg}");
     assert!(std::fs::read(home.path().join("curves.png")).unwrap().starts_with(b"\x89PNG"));
     let refused = script(&home, &["repl", "a"], "plot curves.pdf\n");
     assert!(refused.code == 2 && refused.err.contains(".svg, .png or .csv"), "{}", refused.err);
