@@ -4,6 +4,7 @@ mod corrupt;
 mod door;
 mod export;
 mod filter;
+mod line;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 

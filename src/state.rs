@@ -65,7 +65,7 @@ pub struct LabState {
 }
 
 /// What the lab is doing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// Reading the data and building the network.
     #[default]
@@ -107,7 +107,7 @@ impl RunInfo {
 }
 
 /// The test set as it was measured.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Tested {
     /// Steps that the weights had made.
     pub step: u64,
@@ -116,7 +116,7 @@ pub struct Tested {
 }
 
 /// Test digits to step through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DigitList {
     /// What they have in common: `wrong`, `true=4 pred=9`.
     pub title: String,
@@ -135,11 +135,12 @@ impl DigitList {
 }
 
 /// One digit and what the network says of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DigitView {
     /// Where it is from.
     pub source: DigitSource,
     /// Its pixels.
+    #[serde(with = "crate::data::pixels")]
     pub image: Box<Image>,
     /// Its label, if it has one.
     pub label: Option<u8>,
@@ -177,7 +178,7 @@ impl DigitView {
 }
 
 /// Where a digit is from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DigitSource {
     /// The test set.
     Test(u32),
@@ -195,7 +196,7 @@ impl std::fmt::Display for DigitSource {
 }
 
 /// The last save.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Saved {
     /// Under which name.
     pub name: String,
@@ -204,7 +205,7 @@ pub struct Saved {
 }
 
 /// A line of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LogLine {
     /// How much it matters.
     pub level: Level,
@@ -213,7 +214,7 @@ pub struct LogLine {
 }
 
 /// How much a line of the log matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Level {
     /// A command and what it gave.
     Info,

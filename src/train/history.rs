@@ -16,7 +16,7 @@ pub struct History {
 }
 
 /// One training step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StepRecord {
     /// Steps made, this one included.
     pub step: u64,
@@ -29,7 +29,7 @@ pub struct StepRecord {
 }
 
 /// One epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochRecord {
     /// Epochs done, this one included.
     pub epoch: u32,
@@ -67,7 +67,7 @@ impl EpochRecord {
 }
 
 /// Loss and accuracy of a split.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Measured {
     /// Mean cross-entropy in nats.
     pub loss: f64,
@@ -76,7 +76,7 @@ pub struct Measured {
 }
 
 /// A setting that was changed while the run went on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Edit {
     /// Steps made before the change: it holds from the next step on.
     pub step: u64,

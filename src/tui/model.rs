@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use ratatui::layout::Size;
 
-use super::Offer;
 use super::graphics::Graphics;
 use super::layout::{Screen, divide};
 use super::panes::charts::Charts;
@@ -15,12 +14,15 @@ use super::panes::log::Log;
 use super::panes::settings::Settings;
 use super::panes::{Pane, PaneId};
 use super::theme::Theme;
+use super::{Offer, Seat};
 use crate::state::LabState;
 
 /// Everything that drawing needs, and nothing that it changes.
 pub struct Model {
     /// What the lab published last.
     pub lab: Arc<LabState>,
+    /// Whose lab it is.
+    pub seat: Seat,
     /// How it looks.
     pub theme: Theme,
     /// How images reach the terminal.
@@ -65,6 +67,8 @@ pub enum Overlay {
     },
     /// The last session can be resumed.
     Offer(Offer),
+    /// A guest asked for the end of a run that is not only theirs: really?
+    EndRun,
     /// The run couldn't be saved: leave nevertheless?
     Unsaved(String),
     /// The lab can't go on.
@@ -160,6 +164,7 @@ impl Model {
     pub fn new(theme: Theme, graphics: Graphics, size: Size, offer: Option<Offer>) -> Self {
         Self {
             lab: Arc::default(),
+            seat: Seat::default(),
             theme,
             graphics,
             size,

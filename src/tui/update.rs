@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
+use super::Seat;
 use super::keymap::{self, Action};
 use super::layout::Screen;
 use super::message::{Effect, Message, Origin};
@@ -132,6 +133,8 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Effect> {
             Effect::Prompt(line) => prompt(model, line),
             Effect::Focus(pane) => focus(model, pane),
             Effect::Help => model.overlay = Some(Overlay::Help { top: 0 }),
+            // Typed in full: a guest means the run.
+            Effect::Quit if model.seat == Seat::Guest => model.overlay = Some(Overlay::EndRun),
             Effect::Quit => outside.extend(quit(model)),
             effect => outside.push(effect),
         }
@@ -187,17 +190,23 @@ fn interrupt(model: &mut Model) -> Vec<Effect> {
     }
     let typing = model.focus == PaneId::CommandLine && model.overlay.is_none();
     if typing && model.panes.command_line.clear() {
-        notify(model, Tone::Good, "cleared; Ctrl-C again saves and leaves".into());
+        let leaves = if model.seat == Seat::Guest { "detaches" } else { "saves and leaves" };
+        notify(model, Tone::Good, format!("cleared; Ctrl-C again {leaves}"));
         return Vec::new();
     }
     quit(model)
 }
 
-/// Asks the lab to save and end.
+/// Leaves; a lab of one's own is asked to save and end first.
 fn quit(model: &mut Model) -> Vec<Effect> {
-    if model.lab.phase == Phase::Closed {
+    if model.seat == Seat::Guest || model.lab.phase == Phase::Closed {
         return vec![Effect::Leave];
     }
+    end(model)
+}
+
+/// Asks the lab to save and end.
+fn end(model: &mut Model) -> Vec<Effect> {
     match model.leaving {
         Leaving::No => {
             model.leaving = Leaving::Saving(0);
@@ -211,7 +220,8 @@ fn terminate(model: &mut Model) -> Vec<Effect> {
     let asked = model.leaving != Leaving::No;
     let again = matches!(model.leaving, Leaving::Terminated(_));
     model.leaving = Leaving::Terminated(0);
-    match (again || model.lab.phase == Phase::Closed, asked) {
+    let nothing_to_save = model.seat == Seat::Guest || model.lab.phase == Phase::Closed;
+    match (again || nothing_to_save, asked) {
         (true, _) => vec![Effect::Leave],
         (false, true) => Vec::new(),
         (false, false) => vec![Effect::Ask(Command::Quit, Origin::Quit)],
@@ -225,7 +235,8 @@ fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         (Some(Overlay::Offer(offer)), KeyCode::Enter) => {
             return vec![Effect::Ask(Command::Load { name: offer.name }, Origin::Offer)];
         }
-        (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::Unsaved(_)), KeyCode::Esc) => {}
+        (Some(Overlay::EndRun), KeyCode::Enter) => return end(model),
+        (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::Unsaved(_) | Overlay::EndRun), KeyCode::Esc) => {}
         (Some(Overlay::Unsaved(_)), KeyCode::Enter) => return vec![Effect::Leave],
         (Some(Overlay::Failed(_)), _) if action == Some(Action::Command) => focus(model, PaneId::CommandLine),
         (overlay, _) if action == Some(Action::Quit) => {

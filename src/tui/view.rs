@@ -95,6 +95,12 @@ fn overlay_view(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffe
             let keys = [("Enter", "resume"), ("Esc", "start afresh")];
             dialog::render(&model.theme, model.theme.focus, "resume", &text, &keys, area, buffer);
         }
+        Overlay::EndRun => {
+            let text = "The run is to end here, for all who look at it. It is saved first.\n\n`q` alone leaves the dashboard, and \
+                        the run trains on.";
+            let keys = [("Enter", "end the run"), ("Esc", "train on")];
+            dialog::render(&model.theme, model.theme.warning, "end the run", text, &keys, area, buffer);
+        }
         Overlay::Unsaved(error) => {
             let text = format!(
                 "The run could not be saved: {error}\n\nIf you leave now, what was trained since the last save is lost."
