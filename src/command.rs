@@ -139,6 +139,8 @@ pub enum Command {
         /// What is wanted of each.
         depth: Depth,
     },
+    /// Walk through a first run, in the dashboard: training, mistakes, settings, going back
+    Tour,
     /// Explain the commands, or one of them
     Help {
         /// Which command

@@ -277,7 +277,7 @@ pub struct RunBegun {
 }
 
 impl LabState {
-    /// Takes in one event: the only way in which the state changes.
+    /// Takes in one event: the only way in which the lab's state changes. (Of a run elsewhere, its parts are brought here.)
     pub fn apply(&mut self, event: LabEvent) {
         match event {
             LabEvent::Phase(phase) => self.phase = phase,

@@ -14,6 +14,7 @@ pub mod panes;
 mod samples;
 mod terminal;
 pub mod theme;
+mod tour;
 mod update;
 mod view;
 
@@ -36,6 +37,7 @@ use message::{Effect, Message};
 use model::{Leaving, Model};
 use terminal::{Signals, Terminal};
 use theme::Theme;
+use tour::Tour;
 use update::{Draw, update};
 
 /// Shortest time between two frames that a person did not ask for: thirty a second for answers.
@@ -59,6 +61,18 @@ pub struct TuiOptions {
     pub fps: u8,
     /// Whose lab it is.
     pub seat: Seat,
+    /// Whether it begins with the tour.
+    pub opening: Opening,
+}
+
+/// How a screen begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// At once.
+    #[default]
+    Lab,
+    /// With a walk through a first run.
+    Tour,
 }
 
 /// Whose lab a screen shows.
@@ -90,6 +104,7 @@ pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
     let size = terminal.size().map_err(|error| terminal_error(&error))?;
     let mut model = Model::new(options.theme, options.graphics, size, options.offer);
     model.seat = options.seat;
+    model.tour = (options.opening == Opening::Tour).then(|| Tour::begin(&model.lab));
     let progress = Duration::from_secs(1) / u32::from(options.fps.max(1));
     let outcome = match Dashboard::new(lab, model, options.store, progress) {
         Ok(mut dashboard) => {
@@ -259,7 +274,7 @@ impl Dashboard {
                     self.plan(Draw::Now);
                 }
                 // The model itself does what these mean.
-                Effect::Prompt(_) | Effect::Focus(_) | Effect::Help | Effect::Quit => {}
+                Effect::Prompt(_) | Effect::Focus(_) | Effect::Help | Effect::Tour | Effect::Quit => {}
             }
         }
         None

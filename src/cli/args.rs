@@ -107,6 +107,9 @@ pub struct LabArgs {
     pub run: RunArgs,
     #[command(flatten)]
     pub screen: ScreenArgs,
+    /// Begin with a walk through a first run, of about five minutes
+    #[arg(long)]
+    pub tour: bool,
 }
 
 /// How the dashboard is drawn.

@@ -14,7 +14,7 @@ use crate::session::Store;
 use crate::tui::graphics::choice::Choice;
 use crate::tui::graphics::{Graphics, probe};
 use crate::tui::theme::{Background, ColorDepth, Glyphs, Theme};
-use crate::tui::{self, DEFAULT_FPS, Offer, Seat, TuiOptions};
+use crate::tui::{self, DEFAULT_FPS, Offer, Opening, Seat, TuiOptions};
 
 /// Opens the dashboard.
 ///
@@ -25,10 +25,13 @@ pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
     let screen = Screen::of(&args.screen, options)?;
     let (start, offer) = match args.load {
         Some(name) => (Start::Session(name), None),
+        // Somebody who is shown around begins afresh.
+        None if args.tour => (options.fresh(&args.run)?, None),
         None => (options.fresh(&args.run)?, newest(&options.store)),
     };
     let (lab, _thread) = Lab::start(options.lab(start, Autosave::On))?;
-    let shown = TuiOptions { offer, ..screen.shown(options.store.clone(), Seat::Host) };
+    let opening = if args.tour { Opening::Tour } else { Opening::Lab };
+    let shown = TuiOptions { offer, opening, ..screen.shown(options.store.clone(), Seat::Host) };
     tui::run(lab.with_porter(porter()), shown).await
 }
 
@@ -67,7 +70,7 @@ impl Screen {
     /// What the dashboard is told, once nothing can be refused any more: asking the terminal takes a moment.
     pub fn shown(self, store: Store, seat: Seat) -> TuiOptions {
         let graphics = Graphics::new(self.choice, variable, Graphics::cell_size()).proven(probe::version);
-        TuiOptions { store, offer: None, theme: self.theme, graphics, fps: self.fps, seat }
+        TuiOptions { store, offer: None, theme: self.theme, graphics, fps: self.fps, seat, opening: Opening::Lab }
     }
 }
 

@@ -45,6 +45,7 @@ impl fmt::Display for Command {
             | Self::Advice
             | Self::Sessions
             | Self::Classify { .. }
+            | Self::Tour
             | Self::Quit => Ok(()),
         }
     }
@@ -77,6 +78,7 @@ impl Command {
             Self::Sessions => "sessions",
             Self::Serve { .. } => "serve",
             Self::Classify { .. } => "classify",
+            Self::Tour => "tour",
             Self::Help { .. } => "help",
             Self::Quit => "quit",
         }
@@ -161,7 +163,7 @@ mod tests {
             |find true=4 pred=9 class=3 conf>0.9 conf<0.33 wrong right doubtful|eval|eval --split train\
             |eval --split validation --corrupt fog:5|eval --corrupt all:2|eval --corrupt shot_noise|advice|save|save mine\
             |load mine|new|new 'conv8 relu flatten dense10' --seed 7|rewind 3|branch|branch slow|overlay a b|overlay none\
-            |sessions|serve|serve 8080|serve [::1]:9|serve off|help|help set|quit|exit\
+            |sessions|tour|serve|serve 8080|serve [::1]:9|serve off|help|help set|quit|exit\
             |export -o digits.onnx|export -o 'a b.bin' --to tflite --quantize int8|export --output=-x.h5";
         all.split('|').for_each(check);
     }

@@ -14,6 +14,7 @@ use super::panes::log::Log;
 use super::panes::settings::Settings;
 use super::panes::{Pane, PaneId};
 use super::theme::Theme;
+use super::tour::Tour;
 use super::{Offer, Seat};
 use crate::state::LabState;
 
@@ -37,6 +38,8 @@ pub struct Model {
     pub view: View,
     /// What lies over the panes.
     pub overlay: Option<Overlay>,
+    /// How far somebody is on the tour.
+    pub tour: Option<Tour>,
     /// A sentence on the last line for a while.
     pub notice: Option<Notice>,
     /// What keys asked and was not answered yet.
@@ -172,6 +175,7 @@ impl Model {
             previous: PaneId::default(),
             view: View::default(),
             overlay: offer.map(Overlay::Offer),
+            tour: None,
             notice: None,
             waiting: Waiting::default(),
             leaving: Leaving::No,

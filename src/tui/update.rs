@@ -11,6 +11,7 @@ use super::layout::Screen;
 use super::message::{Effect, Message, Origin};
 use super::model::{Leaving, Model, Notice, Overlay, Tone, View, Waiting};
 use super::panes::PaneId;
+use super::tour::Tour;
 use super::view::{frame, help, tabs};
 use crate::command::{Command, ListName};
 use crate::error::Error;
@@ -42,6 +43,7 @@ pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
     let (effects, draw) = take(model, message);
     let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Offer)));
     model.waiting.answers += asked.count() as u32;
+    model.tour = model.tour.as_ref().and_then(|tour| tour.after(model, &effects));
     (effects, draw)
 }
 
@@ -93,6 +95,7 @@ fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Suspend => return vec![Effect::Suspend],
         Action::Redraw => return vec![Effect::Redraw],
         Action::Quit => return quit(model),
+        Action::NextStop => model.tour = model.tour.as_ref().and_then(|tour| tour.skip(&model.lab)),
         Action::Help => model.overlay = Some(Overlay::Help { top: 0 }),
         Action::Command => focus(model, PaneId::CommandLine),
         Action::Find => prompt(model, "find ".into()),
@@ -132,6 +135,11 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Effect> {
         match effect {
             Effect::Prompt(line) => prompt(model, line),
             Effect::Focus(pane) => focus(model, pane),
+            Effect::Tour => {
+                // Its keys are none where text is typed.
+                model.focus = model.previous;
+                model.tour = Some(Tour::begin(&model.lab));
+            }
             Effect::Help => model.overlay = Some(Overlay::Help { top: 0 }),
             // Typed in full: a guest means the run.
             Effect::Quit if model.seat == Seat::Guest => model.overlay = Some(Overlay::EndRun),
@@ -163,8 +171,10 @@ fn prompt(model: &mut Model, line: String) {
 fn out(model: &mut Model) {
     if model.focus == PaneId::CommandLine {
         model.focus = model.previous;
-    } else {
+    } else if model.view == View::Zoomed {
         model.view = View::All;
+    } else {
+        model.tour = None;
     }
     model.notice = None;
 }

@@ -6,6 +6,7 @@ pub mod frame;
 pub mod help;
 pub mod status;
 pub mod tabs;
+pub mod tour;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Position, Rect};
@@ -46,7 +47,7 @@ fn to_ascii(buffer: &mut Buffer) {
 }
 
 fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    model.graphics.begin(model.overlay.is_some());
+    model.graphics.begin(model.overlay.is_some() || model.tour.is_some());
     // The terminal may have been resized after the model was told: what is drawn must fit the buffer.
     match model.screen_of(area.as_size()) {
         Screen::TooSmall(_) => {
@@ -60,7 +61,12 @@ fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
                     overlay_view(model, overlay, area, buffer);
                     None
                 }
-                None => cursor,
+                None => {
+                    if let Some(stop) = &model.tour {
+                        tour::render(model, stop, &parts, buffer);
+                    }
+                    cursor
+                }
             }
         }
     }
