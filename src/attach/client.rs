@@ -1,12 +1,13 @@
 //! The dashboard's side: a handle to the lab at the other end of a socket.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -57,7 +58,20 @@ pub enum Outcome {
     Lost(String),
 }
 
-type Waiting = Arc<Mutex<HashMap<u64, Answering>>>;
+/// What both threads of a line know.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Who waits for which answer.
+    waiting: Mutex<HashMap<u64, Answering>>,
+    /// Nobody on this side can ask any more: it is here that the line was put down.
+    left: AtomicBool,
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Answering>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Line {
     /// Goes to the run that listens on `path`, to be shown so many states a second at most.
@@ -108,16 +122,16 @@ impl Line {
         let refused = |error| Error::Failed(format!("can't start the threads of the line: {error}"));
         let state = LabState { dataset: Some(dataset), ..LabState::default() };
         let (lab, requests, states) = Lab::elsewhere(state);
-        let waiting = Waiting::default();
-        let here = waiting.clone();
+        let shared = Arc::new(Shared::default());
+        let here = shared.clone();
         let listening = move || {
             let outcome = listen(&mut reader, &states, &here);
             // Nobody answers any more.
-            here.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            here.waiting().clear();
             outcome
         };
         let ended = thread::Builder::new().name("attach-in".into()).spawn(listening).map_err(refused)?;
-        let speaking = move || speak(&requests, &stream, &waiting);
+        let speaking = move || speak(&requests, &stream, &shared);
         thread::Builder::new().name("attach-out".into()).spawn(speaking).map_err(refused)?;
         Ok(Attached { lab, ended: Ended(ended) })
     }
@@ -131,7 +145,7 @@ impl Ended {
 }
 
 /// Takes what the lab tells until the line is down.
-fn listen(reader: &mut impl Read, states: &watch::Sender<Arc<LabState>>, waiting: &Waiting) -> Outcome {
+fn listen(reader: &mut impl Read, states: &watch::Sender<Arc<LabState>>, shared: &Shared) -> Outcome {
     let mut state = LabState::clone(&states.borrow());
     loop {
         match frame::read(reader, TO_CLIENT) {
@@ -142,7 +156,7 @@ fn listen(reader: &mut impl Read, states: &watch::Sender<Arc<LabState>>, waiting
                 states.send_replace(Arc::new(state.clone()));
             }
             Ok(Told::Answer { id, result }) => {
-                let asker = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let asker = shared.waiting().remove(&id);
                 if let Some(asker) = asker {
                     // Whoever asked may be gone.
                     let _ = asker.send(result.map(Into::into).map_err(Error::Lab));
@@ -150,26 +164,30 @@ fn listen(reader: &mut impl Read, states: &watch::Sender<Arc<LabState>>, waiting
             }
             Ok(Told::Welcome(_)) => {}
             Ok(Told::Farewell(sentence)) => return Outcome::Farewell(sentence),
-            Err(FrameError::Line(_)) if states.is_closed() => return Outcome::Detached,
+            Err(FrameError::Line(_)) if shared.left.load(Ordering::Acquire) => return Outcome::Detached,
+            Err(FrameError::Line(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                return Outcome::Lost("the line to the run was put down at its end".into());
+            }
             Err(error) => return Outcome::Lost(error.to_string()),
         }
     }
 }
 
 /// Passes on what is asked until nobody can ask any more, and hangs up.
-fn speak(requests: &Receiver<Request>, mut stream: &UnixStream, waiting: &Waiting) {
+fn speak(requests: &Receiver<Request>, mut stream: &UnixStream, shared: &Shared) {
     for (id, Request { command, answer }) in requests.iter().enumerate() {
         let ask = Ask { id: id as u64, line: from_root(command).to_string() };
         match frame::encode(&ask, TO_LAB) {
             Ok(frame) => {
-                waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(ask.id, answer);
+                shared.waiting().insert(ask.id, answer);
                 if stream.write_all(&frame).is_err() {
-                    break;
+                    return;
                 }
             }
             Err(error) => drop(answer.send(Err(Error::Usage(error.to_string())))),
         }
     }
+    shared.left.store(true, Ordering::Release);
     // The other thread, which waits for the lab, is told by this.
     let _ = stream.shutdown(Shutdown::Both);
 }

@@ -89,7 +89,7 @@ impl Follower {
         self.told = self.state().history.epochs.len();
     }
 
-    /// Waits until the lab is at rest, and writes the epochs that end meanwhile.
+    /// Waits until the lab is at rest, or if detached the run at its end, and writes the epochs that end meanwhile.
     ///
     /// # Errors
     /// If the lab breaks.

@@ -56,18 +56,14 @@ fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
         }
         Screen::Parts(parts) => {
             let cursor = parts_view(model, &parts, buffer);
-            match &model.overlay {
-                Some(overlay) => {
-                    overlay_view(model, overlay, area, buffer);
-                    None
-                }
-                None => {
-                    if let Some(stop) = &model.tour {
-                        tour::render(model, stop, &parts, buffer);
-                    }
-                    cursor
-                }
+            if let Some(overlay) = &model.overlay {
+                overlay_view(model, overlay, area, buffer);
+                return None;
             }
+            if let Some(stop) = &model.tour {
+                tour::render(model, stop, &parts, buffer);
+            }
+            cursor
         }
     }
 }
