@@ -13,7 +13,7 @@ use crate::train::history::{EpochRecord, StepRecord};
 use crate::train::settings::{Setting, Settings};
 
 /// One piece of advice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Advice {
     /// What is wrong.
     pub finding: Finding,
@@ -24,7 +24,7 @@ pub struct Advice {
 }
 
 /// What can be wrong, the graver first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Finding {
     /// A loss was no number.
     Diverged,

@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod attach;
 mod config;
 mod doctor;
 mod follow;
@@ -63,6 +64,7 @@ async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Res
         None => lab::run(args::LabArgs::default(), options).await?,
         Some(Verb::Lab(args)) => lab::run(*args, options).await?,
         Some(Verb::Train(args)) => return train::run(*args, options, output).await,
+        Some(Verb::Attach(args)) => attach::run(args, options, output).await?,
         Some(Verb::Eval(args)) => ask::evaluate(args, options, output).await?,
         Some(Verb::Predict(args)) => ask::predict(args, options, output).await?,
         Some(Verb::Serve(args)) => serve::run(args, options, output).await?,

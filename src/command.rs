@@ -4,6 +4,7 @@ mod corrupt;
 mod door;
 mod export;
 mod filter;
+mod line;
 
 use std::path::PathBuf;
 
@@ -145,6 +146,8 @@ pub enum Command {
         /// What is wanted of each.
         depth: Depth,
     },
+    /// Walk through a first run, in the dashboard: training, mistakes, settings, going back
+    Tour,
     /// Explain the commands, or one of them
     Help {
         /// Which command

@@ -8,6 +8,7 @@ mod folder;
 pub mod idx;
 mod load;
 pub mod picture;
+pub(crate) mod pixels;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -170,7 +171,7 @@ impl Dataset {
 }
 
 /// Which training samples are trained on and which only measured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Split {
     /// Samples to train on.
     pub train: Range<usize>,

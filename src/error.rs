@@ -9,7 +9,7 @@ use crate::train::settings::SettingError;
 use crate::train::tree::TreeError;
 
 /// Why the lab can't go on: an error that many may be told of.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{sentence}")]
 pub struct Failure {
     /// What, where and what to do.

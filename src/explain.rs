@@ -20,13 +20,15 @@ pub type Map = [f32; PIXELS];
 const PATCH: usize = 5;
 
 /// All that is said of one digit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Explanation {
     /// The class that is explained.
     pub class: u8,
     /// Gradient × input of the class's logit.
+    #[serde(with = "crate::data::pixels")]
     pub saliency: Box<Map>,
     /// How much the class's probability falls when the pixel and those around it are wiped out.
+    #[serde(with = "crate::data::pixels")]
     pub occlusion: Box<Map>,
     /// What speaks for and against each class.
     pub evidence: [Evidence; CLASSES],
@@ -37,7 +39,7 @@ pub struct Explanation {
 }
 
 /// What speaks for and against a class. The logit is their sum, and what the biases add.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evidence {
     /// The class.
     pub class: u8,

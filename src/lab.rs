@@ -124,13 +124,15 @@ pub enum Autosave {
 pub type Answer = oneshot::Receiver<Result<Reply, Error>>;
 
 /// Where its answer goes.
-type Answering = oneshot::Sender<Result<Reply, Error>>;
+pub type Answering = oneshot::Sender<Result<Reply, Error>>;
 
 /// A command on its way to the engine.
 #[derive(Debug)]
-struct Request {
-    command: Command,
-    answer: Answering,
+pub struct Request {
+    /// What is asked.
+    pub command: Command,
+    /// Where the answer goes.
+    pub answer: Answering,
 }
 
 impl Lab {
@@ -146,6 +148,13 @@ impl Lab {
             .spawn(move || engine::run(options, &inbox, publisher))
             .map_err(|error| Error::Failed(format!("can't start the training thread: {error}")))?;
         Ok((Self { requests, state, door: None }, thread))
+    }
+
+    /// A handle to a lab that runs elsewhere: whoever has the other ends carries the requests there and brings the state here.
+    pub fn elsewhere(state: LabState) -> (Self, mpsc::Receiver<Request>, watch::Sender<Arc<LabState>>) {
+        let (requests, inbox) = mpsc::channel();
+        let (publisher, state) = watch::channel(Arc::new(state));
+        (Self { requests, state, door: None }, inbox, publisher)
     }
 
     /// The same lab, whose door this porter attends to.

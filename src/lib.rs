@@ -6,13 +6,14 @@
 //! |---|---|---|
 //! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`] | threads, channels, terminals, arguments |
 //! | lab | [`command`], [`reply`], [`error`], [`state`], [`advice`], [`lab`] | terminals |
-//! | adapters | [`export`], [`import`], [`serve`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
+//! | adapters | [`export`], [`import`], [`serve`], [`attach`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
 //!
 //! One road in, one road out: whatever a person asks for is a [`command::Command`]; whatever happens is a
 //! [`state::LabEvent`], applied to the one [`state::LabState`] that all screens and printers read.
 
 pub mod advice;
 pub mod arch;
+pub mod attach;
 pub mod cli;
 pub mod command;
 pub mod data;

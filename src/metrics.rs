@@ -32,7 +32,7 @@ pub fn argmax(values: &[f32; CLASSES]) -> u8 {
 }
 
 /// How often each class was taken for each: `counts[true][predicted]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Confusion {
     /// Rows are the labels, columns the predictions.
     pub counts: [[u32; CLASSES]; CLASSES],
@@ -92,7 +92,7 @@ pub struct ClassReport {
 }
 
 /// What the network says of one sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Outcome {
     /// Index in its split's images.
     pub index: u32,
@@ -121,7 +121,7 @@ impl Outcome {
 }
 
 /// The outcomes of a whole split.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
     /// One for each sample, in order.
     pub outcomes: Vec<Outcome>,

@@ -44,7 +44,7 @@ pub enum Kernels {
 }
 
 /// Where a network lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeviceInfo {
     /// `cpu` or `cuda:0`.
     pub device: String,

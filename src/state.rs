@@ -65,7 +65,7 @@ pub struct LabState {
 }
 
 /// What the lab is doing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// Reading the data and building the network.
     #[default]
@@ -107,7 +107,7 @@ impl RunInfo {
 }
 
 /// The test set as it was measured.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Tested {
     /// Steps that the weights had made.
     pub step: u64,
@@ -116,7 +116,7 @@ pub struct Tested {
 }
 
 /// Test digits to step through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DigitList {
     /// What they have in common: `wrong`, `true=4 pred=9`.
     pub title: String,
@@ -135,11 +135,12 @@ impl DigitList {
 }
 
 /// One digit and what the network says of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DigitView {
     /// Where it is from.
     pub source: DigitSource,
     /// Its pixels.
+    #[serde(with = "crate::data::pixels")]
     pub image: Box<Image>,
     /// Its label, if it has one.
     pub label: Option<u8>,
@@ -179,7 +180,7 @@ impl DigitView {
 }
 
 /// Where a digit is from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DigitSource {
     /// The test set.
     Test(u32),
@@ -197,7 +198,7 @@ impl std::fmt::Display for DigitSource {
 }
 
 /// The last save.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Saved {
     /// Under which name.
     pub name: String,
@@ -206,7 +207,7 @@ pub struct Saved {
 }
 
 /// A line of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LogLine {
     /// How much it matters.
     pub level: Level,
@@ -215,7 +216,7 @@ pub struct LogLine {
 }
 
 /// How much a line of the log matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Level {
     /// A command and what it gave.
     Info,
@@ -278,7 +279,7 @@ pub struct RunBegun {
 }
 
 impl LabState {
-    /// Takes in one event: the only way in which the state changes.
+    /// Takes in one event: the only way in which the lab's state changes. (Of a run elsewhere, its parts are brought here.)
     pub fn apply(&mut self, event: LabEvent) {
         match event {
             LabEvent::Phase(phase) => self.phase = phase,

@@ -1,7 +1,7 @@
 //! The dashboard: a terminal screen that shows the lab's state and sends it commands.
 //!
 //! One loop takes one [`Message`] after the other, [`update`](update::update) changes the model, and when something changed
-//! that can be seen [`view`](view::view) draws it: at once for a key, soon for an answer, eight times a second for a run.
+//! that can be seen [`view`](view::view) draws it: at once for a key, soon for an answer, a few times a second for a run.
 
 mod format;
 pub mod graphics;
@@ -14,6 +14,7 @@ pub mod panes;
 mod samples;
 mod terminal;
 pub mod theme;
+mod tour;
 mod update;
 mod view;
 
@@ -36,12 +37,13 @@ use message::{Effect, Message};
 use model::{Leaving, Model};
 use terminal::{Signals, Terminal};
 use theme::Theme;
+use tour::Tour;
 use update::{Draw, update};
 
 /// Shortest time between two frames that a person did not ask for: thirty a second for answers.
 const FRAME: Duration = Duration::from_millis(33);
-/// The same for what the run does by itself: eight a second are lively, and a slow line carries them.
-const PROGRESS: Duration = Duration::from_millis(125);
+/// Frames a second for what the run does by itself: eight are lively, and a slow line carries them.
+pub const DEFAULT_FPS: u8 = 8;
 /// After how long the screen counts as slow: it is then drawn at half its pace at most.
 const SLOW: u32 = 2;
 
@@ -55,6 +57,32 @@ pub struct TuiOptions {
     pub theme: Theme,
     /// How images reach the terminal.
     pub graphics: Graphics,
+    /// Frames a second at most for what the run does by itself; at least one.
+    pub fps: u8,
+    /// Whose lab it is.
+    pub seat: Seat,
+    /// Whether it begins with the tour.
+    pub opening: Opening,
+}
+
+/// How a screen begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// At once.
+    #[default]
+    Lab,
+    /// With a walk through a first run.
+    Tour,
+}
+
+/// Whose lab a screen shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seat {
+    /// Its own: to leave is to save and end it.
+    #[default]
+    Host,
+    /// One that another process holds: to leave is to look away.
+    Guest,
 }
 
 /// A session that can be resumed.
@@ -74,8 +102,11 @@ pub struct Offer {
 pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
     let mut terminal = Terminal::enter().map_err(|error| terminal_error(&error))?;
     let size = terminal.size().map_err(|error| terminal_error(&error))?;
-    let model = Model::new(options.theme, options.graphics, size, options.offer);
-    let outcome = match Dashboard::new(lab, model, options.store) {
+    let mut model = Model::new(options.theme, options.graphics, size, options.offer);
+    model.seat = options.seat;
+    model.tour = (options.opening == Opening::Tour).then(|| Tour::begin(&model.lab));
+    let progress = Duration::from_secs(1) / u32::from(options.fps.max(1));
+    let outcome = match Dashboard::new(lab, model, options.store, progress) {
         Ok(mut dashboard) => {
             let outcome = dashboard.run(&mut terminal).await;
             terminal.write(&dashboard.model.graphics.farewell());
@@ -113,6 +144,8 @@ struct Dashboard {
     frame: Option<Instant>,
     /// When the last one was, and how long it took.
     drawn: (Instant, Duration),
+    /// Shortest time between two frames for what the run does by itself.
+    progress: Duration,
 }
 
 /// What the loop woke up for.
@@ -130,7 +163,7 @@ enum Wake {
 }
 
 impl Dashboard {
-    fn new(lab: Lab, model: Model, store: Store) -> Result<Self, Error> {
+    fn new(lab: Lab, model: Model, store: Store, progress: Duration) -> Result<Self, Error> {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut states = lab.state();
@@ -148,6 +181,7 @@ impl Dashboard {
             published: false,
             frame: None,
             drawn: (Instant::now(), Duration::ZERO),
+            progress,
         })
     }
 
@@ -240,7 +274,7 @@ impl Dashboard {
                     self.plan(Draw::Now);
                 }
                 // The model itself does what these mean.
-                Effect::Prompt(_) | Effect::Focus(_) | Effect::Help | Effect::Quit => {}
+                Effect::Prompt(_) | Effect::Focus(_) | Effect::Help | Effect::Tour | Effect::Quit => {}
             }
         }
         None
@@ -286,7 +320,7 @@ impl Dashboard {
             Draw::No => return,
             Draw::Now => Instant::now(),
             Draw::Soon => at + FRAME.max(took * SLOW),
-            Draw::Progress => at + PROGRESS.max(took * SLOW),
+            Draw::Progress => at + self.progress.max(took * SLOW),
         };
         self.frame = Some(self.frame.map_or(due, |planned| planned.min(due)));
     }

@@ -68,6 +68,8 @@ pub enum Verb {
     Lab(Box<LabArgs>),
     /// Train without the dashboard
     Train(Box<TrainArgs>),
+    /// Open the dashboard on a run that `train --listen` trains; `q` leaves it, and it trains on
+    Attach(AttachArgs),
     /// Measure a saved network on a whole split
     Eval(EvalArgs),
     /// Ask a saved network about test digits or image files
@@ -103,12 +105,33 @@ pub struct LabArgs {
     pub load: Option<String>,
     #[command(flatten)]
     pub run: RunArgs,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+    /// Begin with a walk through a first run, of about five minutes
+    #[arg(long)]
+    pub tour: bool,
+}
+
+/// How the dashboard is drawn.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ScreenArgs {
     /// How images are drawn: auto, halfblocks, kitty, sixel, iterm2 or ascii
     #[arg(long, value_name = "HOW")]
     pub graphics: Option<String>,
     /// Colours for a dark or a light terminal
     #[arg(long, value_name = "THEME")]
     pub theme: Option<String>,
+    /// Frames a second at most for what the run does by itself, 1 to 60; 8 if not given, fewer suit a slow line
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=60))]
+    pub fps: Option<u8>,
+}
+
+#[derive(Args)]
+pub struct AttachArgs {
+    /// The socket that `train --listen` told; `$XDG_RUNTIME_DIR/mnist-lab.sock` if not given
+    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 /// What a fresh run is made of.
@@ -207,6 +230,11 @@ pub struct TrainArgs {
     /// Write the curves to this file, .svg, .png or .csv
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// Let `mnist-lab attach` open the dashboard on this run, and train on when the terminal is gone; without SOCKET at
+    /// `$XDG_RUNTIME_DIR/mnist-lab.sock`
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "not given, given without a path, given with one")]
+    pub listen: Option<Option<PathBuf>>,
 }
 
 #[derive(Args)]

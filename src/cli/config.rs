@@ -27,6 +27,8 @@ pub struct Config {
     pub graphics: Option<String>,
     /// As `--theme`.
     pub theme: Option<String>,
+    /// As `--fps`.
+    pub fps: Option<u8>,
     /// Architecture, validation split and settings of fresh runs.
     #[serde(default)]
     pub train: TrainConfig,

@@ -23,6 +23,16 @@ pub struct Follower {
     signals: Signals,
     /// Epochs that were written or were there before.
     told: usize,
+    until: Until,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// That the lab rests.
+    Rest,
+    /// That the run ends: others may hold it, go back and go on.
+    End,
 }
 
 /// How a wait ended.
@@ -40,7 +50,8 @@ impl Follower {
     /// # Errors
     /// If the lab can't be opened.
     pub async fn new(lab: Lab, output: Output) -> Result<Self, Error> {
-        let mut follower = Self { state: lab.state(), lab, output, signals: Signals::new()?, told: 0 };
+        let mut follower =
+            Self { state: lab.state(), lab, output, signals: Signals::new()?, told: 0, until: Until::Rest };
         loop {
             let state = follower.state();
             match &state.phase {
@@ -52,6 +63,15 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// The same for a run that others may steer and that trains on without its terminal: only its end is waited for, and a
+    /// line that is dropped is not its end.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.signals.hang_up = None;
+        self.until = Until::End;
+        self
     }
 
     /// The state as it was last published.
@@ -69,7 +89,7 @@ impl Follower {
         self.told = self.state().history.epochs.len();
     }
 
-    /// Waits until the lab is at rest, and writes the epochs that end meanwhile.
+    /// Waits until the lab is at rest, or if detached the run at its end, and writes the epochs that end meanwhile.
     ///
     /// # Errors
     /// If the lab breaks.
@@ -88,6 +108,7 @@ impl Follower {
             self.tell(&state, bar);
             match &state.phase {
                 Phase::Training => {}
+                Phase::Ready | Phase::Paused | Phase::Loading if self.until == Until::End => {}
                 Phase::Failed(failure) => return Err(Error::Lab(failure.clone())),
                 phase => return Ok(Waited::Rested(phase.clone())),
             }
@@ -112,12 +133,16 @@ impl Follower {
         self.output.note("stopping and saving; once more to leave at once");
         tokio::select! {
             answer = self.lab.ask(Command::Stop) => answer.map(drop),
-            () = self.signals.next() => std::process::exit(130),
+            () = self.signals.next() => Err(Error::Interrupted),
         }
     }
 
     fn tell(&mut self, state: &LabState, bar: Option<&ProgressBar>) {
         let epochs = &state.history.epochs;
+        if self.until == Until::End && state.phase == Phase::Training {
+            // Somebody went back: what comes now is new.
+            self.told = self.told.min(epochs.len());
+        }
         // A run that diverged went back: what was told stays told.
         for record in epochs.iter().skip(self.told) {
             let write = || self.output.data(&epoch_json(record), &record.sentence());
@@ -175,7 +200,8 @@ fn advance_bar(bar: &ProgressBar, state: &LabState) {
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
+    /// `None` if the program does without its terminal.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
@@ -188,7 +214,7 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
+            hang_up: Some(listen(SignalKind::hangup())?),
         })
     }
 
@@ -197,7 +223,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            Some(_) = async { Some(self.hang_up.as_mut()?.recv().await) } => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 
-use super::args::LabArgs;
+use super::args::{LabArgs, ScreenArgs};
 use super::options::Options;
 use super::serve::porter;
 use crate::error::Error;
@@ -14,27 +14,64 @@ use crate::session::Store;
 use crate::tui::graphics::choice::Choice;
 use crate::tui::graphics::{Graphics, probe};
 use crate::tui::theme::{Background, ColorDepth, Glyphs, Theme};
-use crate::tui::{self, Offer, TuiOptions};
+use crate::tui::{self, DEFAULT_FPS, Offer, Opening, Seat, TuiOptions};
 
 /// Opens the dashboard.
 ///
 /// # Errors
 /// Without a terminal, if an argument is wrong, and what ends the dashboard.
 pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
-    if !std::io::stdout().is_terminal() {
-        return Err(Error::Usage(
-            "the lab needs a terminal on standard output: `mnist-lab train` trains without one".into(),
-        ));
-    }
-    let choice = choice(args.graphics.as_deref().or(options.config.graphics.as_deref()))?;
-    let theme = theme(args.theme.as_deref().or(options.config.theme.as_deref()), choice)?;
+    check_terminal()?;
+    let screen = Screen::of(&args.screen, options)?;
     let (start, offer) = match args.load {
         Some(name) => (Start::Session(name), None),
+        // Somebody who is shown around begins afresh.
+        None if args.tour => (options.fresh(&args.run)?, None),
         None => (options.fresh(&args.run)?, newest(&options.store)),
     };
-    let graphics = Graphics::new(choice, variable, Graphics::cell_size()).proven(probe::version);
     let (lab, _thread) = Lab::start(options.lab(start, Autosave::On))?;
-    tui::run(lab.with_porter(porter()), TuiOptions { store: options.store.clone(), offer, theme, graphics }).await
+    let opening = if args.tour { Opening::Tour } else { Opening::Lab };
+    let shown = TuiOptions { offer, opening, ..screen.shown(options.store.clone(), Seat::Host) };
+    tui::run(lab.with_porter(porter()), shown).await
+}
+
+/// Refuses to draw where nobody would see it.
+pub(super) fn check_terminal() -> Result<(), Error> {
+    if std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Error::Usage("the lab needs a terminal on standard output: `mnist-lab train` trains without one".into()))
+}
+
+/// How the dashboard is to be drawn: flags, then the configuration, then what the terminal is known to have.
+pub(super) struct Screen {
+    theme: Theme,
+    choice: Choice,
+    /// Frames a second at most.
+    pub fps: u8,
+}
+
+impl Screen {
+    /// Brings them together.
+    ///
+    /// # Errors
+    /// If one of them is nothing that can be drawn.
+    pub fn of(args: &ScreenArgs, options: &Options) -> Result<Self, Error> {
+        let config = &options.config;
+        let choice = choice(args.graphics.as_deref().or(config.graphics.as_deref()))?;
+        let theme = theme(args.theme.as_deref().or(config.theme.as_deref()), choice)?;
+        let fps = args.fps.or(config.fps).unwrap_or(DEFAULT_FPS);
+        if !(1..=60).contains(&fps) {
+            return Err(Error::Usage(format!("fps {fps} in the configuration: use 1 to 60 frames a second")));
+        }
+        Ok(Self { theme, choice, fps })
+    }
+
+    /// What the dashboard is told, once nothing can be refused any more: asking the terminal takes a moment.
+    pub fn shown(self, store: Store, seat: Seat) -> TuiOptions {
+        let graphics = Graphics::new(self.choice, variable, Graphics::cell_size()).proven(probe::version);
+        TuiOptions { store, offer: None, theme: self.theme, graphics, fps: self.fps, seat, opening: Opening::Lab }
+    }
 }
 
 fn variable(name: &str) -> Option<String> {

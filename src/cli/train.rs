@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use serde_json::json;
@@ -10,6 +11,8 @@ use super::args::TrainArgs;
 use super::follow::{Follower, Waited};
 use super::options::Options;
 use super::output::Output;
+use super::serve::porter;
+use crate::attach::{self, Server};
 use crate::command::{Command, SplitName};
 use crate::error::Error;
 use crate::export::plot::{self, Format};
@@ -33,6 +36,7 @@ pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<
     }
     let started = Instant::now();
     let (lab, thread) = Lab::start(lab_options(&args, options)?)?;
+    let lab = if args.listen.is_some() { lab.with_porter(porter()) } else { lab };
     let mut follower = Follower::new(lab.clone(), *output).await?;
     if args.resume.is_some() {
         for (setting, value) in args.run.settings.given() {
@@ -40,11 +44,41 @@ pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<
         }
     }
     tell_start(&follower.state(), *output);
+    let Some(place) = &args.listen else {
+        return finish(&args, &lab, thread, follower, started, *output).await.map(|(code, _)| code);
+    };
+    let server = listen(place.as_deref(), &lab, options, *output)?;
+    let ended = finish(&args, &lab, thread, follower.detached(), started, *output).await;
+    server.farewell(match &ended {
+        Ok((_, sentence)) => sentence.clone(),
+        Err(error) => error.to_string(),
+    });
+    ended.map(|(code, _)| code)
+}
 
-    let reason = train(&lab, &mut follower).await?;
+/// Opens the run to `mnist-lab attach`.
+fn listen(place: Option<&Path>, lab: &Lab, options: &Options, output: Output) -> Result<Server, Error> {
+    let place = place.map_or_else(attach::default_socket, Path::to_owned);
+    let server = Server::start(lab.clone(), &place, options.data(), options.store.folder())?;
+    let shown = place.display().to_string();
+    let text = format!("listening on {shown}: `mnist-lab attach {shown}` opens the dashboard");
+    output.data(&json!({"event": "listening", "socket": shown}), &text);
+    Ok(server)
+}
+
+/// Trains to the end, tests, saves and tells; the exit code, and what became of the run in a sentence.
+async fn finish(
+    args: &TrainArgs,
+    lab: &Lab,
+    thread: JoinHandle<()>,
+    mut follower: Follower,
+    started: Instant,
+    output: Output,
+) -> Result<(ExitCode, String), Error> {
+    let reason = train(lab, &mut follower).await?;
     let test = match reason {
         Reason::Interrupted => None,
-        _ => Some(test(&lab).await?),
+        _ => Some(test(lab).await?),
     };
     lab.ask(Command::Quit).await?;
     let _ = thread.join();
@@ -52,12 +86,20 @@ pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<
     if let Some(path) = &args.plot {
         draw(path, &state)?;
     }
-    tell_end(&reason, test.as_ref(), &state, started.elapsed().as_secs_f64(), *output);
-    Ok(ExitCode::from(match reason {
+    tell_end(&reason, test.as_ref(), &state, started.elapsed().as_secs_f64(), output);
+    let code = match reason {
         Reason::Interrupted => 130,
         Reason::Diverged { .. } => 1,
         Reason::Completed | Reason::EarlyStop { .. } | Reason::Target => 0,
-    }))
+    };
+    let sentence = format!("the run has ended: {}{}", reason.sentence(&state.settings), kept(&state));
+    Ok((ExitCode::from(code), sentence))
+}
+
+/// Where the run is kept, if it is.
+fn kept(state: &LabState) -> String {
+    let saved = state.saved.as_ref().map(|saved| &saved.name);
+    saved.map_or_else(String::new, |name| format!("\nsaved as `{name}`: `mnist-lab lab --load {name}` opens it"))
 }
 
 fn lab_options(args: &TrainArgs, options: &Options) -> Result<LabOptions, Error> {
@@ -142,9 +184,7 @@ fn tell_end(reason: &Reason, test: Option<&EvaluationReport>, state: &LabState, 
     if let Some(report) = test {
         text += &format!("\n{report}");
     }
-    if let Some(session) = session {
-        text += &format!("\nsaved as `{session}`: `mnist-lab lab --load {session}` opens it");
-    }
+    text += &kept(state);
     output.data(&object, &text);
     if let (true, Reason::Diverged { .. }) = (output.is_json(), reason) {
         output.error(&reason.sentence(&state.settings));

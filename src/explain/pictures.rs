@@ -1,7 +1,7 @@
 //! Feature maps and filters as pictures.
 
 /// A picture of any size, one value a pixel.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Picture {
     /// Rows and columns.
     pub size: [usize; 2],
@@ -10,7 +10,7 @@ pub struct Picture {
 }
 
 /// The pictures of one layer.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LayerMaps {
     /// The layer as the architecture writes it: `conv32:3x3`.
     pub layer: String,

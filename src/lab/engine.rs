@@ -244,6 +244,7 @@ impl<'p> Engine<'p> {
             Command::Serve { .. } | Command::Classify { .. } => {
                 Err(Error::Usage("this lab has no door to the outside".into()))
             }
+            Command::Tour => Err(Error::Usage("the tour is for the dashboard: `mnist-lab lab --tour`".into())),
             Command::Sessions => Ok(Reply::Sessions(session_rows(&self.options.store)?)),
             Command::Help { command } => Ok(Reply::Help(Command::help(command.as_deref())?)),
             Command::Quit => self.quit(),

@@ -10,7 +10,7 @@ use super::param::{Parameters, Spec, specs};
 use crate::arch::Arch;
 
 /// What one step was for one layer: L2 norms over all its trained parameters.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LayerNorm {
     /// Of the gradient of the batch's mean loss.
     pub gradient: f32,

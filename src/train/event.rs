@@ -46,7 +46,7 @@ pub enum TrainEvent {
 }
 
 /// Why a run came to an end.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Reason {
     /// All epochs are done.
     Completed,

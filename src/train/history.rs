@@ -28,7 +28,7 @@ pub struct History {
 }
 
 /// How large a step was for each layer that is trained, in the order of [`layers`](crate::nn::norms::layers).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct NormRecord {
     /// Steps made, this one included.
     pub step: u64,
@@ -37,7 +37,7 @@ pub struct NormRecord {
 }
 
 /// One training step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StepRecord {
     /// Steps made, this one included.
     pub step: u64,
@@ -50,7 +50,7 @@ pub struct StepRecord {
 }
 
 /// One epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochRecord {
     /// Epochs done, this one included.
     pub epoch: u32,
@@ -88,7 +88,7 @@ impl EpochRecord {
 }
 
 /// Loss and accuracy of a split.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Measured {
     /// Mean cross-entropy in nats.
     pub loss: f64,
@@ -97,7 +97,7 @@ pub struct Measured {
 }
 
 /// A setting that was changed while the run went on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Edit {
     /// Steps made before the change: it holds from the next step on.
     pub step: u64,

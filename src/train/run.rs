@@ -35,7 +35,7 @@ pub struct RunState {
 }
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
     /// Epochs done.
     pub epoch: u32,
@@ -65,7 +65,7 @@ pub struct Best {
 }
 
 /// How far a run is to go before it comes to rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Goal {
     /// Until so many epochs are done.
     Epoch(u32),

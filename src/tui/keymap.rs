@@ -87,6 +87,8 @@ pub enum Action {
     Command,
     /// To the command line, to find digits.
     Find,
+    /// The next stop of the tour.
+    NextStop,
     /// Explain the pane and the keys.
     Help,
     /// Save and leave.
@@ -202,6 +204,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Everywhere, &["G", "End"], Action::Bottom, "to the end"),
     bind(Everywhere, &["PgUp", "Ctrl-b"], Action::PageUp, "a page up"),
     bind(Everywhere, &["PgDn", "Ctrl-f"], Action::PageDown, "a page down"),
+    bind(Everywhere, &["N"], Action::NextStop, "the next stop of the tour"),
     bind(Everywhere, &["Enter"], Action::Enter, "open what is selected"),
     bind(Everywhere, &["Esc"], Action::Escape, "one layer out"),
     bind(Always, &["Ctrl-c"], Action::Interrupt, "save and leave; twice: at once"),

@@ -69,6 +69,8 @@ pub enum Effect {
     Focus(super::panes::PaneId),
     /// Explain the pane, the keys and the commands.
     Help,
+    /// Show around.
+    Tour,
     /// Save and leave.
     Quit,
     /// Leave: the screen is closed.

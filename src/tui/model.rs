@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use ratatui::layout::Size;
 
-use super::Offer;
 use super::graphics::Graphics;
 use super::layout::{Screen, divide};
 use super::panes::charts::Charts;
@@ -15,12 +14,16 @@ use super::panes::log::Log;
 use super::panes::settings::Settings;
 use super::panes::{Pane, PaneId};
 use super::theme::Theme;
+use super::tour::Tour;
+use super::{Offer, Seat};
 use crate::state::LabState;
 
 /// Everything that drawing needs, and nothing that it changes.
 pub struct Model {
     /// What the lab published last.
     pub lab: Arc<LabState>,
+    /// Whose lab it is.
+    pub seat: Seat,
     /// How it looks.
     pub theme: Theme,
     /// How images reach the terminal.
@@ -35,6 +38,8 @@ pub struct Model {
     pub view: View,
     /// What lies over the panes.
     pub overlay: Option<Overlay>,
+    /// How far somebody is on the tour.
+    pub tour: Option<Tour>,
     /// A sentence on the last line for a while.
     pub notice: Option<Notice>,
     /// What keys asked and was not answered yet.
@@ -65,6 +70,8 @@ pub enum Overlay {
     },
     /// The last session can be resumed.
     Offer(Offer),
+    /// A guest asked for the end of a run that is not only theirs: really?
+    EndRun,
     /// The run couldn't be saved: leave nevertheless?
     Unsaved(String),
     /// The lab can't go on.
@@ -160,6 +167,7 @@ impl Model {
     pub fn new(theme: Theme, graphics: Graphics, size: Size, offer: Option<Offer>) -> Self {
         Self {
             lab: Arc::default(),
+            seat: Seat::default(),
             theme,
             graphics,
             size,
@@ -167,6 +175,7 @@ impl Model {
             previous: PaneId::default(),
             view: View::default(),
             overlay: offer.map(Overlay::Offer),
+            tour: None,
             notice: None,
             waiting: Waiting::default(),
             leaving: Leaving::No,

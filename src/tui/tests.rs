@@ -10,7 +10,6 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 
-use super::Offer;
 use super::graphics::Graphics;
 use super::graphics::choice::Choice;
 use super::message::Message;
@@ -18,8 +17,10 @@ use super::model::{Model, Overlay, View};
 use super::panes::PaneId;
 use super::samples;
 use super::theme::{Background, ColorDepth, Glyphs, Theme};
+use super::tour::Tour;
 use super::update::update;
 use super::view::view;
+use super::{Offer, Seat};
 use crate::state::LabState;
 
 fn theme() -> Theme {
@@ -87,6 +88,22 @@ fn what_lies_over_the_panes() {
 }
 
 #[test]
+fn a_guest_and_the_tour() {
+    check("guest_120x40", samples::training(), 120, 40, |model| model.seat = Seat::Guest);
+    check("end_run_80x24", samples::training(), 80, 24, |model| model.overlay = Some(Overlay::EndRun));
+    let tour = |stops: usize| {
+        move |model: &mut Model| {
+            let first = Tour::begin(&model.lab);
+            model.tour = (0..stops).try_fold(first, |tour, _| tour.skip(&model.lab));
+        }
+    };
+    check("tour_begins_120x40", samples::ready(), 120, 40, tour(0));
+    check("tour_confusion_120x40", samples::training(), 120, 40, tour(3));
+    check("tour_settings_80x24", samples::training(), 80, 24, tour(5));
+    check("tour_ends_80x24", samples::training(), 80, 24, tour(9));
+}
+
+#[test]
 fn ascii_is_ascii() {
     let mut model = model(samples::paused(), 120, 40);
     model.theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii);
@@ -129,6 +146,7 @@ fn any_size_can_be_drawn() {
         model.theme = themes[number % themes.len()].clone();
         model.focus = PaneId::ALL[number % PaneId::ALL.len()];
         model.overlay = overlays[number / 2 % overlays.len()].clone();
+        model.tour = (number % 3 == 0).then(|| Tour::begin(&model.lab));
         model.view = if number % 5 == 0 { View::Zoomed } else { View::All };
         let area = Rect::new(0, 0, width, height);
         view(&model, area, &mut Buffer::empty(area));

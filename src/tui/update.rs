@@ -5,11 +5,13 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
+use super::Seat;
 use super::keymap::{self, Action};
 use super::layout::Screen;
 use super::message::{Effect, Message, Origin};
 use super::model::{Leaving, Model, Notice, Overlay, Tone, View, Waiting};
 use super::panes::PaneId;
+use super::tour::Tour;
 use super::view::{frame, help, tabs};
 use crate::command::{Command, ListName};
 use crate::error::Error;
@@ -41,6 +43,7 @@ pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
     let (effects, draw) = take(model, message);
     let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Offer)));
     model.waiting.answers += asked.count() as u32;
+    model.tour = model.tour.as_ref().and_then(|tour| tour.after(model, &effects));
     (effects, draw)
 }
 
@@ -92,6 +95,7 @@ fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Suspend => return vec![Effect::Suspend],
         Action::Redraw => return vec![Effect::Redraw],
         Action::Quit => return quit(model),
+        Action::NextStop => model.tour = model.tour.as_ref().and_then(|tour| tour.skip(&model.lab)),
         Action::Help => model.overlay = Some(Overlay::Help { top: 0 }),
         Action::Command => focus(model, PaneId::CommandLine),
         Action::Find => prompt(model, "find ".into()),
@@ -131,7 +135,14 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Effect> {
         match effect {
             Effect::Prompt(line) => prompt(model, line),
             Effect::Focus(pane) => focus(model, pane),
+            Effect::Tour => {
+                // Its keys are none where text is typed.
+                model.focus = model.previous;
+                model.tour = Some(Tour::begin(&model.lab));
+            }
             Effect::Help => model.overlay = Some(Overlay::Help { top: 0 }),
+            // Typed in full: a guest means the run.
+            Effect::Quit if model.seat == Seat::Guest => model.overlay = Some(Overlay::EndRun),
             Effect::Quit => outside.extend(quit(model)),
             effect => outside.push(effect),
         }
@@ -160,8 +171,10 @@ fn prompt(model: &mut Model, line: String) {
 fn out(model: &mut Model) {
     if model.focus == PaneId::CommandLine {
         model.focus = model.previous;
-    } else {
+    } else if model.view == View::Zoomed {
         model.view = View::All;
+    } else {
+        model.tour = None;
     }
     model.notice = None;
 }
@@ -187,17 +200,23 @@ fn interrupt(model: &mut Model) -> Vec<Effect> {
     }
     let typing = model.focus == PaneId::CommandLine && model.overlay.is_none();
     if typing && model.panes.command_line.clear() {
-        notify(model, Tone::Good, "cleared; Ctrl-C again saves and leaves".into());
+        let leaves = if model.seat == Seat::Guest { "detaches" } else { "saves and leaves" };
+        notify(model, Tone::Good, format!("cleared; Ctrl-C again {leaves}"));
         return Vec::new();
     }
     quit(model)
 }
 
-/// Asks the lab to save and end.
+/// Leaves; a lab of one's own is asked to save and end first.
 fn quit(model: &mut Model) -> Vec<Effect> {
-    if model.lab.phase == Phase::Closed {
+    if model.seat == Seat::Guest || model.lab.phase == Phase::Closed {
         return vec![Effect::Leave];
     }
+    end(model)
+}
+
+/// Asks the lab to save and end.
+fn end(model: &mut Model) -> Vec<Effect> {
     match model.leaving {
         Leaving::No => {
             model.leaving = Leaving::Saving(0);
@@ -211,7 +230,8 @@ fn terminate(model: &mut Model) -> Vec<Effect> {
     let asked = model.leaving != Leaving::No;
     let again = matches!(model.leaving, Leaving::Terminated(_));
     model.leaving = Leaving::Terminated(0);
-    match (again || model.lab.phase == Phase::Closed, asked) {
+    let nothing_to_save = model.seat == Seat::Guest || model.lab.phase == Phase::Closed;
+    match (again || nothing_to_save, asked) {
         (true, _) => vec![Effect::Leave],
         (false, true) => Vec::new(),
         (false, false) => vec![Effect::Ask(Command::Quit, Origin::Quit)],
@@ -225,7 +245,8 @@ fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         (Some(Overlay::Offer(offer)), KeyCode::Enter) => {
             return vec![Effect::Ask(Command::Load { name: offer.name }, Origin::Offer)];
         }
-        (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::Unsaved(_)), KeyCode::Esc) => {}
+        (Some(Overlay::EndRun), KeyCode::Enter) => return end(model),
+        (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::Unsaved(_) | Overlay::EndRun), KeyCode::Esc) => {}
         (Some(Overlay::Unsaved(_)), KeyCode::Enter) => return vec![Effect::Leave],
         (Some(Overlay::Failed(_)), _) if action == Some(Action::Command) => focus(model, PaneId::CommandLine),
         (overlay, _) if action == Some(Action::Quit) => {

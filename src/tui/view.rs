@@ -6,6 +6,7 @@ pub mod frame;
 pub mod help;
 pub mod status;
 pub mod tabs;
+pub mod tour;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Position, Rect};
@@ -46,7 +47,7 @@ fn to_ascii(buffer: &mut Buffer) {
 }
 
 fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    model.graphics.begin(model.overlay.is_some());
+    model.graphics.begin(model.overlay.is_some() || model.tour.is_some());
     // The terminal may have been resized after the model was told: what is drawn must fit the buffer.
     match model.screen_of(area.as_size()) {
         Screen::TooSmall(_) => {
@@ -55,13 +56,14 @@ fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
         }
         Screen::Parts(parts) => {
             let cursor = parts_view(model, &parts, buffer);
-            match &model.overlay {
-                Some(overlay) => {
-                    overlay_view(model, overlay, area, buffer);
-                    None
-                }
-                None => cursor,
+            if let Some(overlay) = &model.overlay {
+                overlay_view(model, overlay, area, buffer);
+                return None;
             }
+            if let Some(stop) = &model.tour {
+                tour::render(model, stop, &parts, buffer);
+            }
+            cursor
         }
     }
 }
@@ -94,6 +96,12 @@ fn overlay_view(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffe
             let text = format!("The last session is there to go on with:\n\n{}\n{}", offer.name, offer.summary);
             let keys = [("Enter", "resume"), ("Esc", "start afresh")];
             dialog::render(&model.theme, model.theme.focus, "resume", &text, &keys, area, buffer);
+        }
+        Overlay::EndRun => {
+            let text = "The run is to end here, for all who look at it. It is saved first.\n\n`q` alone leaves the dashboard, and \
+                        the run trains on.";
+            let keys = [("Enter", "end the run"), ("Esc", "train on")];
+            dialog::render(&model.theme, model.theme.warning, "end the run", text, &keys, area, buffer);
         }
         Overlay::Unsaved(error) => {
             let text = format!(

@@ -100,6 +100,45 @@ fn keys_are_answered_at_once_while_it_trains() {
     assert!(delays[4] < Duration::from_millis(200), "{delays:?}");
 }
 
+/// Nothing is written where nothing changes: neither by a run at rest nor by a screen that only shows the time.
+#[test]
+fn a_dashboard_at_rest_writes_nothing() {
+    let home = Home::new();
+    let mut terminal = training(&home);
+    terminal.keys(" ");
+    terminal.wait_for("paused");
+    // What the last key had to tell goes after some seconds.
+    terminal.wait_until("the keys in the footer", |screen| screen.contains("q quit"));
+    let settled = || {
+        let before = terminal.written();
+        std::thread::sleep(Duration::from_secs(2));
+        terminal.written() == before
+    };
+    assert!(eventually(settled));
+    let before = terminal.written();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(terminal.written(), before);
+}
+
+/// Five frames are fewer bytes than forty.
+#[test]
+fn fewer_frames_are_drawn_where_fewer_are_wanted() {
+    let home = Home::new();
+    let arguments = ["lab", "--arch", SMALL, "--epochs", "100000", "--batch-size", "2", "--fps", "1"];
+    let mut terminal = Launch::program(&home, &arguments).start();
+    terminal.wait_for("ready");
+    terminal.keys(" ");
+    terminal.wait_for("val ");
+    let before = terminal.written();
+    std::thread::sleep(Duration::from_secs(5));
+    let slow = terminal.written() - before;
+    let lively = training(&Home::new());
+    let before = lively.written();
+    std::thread::sleep(Duration::from_secs(5));
+    let usual = lively.written() - before;
+    assert!(slow > 0 && 2 * slow < usual, "{slow} bytes of five frames, {usual} of some forty");
+}
+
 #[test]
 fn back_in_time_from_the_curve_and_on_as_a_branch() {
     let home = Home::new();

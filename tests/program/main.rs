@@ -1,6 +1,7 @@
 //! The program as people start it: from a shell, and in a terminal of its own.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod attach;
 mod dashboard;
 mod digits;
 mod home;

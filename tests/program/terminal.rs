@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,10 +85,12 @@ impl Launch {
         let screen = Arc::new(Mutex::new(Parser::new(self.rows, self.columns, 0)));
         let hung_up = Arc::new(AtomicBool::new(false));
         let mut output = pty.master.try_clone_reader().unwrap();
-        let (parser, ended) = (screen.clone(), hung_up.clone());
+        let written = Arc::new(AtomicUsize::new(0));
+        let (parser, ended, count) = (screen.clone(), hung_up.clone(), written.clone());
         thread::spawn(move || {
             let mut bytes = vec![0; 1 << 16];
             while let Ok(length @ 1..) = output.read(&mut bytes) {
+                count.fetch_add(length, Ordering::SeqCst);
                 parser.lock().unwrap().process(&bytes[..length]);
                 if ended.load(Ordering::SeqCst) {
                     break;
@@ -103,6 +105,7 @@ impl Launch {
             _slave: pty.slave,
             screen,
             hung_up,
+            written,
             started,
             patience: PATIENCE,
         }
@@ -118,6 +121,7 @@ pub struct Terminal {
     _slave: Box<dyn SlavePty + Send>,
     screen: Arc<Mutex<Parser>>,
     hung_up: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
     pub started: Instant,
     patience: Duration,
 }
@@ -179,6 +183,11 @@ impl Terminal {
     pub fn wait_until(&self, what: &str, shown: impl Fn(&str) -> bool) {
         let came = within(self.patience, || shown(&self.text()));
         assert!(came, "waited in vain for {what}; the screen:\n{}", self.text());
+    }
+
+    /// How many bytes the program has written so far.
+    pub fn written(&self) -> usize {
+        self.written.load(Ordering::SeqCst)
     }
 
     /// Changes the terminal's size, as a person drags its window.

@@ -56,6 +56,19 @@ impl<T: Clone> Blocks<T> {
         (full * BLOCK + rest).min(self.len())
     }
 
+    /// How many at the beginning are the same in `other`. What both share is not looked at.
+    pub fn common(&self, other: &Self) -> usize
+    where
+        T: PartialEq,
+    {
+        let shared = self.blocks.iter().zip(&other.blocks).take_while(|(a, b)| Arc::ptr_eq(a, b) || a == b).count();
+        let rest = match (self.blocks.get(shared), other.blocks.get(shared)) {
+            (Some(a), Some(b)) => a.iter().zip(b.iter()).take_while(|(a, b)| a == b).count(),
+            _ => 0,
+        };
+        (shared * BLOCK + rest).min(self.len()).min(other.len())
+    }
+
     /// Adds the newest.
     pub fn push(&mut self, record: T) {
         match self.blocks.last_mut() {
@@ -119,6 +132,23 @@ mod tests {
                 assert_eq!((short.len(), short.last()), (plain.len() + 1, Some(&record(7))));
             }
             assert_eq!(steps.len(), len, "a copy is its own");
+        }
+    }
+
+    #[test]
+    fn histories_part_where_they_differ() {
+        for len in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7] {
+            let steps: Steps = (1..=len as u64).map(record).collect();
+            for cut in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, len] {
+                let mut other = steps.clone();
+                other.truncate(cut);
+                let cut = cut.min(len);
+                assert_eq!((steps.common(&other), other.common(&steps)), (cut, cut));
+                (0..2 * BLOCK as u64).for_each(|n| other.push(record(u64::MAX - n)));
+                assert_eq!((steps.common(&other), other.common(&steps)), (cut, cut));
+            }
+            let apart: Steps = (1..=len as u64).map(record).collect();
+            assert_eq!(steps.common(&apart), len, "equal without sharing");
         }
     }
 

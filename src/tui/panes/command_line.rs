@@ -26,7 +26,8 @@ use transcript::Transcript;
 const PROMPT: u16 = 2;
 
 /// What stands under the prompt before anything was typed.
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 6] = [
+    ("tour", "a walk through a first run"),
     ("train 5", "five more epochs"),
     ("set lr 3e-4", "while it trains"),
     ("predict 42", "a test digit, or an image file"),
@@ -90,6 +91,10 @@ impl CommandLine {
         let number = self.transcript.ask(&line);
         match command {
             Command::Quit => vec![Effect::Quit],
+            Command::Tour => {
+                self.transcript.answer(number, Ok(String::new()));
+                vec![Effect::Tour]
+            }
             Command::Help { command: None } => {
                 self.transcript.answer(number, Ok(String::new()));
                 vec![Effect::Help]

@@ -179,7 +179,9 @@ impl Pane for Settings {
     fn help(&self) -> &'static str {
         "The hyperparameters. Each can be changed while training goes on and holds from the next batch: left and right walk \
          through sensible values, Enter types one. A changed setting shows what it was and until which step; the curves mark \
-         the same step. The lines below say what the selected setting does, or why a value was refused."
+         the same step. The learning rate decides most: where it is too high, the loss jumps about or is no number, and where it \
+         is too low, it hardly falls. Dropout, weight decay and augmentation keep a network from learning by heart. The lines \
+         below say what the selected setting does, or why a value was refused."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {

@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use crate::state::Phase;
+use crate::tui::Seat;
 use crate::tui::format::{shorten, width};
 use crate::tui::keymap::{Action, BINDINGS};
 use crate::tui::model::{Leaving, Model, Tone};
@@ -48,6 +49,7 @@ fn hints(model: &Model, room: usize) -> Line<'static> {
         (_, None) => None,
         // Keys of a single pane stand on its frame.
         _ if !matches!(binding.scope, crate::tui::keymap::Scope::Everywhere) => None,
+        (Action::Quit, _) if model.seat == Seat::Guest => Some((binding.keys[0], "detach")),
         (Action::PauseResume, _) => Some((binding.keys[0], space(&model.lab.phase))),
         (_, Some(hint)) => Some((binding.keys[0], hint)),
     });

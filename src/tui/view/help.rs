@@ -7,8 +7,9 @@ use ratatui::widgets::{Block, Clear, Padding, Widget};
 
 use super::dialog::centred;
 use crate::command::Command;
+use crate::tui::Seat;
 use crate::tui::format::{shorten, width, wrap};
-use crate::tui::keymap::{BINDINGS, Binding, Scope};
+use crate::tui::keymap::{Action, BINDINGS, Binding, Scope};
 use crate::tui::model::Model;
 use crate::tui::theme::Theme;
 
@@ -67,8 +68,16 @@ fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
         lines.extend(key_table(theme, &of_pane, columns));
     }
     lines.extend(heading(theme, "keys"));
-    let everywhere: Vec<&Binding> = BINDINGS.iter().filter(|b| !matches!(b.scope, Scope::Pane(_))).collect();
-    lines.extend(key_table(theme, &everywhere, columns));
+    let leaving = |binding: &&Binding| matches!(binding.action, Action::Quit | Action::Interrupt);
+    let everywhere = BINDINGS.iter().filter(|b| !matches!(b.scope, Scope::Pane(_)));
+    let shown: Vec<Binding> = everywhere
+        .clone()
+        .map(|binding| match model.seat {
+            Seat::Guest if leaving(&binding) => Binding { does: "detach: it trains on", ..*binding },
+            _ => *binding,
+        })
+        .collect();
+    lines.extend(key_table(theme, &shown.iter().collect::<Vec<_>>(), columns));
     lines.extend(heading(theme, "commands"));
     for (usage, about) in Command::catalogue() {
         lines.extend(command(theme, &usage, &about, columns));

@@ -8,6 +8,7 @@ use ratatui::widgets::Widget;
 
 use crate::state::{LabState, Phase};
 use crate::train::event::Reason;
+use crate::tui::Seat;
 use crate::tui::format::{percent, rate, remaining};
 use crate::tui::model::Model;
 use crate::tui::theme::{Symbols, Theme};
@@ -35,6 +36,9 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     let separator = format!(" {} ", symbols.dot);
     let room = usize::from(area.width.saturating_sub(2));
     let mut facts = facts(lab, theme, usize::from(area.width));
+    if model.seat == Seat::Guest {
+        facts.insert(1, Fact::new(4, "attached", theme.accent));
+    }
     let needed = |facts: &[Fact]| facts.iter().map(Fact::width).sum::<usize>() + 3 * facts.len().saturating_sub(1);
     while needed(&facts) > room && facts.len() > 1 {
         let least = facts.iter().enumerate().min_by_key(|(_, fact)| fact.rank).map_or(0, |(at, _)| at);

@@ -1,0 +1,247 @@
+//! States on their way, damaged bytes, and clients that behave badly.
+
+use std::sync::Arc;
+
+use proptest::prelude::any;
+use proptest::{prop_assert, prop_assert_eq, proptest};
+
+use super::frame::{FrameError, TO_CLIENT, TO_LAB, encode, read};
+use super::update::Update;
+use super::wire::{Answer, Ask, Asked, Told, knock, read_answer, read_knock};
+use crate::command::{Command, Depth};
+use crate::data::{PIXELS, Split};
+use crate::metrics::{Confusion, Evaluation, Outcome};
+use crate::nn::DeviceInfo;
+use crate::nn::norms::LayerNorm;
+use crate::reply::{Classified, Reply};
+use crate::state::{
+    DigitList, DigitSource, DigitView, LabEvent, LabState, Level, LogLine, Overlay, Phase, RunBegun, RunInfo, Saved,
+};
+use crate::train::event::{Reason, TrainEvent};
+use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
+use crate::train::settings::{Setting, Settings};
+use crate::train::tree::Tree;
+use crate::train::{Goal, Progress, RunConfig};
+
+fn record(step: u64, loss: f32) -> StepRecord {
+    StepRecord { step, loss, accuracy: 0.5, learning_rate: 1e-3 }
+}
+
+fn step(step: u64, loss: f32) -> LabEvent {
+    // Every third step has its norms too.
+    let layers = [LayerNorm { gradient: loss, weight: 2.0, update: 1e-3 }];
+    let norms = step.is_multiple_of(3).then(|| NormRecord { step, layers: layers.into() });
+    LabEvent::Train(TrainEvent::Step { record: record(step, loss), outcomes: vec![(3, 5)], norms })
+}
+
+fn begun() -> LabEvent {
+    let config = RunConfig { arch: "tutorial".parse().unwrap(), seed: 7, validation_split: 0.2 };
+    let info = RunInfo {
+        name: "run-1".into(),
+        parameters: config.arch.parameters(),
+        config,
+        device: DeviceInfo { device: "cpu".into(), name: "AVX2".into(), threads: 2 },
+        split: Split::new(60_000, 0.2),
+    };
+    LabEvent::Run(Box::new(RunBegun {
+        info,
+        settings: Settings::default(),
+        progress: Progress::default(),
+        history: History::default(),
+        tree: Tree::default(),
+        saved: None,
+    }))
+}
+
+fn epoch(step: u64) -> LabEvent {
+    let record = EpochRecord {
+        epoch: step as u32,
+        step,
+        train_loss: 0.2,
+        train_accuracy: 0.9,
+        validation: Some(Measured { loss: 0.1, accuracy: 0.95 }),
+        learning_rate: 1e-3,
+        seconds: 1.5,
+        samples: 48_000,
+    };
+    LabEvent::Train(TrainEvent::Epoch { record, confusion: Confusion { counts: [[3; 10]; 10] } })
+}
+
+fn digit() -> LabEvent {
+    LabEvent::Digit(Arc::new(DigitView {
+        source: DigitSource::File("a digit.png".into()),
+        image: Box::new([9; PIXELS]),
+        label: Some(4),
+        probabilities: [0.1; 10],
+        predicted: 4,
+        loss: Some(2.3),
+        doubtful: true,
+        step: 3,
+        place: Some((1, 2)),
+        preprocess: Some("inverted".into()),
+        past: vec![(1, 4), (2, 9)],
+        explanation: None,
+    }))
+}
+
+/// One event of each kind.
+fn event(kind: u8, number: u64) -> LabEvent {
+    let mut settings = Settings::default();
+    Setting::LearningRate.set(&mut settings, &format!("{number}e-9")).unwrap_or_default();
+    let mut evaluation = Evaluation::default();
+    (0..9).for_each(|index| evaluation.add(Outcome::new(index, 3, &[index as f32; 10])));
+    let edit = Edit { step: number, setting: "lr".into(), from: "0.1".into(), to: "0.2".into() };
+    let history = History { steps: (1..=number).map(|n| record(n, 0.5)).collect(), ..History::default() };
+    match kind {
+        0 => begun(),
+        1 => LabEvent::Phase(Phase::Finished(Reason::Diverged { step: number, kept_epoch: 1 })),
+        2 => LabEvent::Phase(Phase::Training),
+        3 => LabEvent::Goal(Goal::Step(number)),
+        4 => LabEvent::Progress(Progress { step: number, seconds: 0.5, ..Progress::default() }),
+        5 => LabEvent::Settings(settings),
+        6 => epoch(number),
+        7 => LabEvent::Train(TrainEvent::Edited(edit)),
+        8 => LabEvent::Train(TrainEvent::Tested { step: number, evaluation: Arc::new(evaluation) }),
+        9 => LabEvent::Train(TrainEvent::Validating { done: 1, total: 2 }),
+        10 => LabEvent::List(DigitList { title: "wrong".into(), indices: Arc::new(vec![3, 4]), position: Some(0) }),
+        11 => digit(),
+        12 => LabEvent::Named(format!("run-{number}")),
+        13 => LabEvent::Saved(Saved { name: "run-1".into(), step: number }),
+        14 => LabEvent::Overlaid(vec![Overlay { name: "demo".into(), slot: -1, history: Arc::new(history) }]),
+        15 => LabEvent::Log(LogLine { level: Level::Warning, text: format!("line {number}") }),
+        // A step that may go back.
+        _ => step(number + 1, number as f32),
+    }
+}
+
+/// What a client has after these bytes.
+fn carried(client: &mut LabState, update: Update) {
+    let frame = encode(&Told::State(Box::new(update)), TO_CLIENT).unwrap();
+    match read(&mut &frame[..], TO_CLIENT).unwrap() {
+        Told::State(update) => update.apply(client).unwrap(),
+        told => panic!("{told:?} is no state"),
+    }
+}
+
+/// Both states as they can be compared: the curve's points first, then all else.
+#[track_caller]
+fn check_same(client: &LabState, lab: &LabState) {
+    assert_eq!(client.history, lab.history);
+    assert_eq!(format!("{client:?}"), format!("{lab:?}"));
+}
+
+#[test]
+fn a_long_history_comes_in_several_parts() {
+    let mut lab = LabState::default();
+    lab.apply(begun());
+    for number in 1..=150_000 {
+        lab.apply(step(number, 1.0));
+    }
+    lab.apply(epoch(150_000));
+    let (mut had, mut client) = (LabState::default(), LabState::default());
+    let mut parts = 0;
+    while client.history.steps.len() < lab.history.steps.len() {
+        carried(&mut client, Update::next(&mut had, &lab));
+        parts += 1;
+    }
+    check_same(&client, &lab);
+    assert_eq!(parts, 3);
+}
+
+#[test]
+fn little_travels_while_it_trains() {
+    let mut lab = LabState::default();
+    lab.apply(begun());
+    (1..=5000).for_each(|number| lab.apply(step(number, 1.0)));
+    let mut had = LabState::default();
+    let whole = encode(&Told::State(Box::new(Update::next(&mut had, &lab))), TO_CLIENT).unwrap().len();
+    (5001..=5060).for_each(|number| lab.apply(step(number, 1.0)));
+    let part = encode(&Told::State(Box::new(Update::next(&mut had, &lab))), TO_CLIENT).unwrap().len();
+    let nothing = encode(&Told::State(Box::new(Update::next(&mut had, &lab))), TO_CLIENT).unwrap().len();
+    assert!(whole > 60_000 && part < 2000 && nothing < 50, "{whole}, {part}, {nothing}");
+}
+
+#[test]
+fn opening_lines_are_understood_or_refused() {
+    assert_eq!(read_knock(&knock(8)), Some(Ok(8)));
+    for line in ["", "GET / HTTP/1.1\r\n", "mnist-lab", &knock(0), "\u{0}\u{1}"] {
+        assert!(!matches!(read_knock(line), Some(Ok(_))), "{line}");
+    }
+    assert!(read_knock("mnist-lab 9.9.9/4 8\n").unwrap().unwrap_err().contains("9.9.9"));
+    let refused = |line: &str| read_answer(line, "here").unwrap_err().to_string();
+    assert!(read_answer(&super::wire::open(), "here").is_ok());
+    assert!(refused(&super::wire::refusal("is full")).ends_with("is full"));
+    assert!(refused("mnist-lab 9.9.9/4\n").contains("attach with the program that trains"));
+    assert!(refused("220 smtp ready").contains("no run of mnist-lab"));
+    assert!(refused("").contains("no run of mnist-lab"));
+}
+
+#[test]
+fn what_is_too_long_is_refused_before_it_is_read() {
+    let long = Ask { id: 1, asked: Asked::Line("x".repeat(TO_LAB)) };
+    assert!(matches!(encode(&long, TO_LAB), Err(FrameError::TooLong(_))));
+    let endless = [0xff; 8];
+    assert!(matches!(read::<Ask>(&mut &endless[..], TO_LAB), Err(FrameError::TooLong(_))));
+    assert!(matches!(read::<Ask>(&mut &endless[..3], TO_LAB), Err(FrameError::Line(_))));
+}
+
+#[test]
+fn images_travel_as_they_are() {
+    let images = vec![[7; PIXELS], [200; PIXELS]];
+    let asked = Asked::from(Command::Classify { images: images.clone(), depth: Depth::Classes });
+    let frame = encode(&Ask { id: 3, asked }, TO_LAB).unwrap();
+    let asked = read::<Ask>(&mut &frame[..], TO_LAB).unwrap().asked;
+    assert_eq!(asked.command().unwrap(), Command::Classify { images, depth: Depth::Classes });
+    assert!(Asked::Classify(vec![vec![0; PIXELS - 1]]).command().is_err());
+    let answer = Classified { probabilities: vec![[0.1; 10]], saliency: Vec::new(), epoch: 2, step: 90 };
+    assert_eq!(Reply::from(Answer::from(Reply::Classified(answer.clone()))), Reply::Classified(answer));
+}
+
+proptest! {
+    /// Whatever happens, and whenever a client takes its share of it, it comes to have what the lab has.
+    #[test]
+    fn a_client_comes_to_have_what_the_lab_has(
+        events in proptest::collection::vec((0_u8..20, 1_u64..40, any::<bool>()), 1..60)
+    ) {
+        let (mut lab, mut had, mut client) = (LabState::default(), LabState::default(), LabState::default());
+        lab.apply(begun());
+        for (kind, number, taken) in events {
+            lab.apply(event(kind, number));
+            if taken {
+                carried(&mut client, Update::next(&mut had, &lab));
+                prop_assert_eq!(format!("{client:?}"), format!("{lab:?}"));
+            }
+        }
+        carried(&mut client, Update::next(&mut had, &lab));
+        prop_assert_eq!(format!("{client:?}"), format!("{lab:?}"));
+    }
+
+    /// A frame in which one byte is another is never taken for a message; nor is one that is cut off.
+    #[test]
+    fn damage_is_noticed(kind in 0_u8..20, at in any::<proptest::sample::Index>(), flip in 1_u8.., cut in any::<bool>()) {
+        let mut lab = LabState::default();
+        lab.apply(begun());
+        lab.apply(event(kind, 5));
+        let told = Told::State(Box::new(Update::next(&mut LabState::default(), &lab)));
+        let mut frame = encode(&told, TO_CLIENT).unwrap();
+        let at = at.index(frame.len());
+        if cut { frame.truncate(at) } else { frame[at] ^= flip }
+        prop_assert!(read::<Told>(&mut &frame[..], TO_CLIENT).is_err());
+    }
+
+    /// Random bytes with a right checksum reach the decoder itself.
+    #[test]
+    fn nonsense_is_no_message(body in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let mut frame = (body.len() as u32).to_le_bytes().to_vec();
+        frame.extend(crc32fast::hash(&body).to_le_bytes());
+        frame.extend(&body);
+        if let Ok(Told::State(update)) = read::<Told>(&mut &frame[..], TO_CLIENT) {
+            // What decodes by chance is applied or refused.
+            let _ = update.apply(&mut LabState::default());
+        }
+        if let Ok(Ask { asked, .. }) = read::<Ask>(&mut &frame[..], TO_LAB) {
+            let _ = asked.command();
+        }
+        let _ = read_knock(&String::from_utf8_lossy(&body));
+    }
+}
