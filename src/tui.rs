@@ -240,7 +240,7 @@ impl Dashboard {
                     self.plan(Draw::Now);
                 }
                 // The model itself does what these mean.
-                Effect::Prompt(_) | Effect::Focus(_) | Effect::Help | Effect::Quit => {}
+                Effect::Prompt(_) | Effect::Run(_) | Effect::Focus(_) | Effect::Help | Effect::Quit => {}
             }
         }
         None

@@ -9,4 +9,5 @@ mod readme;
 mod screens;
 mod serve;
 mod shell;
+mod studio;
 mod terminal;
