@@ -65,16 +65,15 @@ fn a_digit_is_corrupted_judged_and_the_test_set_measured() {
     terminal.command("predict 7");
     terminal.leave_command_line();
     terminal.keys("4c");
-    for name in ["shot_noise", "impulse_noise", "dotted_line", "canny_edges", "corrupted, severity 3: 7, "] {
+    for name in ["shot_noise", "impulse_noise", "dotted_line", "canny_edges", " 7 corrupted, severity 3"] {
         terminal.wait_for(name);
     }
     terminal.wait_for(" of 15 right");
     terminal.wait_for("as it is: ");
     terminal.keys("ll");
-    terminal.wait_for("severity 5: 7, ");
+    terminal.wait_for(" 7 corrupted, severity 5: ");
     terminal.keys("n");
-    terminal
-        .wait_until("another digit", |screen| screen.contains("severity 5: ") && !screen.contains("severity 5: 7, "));
+    terminal.wait_until("another digit", |screen| screen.contains("severity 5: ") && !screen.contains(" 7 corrupted"));
     // Too small for a moment, and back.
     terminal.resize(40, 9);
     terminal.wait_for("needs 60");

@@ -355,7 +355,7 @@ mod tests {
         }
         pane.changed(&lab);
         pane.question(&lab);
-        assert_eq!((pane.title(&lab), pane.mode()), ("corrupted, severity 3: 3".into(), Some(Scope::Corruptions)));
+        assert_eq!((pane.title(&lab), pane.mode()), ("3 corrupted, severity 3".into(), Some(Scope::Corruptions)));
         assert_eq!(pane.handle(Action::NextDigit, &lab), Some(Effect::ask(Command::Next { list: None })));
         pane.handle(Action::Escape, &lab);
         assert_eq!((pane.question(&lab), pane.mode()), (None, None));

@@ -149,8 +149,8 @@ impl Corruptions {
         let classes: Vec<u8> =
             (1..shown.images.len()).filter_map(|number| self.verdict(number)).map(|(class, _)| class).collect();
         let right = classes.iter().filter(|class| Some(**class) == truth).count();
-        let right = if classes.is_empty() { String::new() } else { format!(", {right} of {} right", classes.len()) };
-        format!("corrupted, severity {}: {}{right}", shown.severity, shown.subject.source)
+        let right = if classes.is_empty() { String::new() } else { format!(": {right} of {} right", classes.len()) };
+        format!("{} corrupted, severity {}{right}", shown.subject.source, shown.severity)
     }
 
     /// What a key does; `None` if it means nothing here.

@@ -78,12 +78,12 @@ fn verdicts_are_counted_against_the_label_or_what_it_was_taken_for() {
     classes[3] = 8;
     classes[7] = 8;
     let mut lab = samples::paused();
-    check(&lab, classes, "corrupted, severity 3: 947, 2 of 15 right");
+    check(&lab, classes, "947 corrupted, severity 3: 2 of 15 right");
     let digit = lab.digit.as_mut().map(std::sync::Arc::make_mut).unwrap();
     digit.label = None;
     digit.source = crate::state::DigitSource::File("seven.png".into());
-    check(&lab, classes, "corrupted, severity 3: seven.png, 13 of 15 right");
-    check(&samples::ready(), [0; 16], "corrupted, severity 3: 0, 15 of 15 right");
+    check(&lab, classes, "seven.png corrupted, severity 3: 13 of 15 right");
+    check(&samples::ready(), [0; 16], "0 corrupted, severity 3: 15 of 15 right");
 }
 
 #[test]
