@@ -274,7 +274,7 @@ impl Dashboard {
                     self.plan(Draw::Now);
                 }
                 // The model itself does what these mean.
-                Effect::Prompt(_) | Effect::Focus(_) | Effect::Help | Effect::Tour | Effect::Quit => {}
+                Effect::Prompt(_) | Effect::Run(_) | Effect::Focus(_) | Effect::Help | Effect::Tour | Effect::Quit => {}
             }
         }
         None

@@ -51,8 +51,10 @@ pub enum Action {
     NextDigit,
     /// The one before.
     PreviousDigit,
-    /// The next way of looking at the augmentation.
+    /// To the augmentation studio; in it, other draws.
     Augment,
+    /// To the shown digit through all corruptions.
+    Corrupt,
     /// The digits of the list, many at a time.
     Gallery,
     /// Why a digit is taken for what it is.
@@ -108,6 +110,10 @@ pub enum Scope {
     Everywhere,
     /// In one pane; looked up before `Everywhere`.
     Pane(PaneId),
+    /// In the augmentation studio, which takes the digits pane; looked up before the pane's own.
+    Studio,
+    /// In the digits pane while it shows the corruptions; the same.
+    Corruptions,
     /// Even where text is typed and in front of every pane.
     Always,
 }
@@ -138,7 +144,7 @@ impl Binding {
     }
 }
 
-use Scope::{Always, Everywhere};
+use Scope::{Always, Corruptions, Everywhere, Studio};
 
 const CHARTS: Scope = Scope::Pane(PaneId::Charts);
 const CONFUSION: Scope = Scope::Pane(PaneId::Confusion);
@@ -151,7 +157,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Everywhere, &["s"], Action::Step, "one training step").hint("step"),
     bind(Everywhere, &["e"], Action::NextWrong, "the next misclassified digit").hint("errors"),
     bind(Everywhere, &["E"], Action::PreviousWrong, "the one before"),
-    bind(Everywhere, &["a"], Action::Augment, "what augmentation does").hint("augment"),
+    bind(Everywhere, &["a"], Action::Augment, "the augmentation studio").hint("augment"),
     bind(Everywhere, &[":"], Action::Command, "to the command line").hint("command"),
     bind(Everywhere, &["?", "F1"], Action::Help, "explain this pane and the keys").hint("help"),
     bind(Everywhere, &["q"], Action::Quit, "save and leave").hint("quit"),
@@ -191,8 +197,24 @@ pub const BINDINGS: &[Binding] = &[
     bind(DIGITS, &["o"], Action::Gallery, "the list as a gallery").hint("gallery"),
     bind(DIGITS, &["f"], Action::Forgotten, "the most often forgotten").hint("forgotten"),
     bind(DIGITS, &["x"], Action::Explain, "explain this digit").hint("explain"),
+    bind(DIGITS, &["c"], Action::Corrupt, "this digit, corrupted").hint("corrupt"),
     bind(DIGITS, &["m"], Action::NextPage, "the explanation's next page").hint("more"),
     bind(DIGITS, &["M"], Action::PreviousPage, "the page before"),
+    bind(Studio, &["Right", "l"], Action::Right, "turn the value up").hint("turn"),
+    bind(Studio, &["Left", "h"], Action::Left, "turn it down"),
+    bind(Studio, &["Enter"], Action::Enter, "apply it to the run").hint("apply"),
+    bind(Studio, &["Esc"], Action::Escape, "leave the run as it was").hint("leave"),
+    bind(Studio, &["n"], Action::NextDigit, "another digit").hint("digit"),
+    bind(Studio, &["p"], Action::PreviousDigit, "the digit before"),
+    bind(Studio, &["a"], Action::Augment, "other draws").hint("draws"),
+    bind(Studio, &["c"], Action::Corrupt, "the corruptions").hint("corrupt"),
+    bind(Corruptions, &["Right", "l", "+"], Action::Right, "more severe").hint("severity"),
+    bind(Corruptions, &["Left", "h", "-"], Action::Left, "less severe"),
+    bind(Corruptions, &["Enter"], Action::Enter, "measure the test set").hint("measure all"),
+    bind(Corruptions, &["Esc"], Action::Escape, "back to the digit").hint("leave"),
+    bind(Corruptions, &["n"], Action::NextDigit, "the next digit of the list").hint("digit"),
+    bind(Corruptions, &["p"], Action::PreviousDigit, "the digit before"),
+    bind(Corruptions, &["a"], Action::Augment, "the augmentation studio").hint("augment"),
     bind(SETTINGS, &["Left", "h"], Action::Left, "the next smaller value"),
     bind(SETTINGS, &["Right", "l"], Action::Right, "the next larger value").hint("change"),
     bind(SETTINGS, &["Enter"], Action::Enter, "type a value").hint("type"),
@@ -222,7 +244,8 @@ pub fn always(key: KeyEvent) -> Option<Action> {
     look_up(key, Always)
 }
 
-fn look_up(key: KeyEvent, scope: Scope) -> Option<Action> {
+/// What `key` means in `scope` alone.
+pub fn look_up(key: KeyEvent, scope: Scope) -> Option<Action> {
     let name = name(key);
     let fits = |binding: &&Binding| binding.scope == scope && binding.keys.contains(&name.as_str());
     BINDINGS.iter().find(fits).map(|binding| binding.action)

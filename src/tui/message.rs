@@ -50,6 +50,8 @@ pub enum Origin {
     CommandLine(usize),
     /// This line of the settings; errors alone are shown.
     Setting(Setting),
+    /// The page of corruptions, which waits for it.
+    Corruptions,
     /// The offer to resume.
     Offer,
     /// The wish to leave.
@@ -65,6 +67,8 @@ pub enum Effect {
     ListSessions,
     /// Put this into the command line and go there.
     Prompt(String),
+    /// Run this as if it had been typed into the command line, and go there.
+    Run(String),
     /// Give the focus to this pane.
     Focus(super::panes::PaneId),
     /// Explain the pane, the keys and the commands.

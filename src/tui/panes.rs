@@ -12,7 +12,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
 use super::graphics::Graphics;
-use super::keymap::Action;
+use super::keymap::{Action, Scope};
 use super::message::Effect;
 use super::theme::Theme;
 use crate::state::LabState;
@@ -74,6 +74,11 @@ pub trait Pane {
 
     /// What the pane shows and how to read it, in a few sentences: the help's first paragraph.
     fn help(&self) -> &'static str;
+
+    /// The scope whose keys hold before the pane's own, and are shown in their place, while it is in a mode of its own.
+    fn mode(&self) -> Option<Scope> {
+        None
+    }
 
     /// Draws the pane into `area`.
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer);

@@ -77,6 +77,24 @@ fn one_pane_at_a_time() {
 }
 
 #[test]
+fn the_studio_in_its_frame() {
+    let open = |keys: &'static str| {
+        move |model: &mut Model| {
+            for key in keys.chars() {
+                update(model, Message::Key(crossterm::event::KeyCode::Char(key).into()));
+            }
+        }
+    };
+    check("studio_120x40", samples::paused(), 120, 40, open("alljl"));
+    check("studio_80x24", samples::paused(), 80, 24, open("alljl"));
+    check("studio_60x18", samples::paused(), 60, 18, open("alljl"));
+    check("studio_help_80x24", samples::paused(), 80, 24, open("a?"));
+    check("corruptions_80x24", samples::paused(), 80, 24, open("4c"));
+    check("corruptions_60x18", samples::paused(), 60, 18, open("4cl"));
+    check("corruptions_help_80x24", samples::paused(), 80, 24, open("4c?"));
+}
+
+#[test]
 fn what_lies_over_the_panes() {
     check("help_80x24", samples::training(), 80, 24, |model| model.overlay = Some(Overlay::Help { top: 0 }));
     check("help_120x40", samples::training(), 120, 40, |model| model.overlay = Some(Overlay::Help { top: 4 }));

@@ -40,11 +40,20 @@ pub enum Draw {
 
 /// Takes in one message.
 pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
-    let (effects, draw) = take(model, message);
+    let (mut effects, draw) = take(model, message);
+    effects.extend(questions(model));
     let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Offer)));
     model.waiting.answers += asked.count() as u32;
     model.tour = model.tour.as_ref().and_then(|tour| tour.after(model, &effects));
     (effects, draw)
+}
+
+/// What a pane that is seen wants to know of the network.
+fn questions(model: &mut Model) -> Option<Effect> {
+    let Screen::Parts(parts) = model.screen() else { return None };
+    parts.panes.iter().find(|(pane, _)| *pane == PaneId::Digits)?;
+    let command = model.panes.digits.question(&model.lab)?;
+    Some(Effect::Ask(command, Origin::Corruptions))
 }
 
 fn take(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
@@ -85,7 +94,9 @@ fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     if let Some(effects) = model.panes.get_mut(model.focus).key(key, &lab) {
         return settle(model, effects);
     }
-    keymap::action(key, model.focus).map_or_else(Vec::new, |action| act(model, action))
+    let mode = model.panes.get(model.focus).mode();
+    let action = mode.and_then(|scope| keymap::look_up(key, scope)).or_else(|| keymap::action(key, model.focus));
+    action.map_or_else(Vec::new, |action| act(model, action))
 }
 
 /// Does what a key stands for.
@@ -134,6 +145,10 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Effect> {
     for effect in effects {
         match effect {
             Effect::Prompt(line) => prompt(model, line),
+            Effect::Run(line) => {
+                focus(model, PaneId::CommandLine);
+                outside.extend(model.panes.command_line.run(&line));
+            }
             Effect::Focus(pane) => focus(model, pane),
             Effect::Tour => {
                 // Its keys are none where text is typed.
@@ -342,6 +357,7 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
     match (origin, result) {
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
         (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
+        (Origin::Corruptions, result) => model.panes.digits.answer(result),
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
         (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
         (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {

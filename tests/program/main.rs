@@ -10,4 +10,5 @@ mod readme;
 mod screens;
 mod serve;
 mod shell;
+mod studio;
 mod terminal;

@@ -79,16 +79,21 @@ impl CommandLine {
         let line = self.input.value_and_reset();
         self.recalled = None;
         self.completion = None;
-        let command = match Command::parse(&line) {
+        self.run(&line)
+    }
+
+    /// Runs a line, and leaves alone what is being typed.
+    pub fn run(&mut self, line: &str) -> Vec<Effect> {
+        let command = match Command::parse(line) {
             Ok(None) => return Vec::new(),
             Ok(Some(command)) => command,
             Err(error) => {
-                let number = self.transcript.ask(&line);
+                let number = self.transcript.ask(line);
                 self.transcript.answer(number, Err(error.to_string()));
                 return Vec::new();
             }
         };
-        let number = self.transcript.ask(&line);
+        let number = self.transcript.ask(line);
         match command {
             Command::Quit => vec![Effect::Quit],
             Command::Tour => {

@@ -1,23 +1,29 @@
-//! The digits pane: one digit and what the network says of it, or what the augmentation makes of training digits.
+//! The digits pane: one digit and what the network says of it, or what augmentations and corruptions make of digits.
 
+mod corruptions;
 mod explained;
 mod figures;
 mod gallery;
 mod preview;
+mod studio;
 
 use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::widgets::Widget;
 
 use super::{Context, Pane};
 use crate::command::{Command, ListName};
+use crate::error::Error;
+use crate::reply::Reply;
 use crate::state::{DigitView, LabState};
 use crate::tui::format::width;
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Scope};
 use crate::tui::message::Effect;
+use corruptions::Corruptions;
 use explained::Page;
+use studio::Studio;
 
 /// Columns that the probabilities want to the right of the image.
 const BARS: u16 = 18;
@@ -28,6 +34,8 @@ pub struct Digits {
     look: Look,
     /// The page of the explanation, if the digit has one.
     page: usize,
+    /// The digit through all corruptions; kept while something else is shown.
+    corruptions: Corruptions,
 }
 
 /// What the pane shows.
@@ -43,13 +51,10 @@ enum Look {
         /// When it began.
         since: Since,
     },
-    /// Training digits and what the augmentation makes of them, until another digit is asked for.
-    Augmented {
-        /// Chooses other digits and draws.
-        shuffle: u32,
-        /// The digit that had been asked for last.
-        asked: Option<Arc<DigitView>>,
-    },
+    /// What the augmentation makes of a training digit, until another digit is asked for.
+    Studio(Studio),
+    /// What corruptions make of the digit that was asked for last.
+    Corruptions,
 }
 
 /// What there was when the gallery was opened.
@@ -70,17 +75,32 @@ impl Look {
             _ => None,
         }
     }
-
-    /// Which previews to show, if any.
-    fn shuffle(&self, lab: &LabState) -> Option<u32> {
-        match self {
-            Self::Augmented { shuffle, asked } if *asked == lab.digit => Some(*shuffle),
-            _ => None,
-        }
-    }
 }
 
 impl Digits {
+    /// What the network is to be asked for what is shown.
+    pub fn question(&mut self, lab: &LabState) -> Option<Command> {
+        if matches!(self.look, Look::Corruptions) { self.corruptions.refresh(lab) } else { None }
+    }
+
+    /// The network answered.
+    pub fn answer(&mut self, result: Result<Reply, Error>) {
+        self.corruptions.answer(result);
+    }
+
+    /// What a key does in the studio or among the corruptions, if those are shown or asked for.
+    fn in_studio(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        match (&mut self.look, action) {
+            (Look::Studio(_) | Look::Corruptions, Action::Escape) => self.look = Look::Asked,
+            (Look::Studio(studio), _) if action != Action::Corrupt => return studio.handle(action, lab),
+            (_, Action::Augment) => self.look = Look::Studio(Studio::new(lab)),
+            (_, Action::Corrupt) => self.look = Look::Corruptions,
+            (Look::Corruptions, _) => return self.corruptions.handle(action),
+            _ => return None,
+        }
+        Some(Vec::new())
+    }
+
     /// Shows the list as a gallery; without one, that of the misclassified.
     fn open_gallery(&mut self, lab: &LabState) -> Vec<Effect> {
         let position = lab.list.as_ref().and_then(|list| list.position).unwrap_or(0);
@@ -125,8 +145,10 @@ impl Digits {
 
 impl Pane for Digits {
     fn title(&self, lab: &LabState) -> String {
-        if self.look.shuffle(lab).is_some() {
-            return format!("augment {}", lab.settings.augment);
+        match &self.look {
+            Look::Studio(studio) => return studio.title(lab),
+            Look::Corruptions => return self.corruptions.title(),
+            Look::Asked | Look::Gallery { .. } => {}
         }
         if let (Some(selected), Some(list)) = (self.look.selected(lab), &lab.list) {
             return format!("{} {}/{}", list.title, selected + 1, list.indices.len());
@@ -142,10 +164,15 @@ impl Pane for Digits {
     }
 
     fn help(&self) -> &'static str {
-        "A digit, the probability of each class, and the loss against its label. `a` shows training digits and what the \
-         augmentation makes of them instead: the digit itself first, then random draws; `a` again takes others, and \
-         the next digit that is asked for takes their place. `o` shows the digits of the list \
-         side by side, label → prediction, `?` where the label is in doubt; Enter opens one. `f` lists the digits that were right \
+        match self.look {
+            Look::Studio(_) => return studio::HELP,
+            Look::Corruptions => return corruptions::HELP,
+            Look::Asked | Look::Gallery { .. } => {}
+        }
+        "A digit, the probability of each class, and the loss against its label. `a` opens the augmentation studio, in which \
+         what the augmentation makes of training digits is seen and turned; `c` shows the digit through the fifteen corruptions \
+         of MNIST-C. `o` shows the digits of the list side by side, label → prediction, `?` where the label is in doubt; Enter \
+         opens one. `f` lists the digits that were right \
          after one epoch and wrong after a later one, the most often forgotten first; from then on a line shows what the digit was \
          taken for after each kept epoch, wrong ones underlined. `x` explains the digit that is shown: saliency (gradient × pixel: \
          orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
@@ -158,8 +185,10 @@ impl Pane for Digits {
         if area.is_empty() {
             return;
         }
-        if let Some(shuffle) = self.look.shuffle(context.lab) {
-            return preview::render(context, shuffle, area, buffer);
+        match &self.look {
+            Look::Studio(studio) => return studio.render(context, area, buffer),
+            Look::Corruptions => return self.corruptions.render(context, area, buffer),
+            Look::Asked | Look::Gallery { .. } => {}
         }
         if let Some(selected) = self.look.selected(context.lab) {
             return gallery::render(context, selected, area, buffer);
@@ -189,10 +218,8 @@ impl Pane for Digits {
     }
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
-        if action == Action::Augment {
-            let shuffle = self.look.shuffle(lab).map_or(0, |shuffle| shuffle.wrapping_add(1));
-            self.look = Look::Augmented { shuffle, asked: lab.digit.clone() };
-            return Some(Vec::new());
+        if let Some(effects) = self.in_studio(action, lab) {
+            return Some(effects);
         }
         if action == Action::Gallery {
             return Some(self.open_gallery(lab));
@@ -226,7 +253,27 @@ impl Pane for Digits {
         }
     }
 
+    fn mode(&self) -> Option<Scope> {
+        match self.look {
+            Look::Studio(_) => Some(Scope::Studio),
+            Look::Corruptions => Some(Scope::Corruptions),
+            Look::Asked | Look::Gallery { .. } => None,
+        }
+    }
+
+    fn click(&mut self, position: Position, area: Rect, _lab: &LabState) -> Vec<Effect> {
+        if let Look::Studio(studio) = &mut self.look {
+            studio.click(position, area);
+        }
+        Vec::new()
+    }
+
     fn changed(&mut self, lab: &LabState) {
+        match &mut self.look {
+            Look::Studio(studio) if studio.holds(lab) => studio.changed(lab),
+            Look::Studio(_) => self.look = Look::Asked,
+            _ => {}
+        }
         if let (Look::Gallery { selected, since }, Some(list)) = (&mut self.look, &lab.list) {
             *selected = (*selected).min(list.indices.len().saturating_sub(1));
             if matches!(since, Since::NoList) {
@@ -238,7 +285,7 @@ impl Pane for Digits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Digits, Effect, Pane};
+    use super::{Command, Digits, Effect, Pane, Scope};
     use crate::state::LabState;
     use crate::tui::keymap::Action;
 
@@ -289,15 +336,43 @@ mod tests {
     }
 
     #[test]
-    fn previews_change_with_each_press_and_give_way_to_the_next_digit() {
-        let (mut pane, mut lab) = (Digits::default(), LabState::default());
-        assert_eq!(pane.look.shuffle(&lab), None);
-        for expected in [0, 1, 2] {
-            assert!(pane.handle(Action::Augment, &lab).is_some());
-            assert_eq!(pane.look.shuffle(&lab), Some(expected));
-        }
+    fn the_studio_is_left_with_escape_and_gives_way_to_the_next_digit() {
+        let mut lab = crate::tui::samples::ready();
+        let shown = |pane: &Digits, lab: &LabState| (pane.mode(), pane.title(lab));
+        let open = |lab: &LabState| {
+            let mut pane = Digits::default();
+            assert_eq!(pane.handle(Action::Augment, lab), Some(Vec::new()));
+            assert_eq!(pane.handle(Action::Right, lab), Some(Vec::new()));
+            assert_eq!(shown(&pane, lab), (Some(Scope::Studio), "augment not applied: rotate=5".into()));
+            pane
+        };
+        let mut pane = open(&lab);
+        pane.handle(Action::Escape, &lab);
+        assert_eq!(shown(&pane, &lab), (None, String::new()));
+        let mut pane = open(&lab);
+        pane.changed(&lab);
+        assert_eq!(pane.mode(), Some(Scope::Studio));
         lab.digit = crate::tui::samples::paused().digit.clone();
-        assert!(lab.digit.is_some());
-        assert_eq!(pane.look.shuffle(&lab), None);
+        pane.changed(&lab);
+        assert_eq!(shown(&pane, &lab), (None, "947".into()));
+    }
+
+    #[test]
+    fn corruptions_follow_the_digit_and_are_asked_for_only_while_they_are_shown() {
+        let (mut pane, mut lab) = (Digits::default(), crate::tui::samples::paused());
+        assert_eq!(pane.question(&lab), None);
+        pane.handle(Action::Augment, &lab);
+        pane.handle(Action::Corrupt, &lab);
+        assert!(pane.question(&lab).is_some());
+        assert!(pane.title(&lab).contains("947"), "{}", pane.title(&lab));
+        if let Some(digit) = &mut lab.digit {
+            std::sync::Arc::make_mut(digit).source = crate::state::DigitSource::Test(3);
+        }
+        pane.changed(&lab);
+        pane.question(&lab);
+        assert_eq!((pane.title(&lab), pane.mode()), ("3 corrupted, severity 3".into(), Some(Scope::Corruptions)));
+        assert_eq!(pane.handle(Action::NextDigit, &lab), Some(Effect::ask(Command::Next { list: None })));
+        pane.handle(Action::Escape, &lab);
+        assert_eq!((pane.question(&lab), pane.mode()), (None, None));
     }
 }

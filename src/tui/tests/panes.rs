@@ -4,6 +4,9 @@ use ratatui::backend::TestBackend;
 use ratatui::layout::Rect;
 
 use super::theme;
+use crate::data::CLASSES;
+use crate::data::augment::Augment;
+use crate::reply::{Classified, Reply};
 use crate::state::LabState;
 use crate::tui::graphics::Graphics;
 use crate::tui::graphics::choice::Choice;
@@ -86,5 +89,39 @@ fn digits() {
     check("digits_evidence", &samples::explained(), Digits::default(), &[more; 2]);
     check("digits_layer", &samples::explained(), Digits::default(), &[more; 3]);
     check("digits_filters", &samples::explained(), Digits::default(), &[Action::PreviousPage]);
-    check("digits_augmented", &samples::paused(), Digits::default(), &[Action::Augment]);
+}
+
+#[test]
+fn studio() {
+    let mut lab = samples::tested();
+    lab.settings.augment = Augment::TUTORIAL;
+    let [open, down, right] = [Action::Augment, Action::Down, Action::Right];
+    check("studio_of_the_run", &lab, Digits::default(), &[open]);
+    check("studio_turned", &lab, Digits::default(), &[open, right, down, down, down, down, right, right]);
+    check("studio_without_data", &LabState::default(), Digits::default(), &[open]);
+}
+
+/// The corruptions of the shown digit, with verdicts if `answered`.
+fn corruptions(lab: &LabState, answered: bool) -> Digits {
+    let mut pane = Digits::default();
+    pane.handle(Action::Corrupt, lab);
+    assert_eq!(pane.question(lab).is_some(), lab.run.is_some());
+    if answered {
+        let row = |number: usize| {
+            let mut row = [0.003; CLASSES];
+            row[if number % 4 == 1 { 9 } else { 8 }] = if number.is_multiple_of(3) { 0.9997 } else { 0.642 };
+            row
+        };
+        let probabilities = (0..16).map(row).collect();
+        pane.answer(Ok(Reply::Classified(Classified { probabilities, saliency: Vec::new(), epoch: 2, step: 1710 })));
+    }
+    pane
+}
+
+#[test]
+fn corrupted() {
+    check("corruptions", &samples::paused(), corruptions(&samples::paused(), true), &[]);
+    check("corruptions_named", &samples::clothes(), corruptions(&samples::clothes(), true), &[]);
+    check("corruptions_unanswered", &samples::paused(), corruptions(&samples::paused(), false), &[]);
+    check("corruptions_without_data", &LabState::default(), corruptions(&LabState::default(), false), &[]);
 }

@@ -103,6 +103,44 @@ fn enter_in_the_log_does_what_is_advised() {
 }
 
 #[test]
+fn the_studio_turns_and_applies() {
+    let set = Command::Set { name: Some("augment".into()), value: Some("rotate=5,zoom=0.1".into()) };
+    let model = check(samples::ready(), "a→jj→l⏎", &[ask(set)]);
+    assert_eq!(model.focus, PaneId::Digits);
+    check(samples::ready(), "a→⎋⏎", &[ask(Command::Next { list: None })]);
+    // Its arrows are not the digits' own, and keys that it does not have are those of everywhere.
+    check(samples::ready(), "a→→s", &[ask(Command::Step { batches: 1 })]);
+    let click = MouseEventKind::Down(MouseButton::Left);
+    let mut model = check(samples::ready(), "a", &[]);
+    let row = super::draw(&model).lines().position(|line| line.contains("elastic ")).unwrap() as u16;
+    let mouse = MouseEvent { kind: click, column: 60, row, modifiers: KeyModifiers::NONE };
+    play(&mut model, vec![Message::Mouse(mouse)]);
+    play(&mut model, keys("→"));
+    assert!(super::draw(&model).contains("augment not applied: elastic=0.5"));
+}
+
+#[test]
+fn corruptions_ask_while_they_are_seen_and_are_measured_in_the_command_line() {
+    let mut model = check(samples::paused(), "4", &[]);
+    let effects = play(&mut model, keys("c"));
+    assert!(matches!(&effects[..], [Effect::Ask(Command::Classify { .. }, Origin::Corruptions)]), "{effects:?}");
+    assert_eq!(play(&mut model, keys("ll")), [], "one question is under way");
+    let eval = Command::parse("eval --corrupt all:5").unwrap().unwrap();
+    assert_eq!(play(&mut model, keys("⏎")), [typed(0, eval)]);
+    assert_eq!(model.focus, PaneId::CommandLine);
+    let failed = |origin| Message::Answer { origin, result: Err(Error::Failed("gone".into())) };
+    let again = play(&mut model, vec![failed(Origin::Corruptions)]);
+    assert!(matches!(&again[..], [Effect::Ask(Command::Classify { .. }, _)]), "the newest is asked for");
+    assert_eq!(play(&mut model, vec![failed(Origin::Corruptions)]), [], "and a lab that can't answer is left alone");
+    // Where only one pane is seen, nothing is asked for another.
+    let mut small = super::model(samples::paused(), 80, 24);
+    assert_eq!(play(&mut small, keys("4c")).len(), 1);
+    play(&mut small, keys("h1"));
+    assert_eq!(play(&mut small, vec![failed(Origin::Corruptions)]), []);
+    assert_eq!(play(&mut small, keys("4")).len(), 1);
+}
+
+#[test]
 fn the_focus_goes_around() {
     for (script, focus) in [
         ("", PaneId::Charts),
