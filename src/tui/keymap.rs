@@ -55,6 +55,20 @@ pub enum Action {
     Augment,
     /// The digits of the list, many at a time.
     Gallery,
+    /// Draw a digit.
+    Draw,
+    /// Put the pen down, or lift it.
+    Pen,
+    /// The same with the eraser.
+    Eraser,
+    /// Take the last stroke back.
+    Undo,
+    /// Take all strokes away.
+    Clear,
+    /// Save the drawing as a file.
+    SaveDrawing,
+    /// Keep the drawing with its label.
+    Keep,
     /// Why a digit is taken for what it is.
     Explain,
     /// The next page of the explanation.
@@ -98,6 +112,8 @@ pub enum Scope {
     Everywhere,
     /// In one pane; looked up before `Everywhere`.
     Pane(PaneId),
+    /// While a digit is drawn; looked up before its pane.
+    Canvas,
     /// Even where text is typed and in front of every pane.
     Always,
 }
@@ -128,7 +144,7 @@ impl Binding {
     }
 }
 
-use Scope::{Always, Everywhere};
+use Scope::{Always, Canvas, Everywhere};
 
 const CHARTS: Scope = Scope::Pane(PaneId::Charts);
 const CONFUSION: Scope = Scope::Pane(PaneId::Confusion);
@@ -142,6 +158,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Everywhere, &["e"], Action::NextWrong, "the next misclassified digit").hint("errors"),
     bind(Everywhere, &["E"], Action::PreviousWrong, "the one before"),
     bind(Everywhere, &["a"], Action::Augment, "what augmentation does").hint("augment"),
+    bind(Everywhere, &["d"], Action::Draw, "draw a digit for the network"),
     bind(Everywhere, &[":"], Action::Command, "to the command line").hint("command"),
     bind(Everywhere, &["?", "F1"], Action::Help, "explain this pane and the keys").hint("help"),
     bind(Everywhere, &["q"], Action::Quit, "save and leave").hint("quit"),
@@ -176,8 +193,20 @@ pub const BINDINGS: &[Binding] = &[
     bind(DIGITS, &["p", "Left", "h"], Action::PreviousDigit, "the digit before").hint("prev"),
     bind(DIGITS, &["o"], Action::Gallery, "the list as a gallery").hint("gallery"),
     bind(DIGITS, &["x"], Action::Explain, "explain this digit").hint("explain"),
+    bind(DIGITS, &["d"], Action::Draw, "draw a digit").hint("draw"),
     bind(DIGITS, &["m"], Action::NextPage, "the explanation's next page").hint("more"),
     bind(DIGITS, &["M"], Action::PreviousPage, "the page before"),
+    bind(Canvas, &["Enter"], Action::Pen, "pen down, pen up").hint("pen"),
+    bind(Canvas, &["Left", "h"], Action::Left, "move the cursor; it draws if the pen is down"),
+    bind(Canvas, &["Right", "l"], Action::Right, "to the right"),
+    bind(Canvas, &["Up", "k"], Action::Up, "up"),
+    bind(Canvas, &["Down", "j"], Action::Down, "down"),
+    bind(Canvas, &["x"], Action::Eraser, "eraser down, up").hint("erase"),
+    bind(Canvas, &["u"], Action::Undo, "take the last stroke back").hint("undo"),
+    bind(Canvas, &["c"], Action::Clear, "clear the paper").hint("clear"),
+    bind(Canvas, &["+"], Action::Keep, "keep it among your drawings, then its digit").hint("keep"),
+    bind(Canvas, &["w"], Action::SaveDrawing, "write it to a PNG file").hint("save"),
+    bind(Canvas, &["Esc"], Action::Escape, "leave; the drawing stays").hint("leave"),
     bind(SETTINGS, &["Left", "h"], Action::Left, "the next smaller value"),
     bind(SETTINGS, &["Right", "l"], Action::Right, "the next larger value").hint("change"),
     bind(SETTINGS, &["Enter"], Action::Enter, "type a value").hint("type"),
@@ -206,7 +235,8 @@ pub fn always(key: KeyEvent) -> Option<Action> {
     look_up(key, Always)
 }
 
-fn look_up(key: KeyEvent, scope: Scope) -> Option<Action> {
+/// What `key` means in this scope alone.
+pub fn look_up(key: KeyEvent, scope: Scope) -> Option<Action> {
     let name = name(key);
     let fits = |binding: &&Binding| binding.scope == scope && binding.keys.contains(&name.as_str());
     BINDINGS.iter().find(fits).map(|binding| binding.action)

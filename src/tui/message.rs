@@ -16,7 +16,7 @@ use crate::train::settings::Setting;
 pub enum Message {
     /// A key was pressed.
     Key(KeyEvent),
-    /// The mouse was clicked or its wheel turned.
+    /// The mouse was clicked, moved with a button held, or its wheel turned.
     Mouse(MouseEvent),
     /// Text was pasted.
     Paste(String),
@@ -50,6 +50,8 @@ pub enum Origin {
     CommandLine(usize),
     /// This line of the settings; errors alone are shown.
     Setting(Setting),
+    /// The drawing in the digits pane.
+    Drawing,
     /// The offer to resume.
     Offer,
     /// The wish to leave.

@@ -7,12 +7,12 @@ pub mod digits;
 pub mod log;
 pub mod settings;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
 use super::graphics::Graphics;
-use super::keymap::Action;
+use super::keymap::{Action, Scope};
 use super::message::Effect;
 use super::theme::Theme;
 use crate::state::LabState;
@@ -86,6 +86,11 @@ pub trait Pane {
         None
     }
 
+    /// Keys that hold in the pane at the moment in the place of its own.
+    fn mode(&self, _lab: &LabState) -> Option<Scope> {
+        None
+    }
+
     /// What stands on the lower frame while the pane has the focus, before its keys.
     fn footnote(&self, _lab: &LabState) -> String {
         String::new()
@@ -104,6 +109,12 @@ pub trait Pane {
     /// A click at `position` on the screen, inside of `area`, which is where the pane was drawn.
     fn click(&mut self, _position: Position, _area: Rect, _lab: &LabState) -> Vec<Effect> {
         Vec::new()
+    }
+
+    /// A button was pressed inside of `area`, moved while held, or let go, both wherever the mouse was; `None` if it is no more
+    /// than a click.
+    fn drag(&mut self, _event: MouseEvent, _area: Rect, _lab: &LabState) -> Option<Vec<Effect>> {
+        None
     }
 
     /// The wheel was turned by `lines`, up being negative.

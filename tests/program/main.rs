@@ -3,6 +3,7 @@
 
 mod dashboard;
 mod digits;
+mod drawing;
 mod home;
 mod picture;
 mod readme;

@@ -1,20 +1,28 @@
 //! The digits pane: one digit and what the network says of it, or what the augmentation makes of training digits.
 
+mod canvas;
+mod drawing;
 mod explained;
 mod figures;
 mod gallery;
 mod preview;
+mod sheet;
 
 use std::sync::Arc;
 
+use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Context, Pane};
 use crate::command::{Command, ListName};
+use crate::data::Image;
+use crate::error::Error;
+use crate::reply::Reply;
 use crate::state::{DigitView, LabState};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Scope};
 use crate::tui::message::Effect;
+use drawing::Drawing;
 use explained::Page;
 
 /// Columns that the probabilities want to the right of the image.
@@ -26,6 +34,8 @@ pub struct Digits {
     look: Look,
     /// The page of the explanation, if the digit has one.
     page: usize,
+    /// What is drawn, also while something else is shown.
+    drawing: Drawing,
 }
 
 /// What the pane shows.
@@ -45,6 +55,11 @@ enum Look {
     Augmented {
         /// Chooses other digits and draws.
         shuffle: u32,
+        /// The digit that had been asked for last.
+        asked: Option<Arc<DigitView>>,
+    },
+    /// The paper to draw on, until another digit is asked for.
+    Drawing {
         /// The digit that had been asked for last.
         asked: Option<Arc<DigitView>>,
     },
@@ -69,6 +84,11 @@ impl Look {
         }
     }
 
+    /// Whether one draws.
+    fn is_drawing(&self, lab: &LabState) -> bool {
+        matches!(self, Self::Drawing { asked } if *asked == lab.digit)
+    }
+
     /// Which previews to show, if any.
     fn shuffle(&self, lab: &LabState) -> Option<u32> {
         match self {
@@ -79,6 +99,37 @@ impl Look {
 }
 
 impl Digits {
+    /// What is drawn, `[height, width]`.
+    pub fn drawn(&self) -> &Image {
+        self.drawing.image()
+    }
+
+    /// The network's answer about the drawing; what to ask next.
+    pub fn answered(&mut self, result: Result<Reply, Error>) -> Vec<Effect> {
+        self.drawing.answered(result)
+    }
+
+    /// The lab published a state: what to ask because of it.
+    pub fn watch(&mut self, lab: &LabState) -> Vec<Effect> {
+        if self.look.is_drawing(lab) { self.drawing.watch(lab) } else { Vec::new() }
+    }
+
+    /// What a key does to the drawing, if one draws or begins to.
+    fn in_drawing(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        if action == Action::Draw {
+            self.look = Look::Drawing { asked: lab.digit.clone() };
+            return Some(self.drawing.ask());
+        }
+        if !self.look.is_drawing(lab) {
+            return None;
+        }
+        if action == Action::Escape {
+            self.look = Look::Asked;
+            return Some(Vec::new());
+        }
+        self.drawing.handle(action)
+    }
+
     /// Shows the list as a gallery; without one, that of the misclassified.
     fn open_gallery(&mut self, lab: &LabState) -> Vec<Effect> {
         let position = lab.list.as_ref().and_then(|list| list.position).unwrap_or(0);
@@ -107,7 +158,8 @@ impl Digits {
             }
             Action::Enter => {
                 self.look = Look::Asked;
-                let inputs = list.indices.get(selected).map(ToString::to_string);
+                let drawing = list.drawings.get(selected).map(|drawing| drawing.source.to_string());
+                let inputs = drawing.or_else(|| list.indices.get(selected).map(ToString::to_string));
                 return Some(
                     inputs.map_or_else(Vec::new, |input| Effect::ask(Command::Predict { inputs: vec![input] })),
                 );
@@ -123,6 +175,9 @@ impl Digits {
 
 impl Pane for Digits {
     fn title(&self, lab: &LabState) -> String {
+        if self.look.is_drawing(lab) {
+            return self.drawing.title().into();
+        }
         if self.look.shuffle(lab).is_some() {
             return format!("augment {}", lab.settings.augment);
         }
@@ -146,13 +201,19 @@ impl Pane for Digits {
          side by side, label → prediction, `?` where the label is in doubt; Enter opens one. `x` explains the digit that is shown: saliency (gradient × pixel: \
          orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
          place are wiped out), what pixels and biases add to each class's logit, the feature maps of each layer, and the \
-         first layer's weights; `m` and `M` turn its pages."
+         first layer's weights; `m` and `M` turn its pages. `d` is paper to draw on: press the mouse and drag (the right button \
+         erases), or put the pen down with Enter and move it. Beside it stands the drawing as the network sees it, cropped, \
+         scaled into 20×20 pixels and centred by mass as MNIST's digits are, and what the network says, also while it trains. \
+         `+` and a digit keep the drawing with its label; `next drawings` shows how many of those the network reads now."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
         let area = area.intersection(buffer.area);
         if area.is_empty() {
             return;
+        }
+        if self.look.is_drawing(context.lab) {
+            return sheet::render(context, &self.drawing, area, buffer);
         }
         if let Some(shuffle) = self.look.shuffle(context.lab) {
             return preview::render(context, shuffle, area, buffer);
@@ -179,6 +240,9 @@ impl Pane for Digits {
     }
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        if let Some(effects) = self.in_drawing(action, lab) {
+            return Some(effects);
+        }
         if action == Action::Augment {
             let shuffle = self.look.shuffle(lab).map_or(0, |shuffle| shuffle.wrapping_add(1));
             self.look = Look::Augmented { shuffle, asked: lab.digit.clone() };
@@ -210,6 +274,26 @@ impl Pane for Digits {
             Action::PreviousDigit => Some(Effect::ask(Command::Prev { list: None })),
             _ => None,
         }
+    }
+
+    fn key(&mut self, key: KeyEvent, lab: &LabState) -> Option<Vec<Effect>> {
+        if self.look.is_drawing(lab) { self.drawing.key(key) } else { None }
+    }
+
+    fn mode(&self, lab: &LabState) -> Option<Scope> {
+        self.look.is_drawing(lab).then_some(Scope::Canvas)
+    }
+
+    fn drag(&mut self, event: MouseEvent, area: Rect, lab: &LabState) -> Option<Vec<Effect>> {
+        if self.look.is_drawing(lab) { self.drawing.drag(event, area) } else { None }
+    }
+
+    fn scroll(&mut self, lines: i32, lab: &LabState) -> Vec<Effect> {
+        // The wheel must not move the pen.
+        if self.look.is_drawing(lab) {
+            return Vec::new();
+        }
+        self.handle(if lines < 0 { Action::Up } else { Action::Down }, lab).unwrap_or_default()
     }
 
     fn changed(&mut self, lab: &LabState) {

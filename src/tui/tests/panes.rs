@@ -4,6 +4,7 @@ use ratatui::backend::TestBackend;
 use ratatui::layout::Rect;
 
 use super::theme;
+use crate::reply::{Classified, Reply};
 use crate::state::LabState;
 use crate::tui::graphics::Graphics;
 use crate::tui::graphics::choice::Choice;
@@ -76,4 +77,15 @@ fn digits() {
     check("digits_layer", &samples::explained(), Digits::default(), &[more; 3]);
     check("digits_filters", &samples::explained(), Digits::default(), &[Action::PreviousPage]);
     check("digits_augmented", &samples::paused(), Digits::default(), &[Action::Augment]);
+    let [draw, pen, down, left] = [Action::Draw, Action::Pen, Action::Down, Action::Left];
+    check("digits_paper", &samples::ready(), Digits::default(), &[draw]);
+    let mut pane = Digits::default();
+    for action in [draw, pen].into_iter().chain([down; 18]).chain([pen, left, left, Action::Eraser, left]) {
+        assert!(pane.handle(action, &samples::paused()).is_some(), "{action:?}");
+    }
+    let mut probabilities = [0.001; 10];
+    probabilities[1] = 0.991;
+    let said = Classified { probabilities: vec![probabilities], saliency: Vec::new(), epoch: 2, step: 1500 };
+    pane.answered(Ok(Reply::Classified(said)));
+    check("digits_drawn", &samples::paused(), pane, &[]);
 }

@@ -61,13 +61,15 @@ fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
     let theme = &model.theme;
     let mut lines = heading(theme, model.focus.name());
     lines.extend(wrap(model.panes.get(model.focus).help(), columns).into_iter().map(Line::from));
-    let of_pane: Vec<&Binding> = BINDINGS.iter().filter(|b| b.scope == Scope::Pane(model.focus)).collect();
+    let scope = model.panes.get(model.focus).mode(&model.lab).unwrap_or(Scope::Pane(model.focus));
+    let of_pane: Vec<&Binding> = BINDINGS.iter().filter(|b| b.scope == scope).collect();
     if !of_pane.is_empty() {
         lines.push(Line::default());
         lines.extend(key_table(theme, &of_pane, columns));
     }
     lines.extend(heading(theme, "keys"));
-    let everywhere: Vec<&Binding> = BINDINGS.iter().filter(|b| !matches!(b.scope, Scope::Pane(_))).collect();
+    let everywhere: Vec<&Binding> =
+        BINDINGS.iter().filter(|b| !matches!(b.scope, Scope::Pane(_) | Scope::Canvas)).collect();
     lines.extend(key_table(theme, &everywhere, columns));
     lines.extend(heading(theme, "commands"));
     for (usage, about) in Command::catalogue() {
