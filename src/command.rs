@@ -2,6 +2,7 @@
 
 mod corrupt;
 mod door;
+mod drawing;
 mod export;
 mod filter;
 mod line;
@@ -16,6 +17,7 @@ use crate::train::settings::Setting;
 
 pub use corrupt::Corrupt;
 pub use door::{Depth, Door};
+pub use drawing::Keep;
 pub use export::{ExportArgs, ModelFormat, Quantization};
 pub use filter::Filter;
 
@@ -86,6 +88,17 @@ pub enum Command {
         /// Corrupt the images first: `fog`, `shot_noise:5`, or `all` for a table
         #[arg(long)]
         corrupt: Option<Corrupt>,
+    },
+    /// Keep what is drawn in the dashboard: `draw save seven.png` as a file, `draw add 7` among the `drawings`
+    Draw {
+        /// How: as a file, or as a digit to try networks on
+        #[arg(value_enum)]
+        keep: Keep,
+        /// The file's name for `save`, the true digit for `add`
+        name: String,
+        /// The drawing, which the dashboard brings.
+        #[arg(skip)]
+        image: Option<Box<Image>>,
     },
     /// What the curves say is wrong, and which commands may mend it
     Advice,
@@ -158,7 +171,7 @@ pub enum Command {
     Quit,
 }
 
-/// A list of test digits with a name.
+/// A list of digits with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ListName {
     /// The misclassified, largest loss first
@@ -169,6 +182,8 @@ pub enum ListName {
     Doubtful,
     /// Those that were right after one kept epoch and wrong after a later one, the most often forgotten first
     Forgotten,
+    /// Your own, drawn in the dashboard
+    Drawings,
 }
 
 /// A part of the data.
@@ -180,6 +195,8 @@ pub enum SplitName {
     Validation,
     /// The part that is trained on
     Train,
+    /// Your own digits, drawn in the dashboard
+    Drawings,
 }
 
 impl SplitName {
@@ -189,6 +206,7 @@ impl SplitName {
             Self::Test => "test",
             Self::Validation => "validation",
             Self::Train => "train",
+            Self::Drawings => "drawings",
         }
     }
 }
@@ -262,7 +280,7 @@ impl Command {
         let candidates = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
             [] | ["help"] => Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect(),
             ["set"] => Setting::ALL.map(|setting| setting.name().to_owned()).to_vec(),
-            ["next" | "prev"] => names(&["wrong", "all", "doubtful", "forgotten"]),
+            ["next" | "prev"] => names(&["wrong", "all", "doubtful", "forgotten", "drawings"]),
             ["find", ..] => names(&["true=", "pred=", "class=", "conf>", "conf<", "wrong", "right", "doubtful"]),
             ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
             ["explain", ..] => names(&["--class"]),
@@ -270,11 +288,12 @@ impl Command {
             ["export"] => names(&["--to", "-o", "--quantize"]),
             ["export", .., "--to"] => names(&["onnx", "tflite", "keras", "h5", "safetensors"]),
             ["export", .., "--quantize"] => names(&["none", "f16", "dynamic", "int8"]),
+            ["draw"] => names(&["save", "add"]),
             ["eval"] => names(&["--split", "--corrupt"]),
             ["eval", "--corrupt"] => {
                 Kind::ALL.map(Kind::name).map(str::to_owned).into_iter().chain(["all".into()]).collect()
             }
-            ["eval", "--split"] => names(&["test", "validation", "train"]),
+            ["eval", "--split"] => names(&["test", "validation", "train", "drawings"]),
             ["load" | "save"] => sessions.to_vec(),
             ["overlay", ..] => sessions.iter().cloned().chain(["none".to_owned()]).collect(),
             ["new"] => crate::arch::PRESETS.map(|preset| preset.name.to_owned()).to_vec(),
@@ -334,7 +353,7 @@ mod tests {
     use crate::data::corrupt::{Corruption, Kind};
 
     use super::{
-        Command, CommandError, Corrupt, Door, ExportArgs, Filter, ListName, ModelFormat, Quantization, SplitName,
+        Command, CommandError, Corrupt, Door, ExportArgs, Filter, Keep, ListName, ModelFormat, Quantization, SplitName,
     };
 
     #[track_caller]
@@ -363,6 +382,10 @@ mod tests {
         check("eval --split train", Command::Eval { split: SplitName::Train, corrupt: None });
         let fog = Corruption::new(Kind::Fog, 5).map(Corrupt::One).ok();
         check("eval --corrupt fog:5", Command::Eval { split: SplitName::Test, corrupt: fog });
+        let draw = |keep, name: &str| Command::Draw { keep, name: name.into(), image: None };
+        check("draw save seven.png", draw(Keep::Save, "seven.png"));
+        check("draw add 7", draw(Keep::Add, "7"));
+        check("next drawings", Command::Next { list: Some(ListName::Drawings) });
         check("eval --corrupt all", Command::Eval { split: SplitName::Test, corrupt: Some(Corrupt::All(3)) });
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
         check("explain 42", Command::Explain { input: Some("42".into()), class: None });

@@ -2,6 +2,7 @@
 
 pub mod augment;
 pub mod corrupt;
+pub mod drawings;
 #[cfg(feature = "embed-mnist")]
 mod embedded;
 mod folder;

@@ -10,6 +10,7 @@
 //! make it wait.
 
 mod advisor;
+mod drawings;
 mod engine;
 mod evaluation;
 pub mod model;

@@ -115,13 +115,15 @@ pub struct Tested {
     pub evaluation: Arc<Evaluation>,
 }
 
-/// Test digits to step through.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// Digits to step through.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DigitList {
     /// What they have in common: `wrong`, `true=4 pred=9`.
     pub title: String,
-    /// Their indices in the test set.
+    /// Their indices in the test set, or in `drawings` where those are listed.
     pub indices: Arc<Vec<u32>>,
+    /// Own drawings, as the network saw them when they were listed; none in a list of test digits.
+    pub drawings: Arc<Vec<Arc<DigitView>>>,
     /// Which one is shown; `None` before the first.
     pub position: Option<usize>,
 }
@@ -186,6 +188,8 @@ pub enum DigitSource {
     Test(u32),
     /// An image file.
     File(String),
+    /// An own drawing of this name.
+    Drawing(String),
 }
 
 impl std::fmt::Display for DigitSource {
@@ -193,6 +197,7 @@ impl std::fmt::Display for DigitSource {
         match self {
             Self::Test(index) => write!(f, "{index}"),
             Self::File(path) => f.write_str(path),
+            Self::Drawing(name) => write!(f, "drawings/{name}"),
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::frame::{self, FrameError, TO_CLIENT, TO_LAB};
 use super::wire::{Ask, LINE, Told, Welcome, knock, read_answer};
-use crate::command::Command;
+use crate::command::{Command, Keep};
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::lab::{Answering, Lab, Request};
@@ -202,6 +202,10 @@ fn from_root(command: Command) -> Command {
         Command::Predict { inputs } => Command::Predict { inputs: inputs.into_iter().map(path).collect() },
         Command::Explain { input, class } => Command::Explain { input: input.map(path), class },
         Command::Plot { file } => Command::Plot { file: std::path::absolute(&file).unwrap_or(file) },
+        Command::Draw { keep: Keep::Save, name, image } => {
+            let file = std::path::absolute(&name).map_or(name, |path| path.to_string_lossy().into_owned());
+            Command::Draw { keep: Keep::Save, name: file, image }
+        }
         Command::Export(mut args) => {
             args.output = std::path::absolute(&args.output).unwrap_or(args.output);
             Command::Export(args)

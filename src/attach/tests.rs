@@ -103,7 +103,12 @@ fn event(kind: u8, number: u64) -> LabEvent {
         7 => LabEvent::Train(TrainEvent::Edited(edit)),
         8 => LabEvent::Train(TrainEvent::Tested { step: number, evaluation: Arc::new(evaluation) }),
         9 => LabEvent::Train(TrainEvent::Validating { done: 1, total: 2 }),
-        10 => LabEvent::List(DigitList { title: "wrong".into(), indices: Arc::new(vec![3, 4]), position: Some(0) }),
+        10 => LabEvent::List(DigitList {
+            title: "wrong".into(),
+            indices: Arc::new(vec![3, 4]),
+            position: Some(0),
+            ..DigitList::default()
+        }),
         11 => digit(),
         12 => LabEvent::Named(format!("run-{number}")),
         13 => LabEvent::Saved(Saved { name: "run-1".into(), step: number }),

@@ -31,6 +31,8 @@ pub struct Ask {
 pub enum Asked {
     /// As it would be typed.
     Line(String),
+    /// A line that goes along with what was drawn.
+    Drawn(String, Vec<u8>),
     /// The classes of images, which nobody types.
     Classify(Vec<Vec<u8>>),
 }
@@ -39,6 +41,9 @@ impl From<Command> for Asked {
     fn from(command: Command) -> Self {
         match command {
             Command::Classify { images, .. } => Self::Classify(images.iter().map(|image| image.to_vec()).collect()),
+            Command::Draw { keep, name, image: Some(image) } => {
+                Self::Drawn(Command::Draw { keep, name, image: None }.to_string(), image.to_vec())
+            }
             command => Self::Line(command.to_string()),
         }
     }
@@ -50,12 +55,20 @@ impl Asked {
     /// # Errors
     /// If it is none.
     pub fn command(self) -> Result<Command, Error> {
+        let parse = |line: &str| Command::parse(line)?.ok_or_else(|| Error::Usage("the line holds no command".into()));
+        let sized = |image: Vec<u8>| {
+            Image::try_from(image).map_err(|_| Error::Usage("an image has another size than 28×28".into()))
+        };
         match self {
-            Self::Line(line) => Command::parse(&line)?.ok_or_else(|| Error::Usage("the line holds no command".into())),
+            Self::Line(line) => parse(&line),
+            Self::Drawn(line, image) => match parse(&line)? {
+                Command::Draw { keep, name, .. } => {
+                    Ok(Command::Draw { keep, name, image: Some(Box::new(sized(image)?)) })
+                }
+                command => Ok(command),
+            },
             Self::Classify(images) => {
-                let sized = |image: Vec<u8>| Image::try_from(image).ok();
-                let images: Option<Vec<Image>> = images.into_iter().map(sized).collect();
-                let images = images.ok_or_else(|| Error::Usage("an image has another size than 28×28".into()))?;
+                let images = images.into_iter().map(sized).collect::<Result<_, _>>()?;
                 Ok(Command::Classify { images, depth: Depth::Classes })
             }
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Command, Corrupt, Door, ExportArgs, ListName, Quantization, SplitName};
 
 impl fmt::Display for Command {
-    /// What [`Command::parse`] makes this command of. [`Command::Classify`] has no line: nobody types images.
+    /// What [`Command::parse`] makes this command of, but for images: nobody types those, and [`Command::Classify`] has no line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
@@ -31,6 +31,10 @@ impl fmt::Display for Command {
             Self::Save { name } | Self::Branch { name } => positional(f, name),
             Self::Export(args) => export(f, args),
             Self::Plot { file } => positional(f, [file.to_string_lossy()]),
+            Self::Draw { keep, name, .. } => {
+                write!(f, " {}", keep.word())?;
+                positional(f, [name])
+            }
             Self::Load { name } => positional(f, [name]),
             Self::New { arch, seed } => {
                 option(f, seed.map(|seed| format!("--seed {seed}")).as_ref())?;
@@ -68,6 +72,7 @@ impl Command {
             Self::Prev { .. } => "prev",
             Self::Find { .. } => "find",
             Self::Eval { .. } => "eval",
+            Self::Draw { .. } => "draw",
             Self::Advice => "advice",
             Self::Save { .. } => "save",
             Self::Export(_) => "export",
@@ -122,6 +127,7 @@ impl ListName {
             Self::All => "all",
             Self::Doubtful => "doubtful",
             Self::Forgotten => "forgotten",
+            Self::Drawings => "drawings",
         }
     }
 }
@@ -162,7 +168,7 @@ mod tests {
     #[test]
     fn lines_are_commands_again() {
         let all = "train|train 5|step|step 100|pause|resume|stop|set|set lr|set lr 3e-4|set lr -1|predict 42 'my digit.png'\
-            |predict -- -odd.png|explain|explain 42 --class 3|next|next wrong|prev all|prev doubtful|next forgotten|plot 'my curves.svg'|plot -- -x.csv\
+            |predict -- -odd.png|explain|explain 42 --class 3|next|next wrong|prev all|prev doubtful|next forgotten|next drawings|draw add 7|draw save 'my seven.png'|draw save -- -7.png|plot 'my curves.svg'|plot -- -x.csv\
             |find true=4 pred=9 class=3 conf>0.9 conf<0.33 wrong right doubtful|eval|eval --split train\
             |eval --split validation --corrupt fog:5|eval --corrupt all:2|eval --corrupt shot_noise|advice|save|save mine\
             |load mine|new|new 'conv8 relu flatten dense10' --seed 7|rewind 3|branch|branch slow|overlay a b|overlay none\

@@ -232,6 +232,7 @@ impl<'p> Engine<'p> {
             Command::Prev { list } => self.walk(list, false),
             Command::Find { filters } => self.find(&filters),
             Command::Eval { split, corrupt } => self.evaluate(split, corrupt),
+            Command::Draw { keep, name, image } => self.keep_drawing(keep, &name, image.as_deref()),
             Command::Advice => self.tell_advice(),
             Command::Export(args) => self.export(&args),
             Command::Plot { file } => self.plot(&file),

@@ -62,11 +62,12 @@ impl Engine<'_> {
     }
 
     /// The images of a split, and which of them.
-    fn samples(&self, split: SplitName) -> Result<(Arc<Images>, Range<usize>), Error> {
+    fn samples(&mut self, split: SplitName) -> Result<(Arc<Images>, Range<usize>), Error> {
         let (dataset, parts) = (self.trainer.dataset(), self.trainer.split());
         match split {
             SplitName::Test => Ok((dataset.test.clone(), 0..dataset.test.len())),
             SplitName::Train => Ok((dataset.train.clone(), parts.train.clone())),
+            SplitName::Drawings => self.drawn_images().map(|drawn| (drawn.clone(), 0..drawn.len())),
             SplitName::Validation if parts.validation.is_empty() => {
                 Err(Error::Usage("this run has no validation split".into()))
             }

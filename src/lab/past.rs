@@ -39,7 +39,7 @@ impl Engine<'_> {
         digits.retain(|(events, _)| *events > 0);
         digits.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let indices = Arc::new(digits.into_iter().map(|(_, index)| index).collect());
-        Ok(DigitList { title: "forgotten".into(), indices, position: None })
+        Ok(DigitList { title: "forgotten".into(), indices, position: None, ..DigitList::default() })
     }
 
     /// What test digit `index` was taken for after each kept epoch that was measured: epoch and class.

@@ -35,6 +35,9 @@ impl Engine<'_> {
                 ))),
             };
         }
+        if let Some(drawing) = input.strip_prefix("drawings/").and_then(|name| self.drawings().find(name)) {
+            return self.look_at_drawing(&drawing);
+        }
         let picture = picture::read(Path::new(input), Preprocess::Auto)?;
         let digit = self.view(DigitSource::File(input.into()), &picture.image, None)?;
         Ok(Arc::new(DigitView { preprocess: Some(picture.to_string()), ..digit }))
@@ -42,7 +45,8 @@ impl Engine<'_> {
 
     /// Predicts test digit `index`; `place` is where it stands in the list that is walked.
     fn look_at(&mut self, index: u32, place: Option<(usize, usize)>) -> Result<Arc<DigitView>, Error> {
-        let place = place.or_else(|| self.publisher.state().list.as_ref()?.place_of(index));
+        let place = place
+            .or_else(|| self.publisher.state().list.as_ref().filter(|list| list.drawings.is_empty())?.place_of(index));
         let dataset = self.trainer.dataset();
         let (image, label) = (*dataset.test.image(index as usize), dataset.test.label(index as usize));
         let doubtful = dataset.doubtful(index as usize);
@@ -50,7 +54,7 @@ impl Engine<'_> {
         Ok(Arc::new(DigitView { doubtful, place, past: self.past_of(index), ..digit }))
     }
 
-    fn view(&mut self, source: DigitSource, image: &Image, label: Option<u8>) -> Result<DigitView, Error> {
+    pub(super) fn view(&mut self, source: DigitSource, image: &Image, label: Option<u8>) -> Result<DigitView, Error> {
         let logits: [f32; CLASSES] = self.trainer.logits(slice::from_ref(image))?[0];
         Ok(DigitView {
             source,
@@ -95,8 +99,15 @@ impl Engine<'_> {
                 self.lay_out(list);
                 None
             }
-            (None, Some(_)) => None,
+            (Some(ListName::Drawings), _) | (None, Some(_)) => None,
         };
+        let listed = |list: &DigitList| !list.drawings.is_empty();
+        // The network may have learned since they were listed: the title tells how many it reads.
+        if name == Some(ListName::Drawings)
+            || name.is_none() && self.publisher.state().list.as_ref().is_some_and(listed)
+        {
+            self.open_drawings()?;
+        }
         if let Some(filters) = filters {
             self.open_list(filters)?;
         }
@@ -105,7 +116,7 @@ impl Engine<'_> {
         };
         let len = list.indices.len();
         if len == 0 {
-            return Ok(Reply::Done(format!("no test digit is in the list `{}`", list.title)));
+            return Ok(Reply::Done(format!("no digit is in the list `{}`", list.title)));
         }
         let position = match (list.position, forward) {
             (None, true) => 0,
@@ -113,7 +124,11 @@ impl Engine<'_> {
             (Some(position), true) => (position + 1) % len,
             (Some(position), false) => (position + len - 1) % len,
         };
-        let digit = self.look_at(list.indices[position], Some((position + 1, len)))?;
+        let place = Some((position + 1, len));
+        let digit = match list.drawings.get(position) {
+            Some(drawing) => Arc::new(DigitView { place, ..(**drawing).clone() }),
+            None => self.look_at(list.indices[position], place)?,
+        };
         self.publisher.emit(LabEvent::Digit(digit.clone()));
         Ok(Reply::Digits(vec![digit]))
     }
@@ -160,7 +175,12 @@ impl Engine<'_> {
         }
         let title = filters.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let title = if title.is_empty() { "all".into() } else { title };
-        Ok(DigitList { title, indices: Arc::new(fitting.iter().map(|o| o.index).collect()), position: None })
+        Ok(DigitList {
+            title,
+            indices: Arc::new(fitting.iter().map(|o| o.index).collect()),
+            drawings: Arc::default(),
+            position: None,
+        })
     }
 
     /// The outcomes of the test set: those at hand if they are of these weights, or while training of this epoch.

@@ -164,7 +164,7 @@ impl Graphics {
 }
 
 /// The cells that a square of half-cell pixels fills: a whole multiple of the image's side where it fits once, else what there is.
-fn blocks_fit(area: Rect) -> Size {
+pub fn blocks_fit(area: Rect) -> Size {
     let side = usize::from(area.width).min(2 * usize::from(area.height));
     let side = if side >= SIDE { side - side % SIDE } else { side };
     Size::new(side as u16, side.div_ceil(2) as u16)

@@ -57,6 +57,20 @@ pub enum Action {
     Corrupt,
     /// The digits of the list, many at a time.
     Gallery,
+    /// Draw a digit.
+    Draw,
+    /// Put the pen down, or lift it.
+    Pen,
+    /// The same with the eraser.
+    Eraser,
+    /// Take the last stroke back.
+    Undo,
+    /// Take all strokes away.
+    Clear,
+    /// Save the drawing as a file.
+    SaveDrawing,
+    /// Keep the drawing with its label.
+    Keep,
     /// Why a digit is taken for what it is.
     Explain,
     /// The next page of the explanation.
@@ -114,6 +128,8 @@ pub enum Scope {
     Studio,
     /// In the digits pane while it shows the corruptions; the same.
     Corruptions,
+    /// While a digit is drawn; looked up before its pane.
+    Canvas,
     /// Even where text is typed and in front of every pane.
     Always,
 }
@@ -144,7 +160,7 @@ impl Binding {
     }
 }
 
-use Scope::{Always, Corruptions, Everywhere, Studio};
+use Scope::{Always, Canvas, Corruptions, Everywhere, Studio};
 
 const CHARTS: Scope = Scope::Pane(PaneId::Charts);
 const CONFUSION: Scope = Scope::Pane(PaneId::Confusion);
@@ -158,6 +174,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Everywhere, &["e"], Action::NextWrong, "the next misclassified digit").hint("errors"),
     bind(Everywhere, &["E"], Action::PreviousWrong, "the one before"),
     bind(Everywhere, &["a"], Action::Augment, "the augmentation studio").hint("augment"),
+    bind(Everywhere, &["d"], Action::Draw, "draw a digit for the network"),
     bind(Everywhere, &[":"], Action::Command, "to the command line").hint("command"),
     bind(Everywhere, &["?", "F1"], Action::Help, "explain this pane and the keys").hint("help"),
     bind(Everywhere, &["q"], Action::Quit, "save and leave").hint("quit"),
@@ -198,6 +215,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(DIGITS, &["f"], Action::Forgotten, "the most often forgotten").hint("forgotten"),
     bind(DIGITS, &["x"], Action::Explain, "explain this digit").hint("explain"),
     bind(DIGITS, &["c"], Action::Corrupt, "this digit, corrupted").hint("corrupt"),
+    bind(DIGITS, &["d"], Action::Draw, "draw a digit").hint("draw"),
     bind(DIGITS, &["m"], Action::NextPage, "the explanation's next page").hint("more"),
     bind(DIGITS, &["M"], Action::PreviousPage, "the page before"),
     bind(Studio, &["Right", "l"], Action::Right, "turn the value up").hint("turn"),
@@ -215,6 +233,17 @@ pub const BINDINGS: &[Binding] = &[
     bind(Corruptions, &["n"], Action::NextDigit, "the next digit of the list").hint("digit"),
     bind(Corruptions, &["p"], Action::PreviousDigit, "the digit before"),
     bind(Corruptions, &["a"], Action::Augment, "the augmentation studio").hint("augment"),
+    bind(Canvas, &["Enter"], Action::Pen, "pen down, pen up").hint("pen"),
+    bind(Canvas, &["Left", "h"], Action::Left, "move the cursor; it draws if the pen is down"),
+    bind(Canvas, &["Right", "l"], Action::Right, "to the right"),
+    bind(Canvas, &["Up", "k"], Action::Up, "up"),
+    bind(Canvas, &["Down", "j"], Action::Down, "down"),
+    bind(Canvas, &["x"], Action::Eraser, "eraser down, up").hint("erase"),
+    bind(Canvas, &["u"], Action::Undo, "take the last stroke back").hint("undo"),
+    bind(Canvas, &["c"], Action::Clear, "clear the paper").hint("clear"),
+    bind(Canvas, &["+"], Action::Keep, "keep it among your drawings, then its digit").hint("keep"),
+    bind(Canvas, &["w"], Action::SaveDrawing, "write it to a PNG file").hint("save"),
+    bind(Canvas, &["Esc"], Action::Escape, "leave; the drawing stays").hint("leave"),
     bind(SETTINGS, &["Left", "h"], Action::Left, "the next smaller value"),
     bind(SETTINGS, &["Right", "l"], Action::Right, "the next larger value").hint("change"),
     bind(SETTINGS, &["Enter"], Action::Enter, "type a value").hint("type"),

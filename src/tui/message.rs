@@ -16,7 +16,7 @@ use crate::train::settings::Setting;
 pub enum Message {
     /// A key was pressed.
     Key(KeyEvent),
-    /// The mouse was clicked or its wheel turned.
+    /// The mouse was clicked, moved with a button held, or its wheel turned.
     Mouse(MouseEvent),
     /// Text was pasted.
     Paste(String),
@@ -52,6 +52,8 @@ pub enum Origin {
     Setting(Setting),
     /// The page of corruptions, which waits for it.
     Corruptions,
+    /// The drawing in the digits pane.
+    Drawing,
     /// The offer to resume.
     Offer,
     /// The wish to leave.

@@ -7,7 +7,7 @@ pub mod digits;
 pub mod log;
 pub mod settings;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
@@ -75,11 +75,6 @@ pub trait Pane {
     /// What the pane shows and how to read it, in a few sentences: the help's first paragraph.
     fn help(&self) -> &'static str;
 
-    /// The scope whose keys hold before the pane's own, and are shown in their place, while it is in a mode of its own.
-    fn mode(&self) -> Option<Scope> {
-        None
-    }
-
     /// Draws the pane into `area`.
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer);
 
@@ -88,6 +83,11 @@ pub trait Pane {
 
     /// A key before the table is asked, for panes in which text is typed; `None` if it means nothing here.
     fn key(&mut self, _key: KeyEvent, _lab: &LabState) -> Option<Vec<Effect>> {
+        None
+    }
+
+    /// The scope whose keys hold before the pane's own, and are shown in their place, while it is in a mode of its own.
+    fn mode(&self, _lab: &LabState) -> Option<Scope> {
         None
     }
 
@@ -109,6 +109,12 @@ pub trait Pane {
     /// A click at `position` on the screen, inside of `area`, which is where the pane was drawn.
     fn click(&mut self, _position: Position, _area: Rect, _lab: &LabState) -> Vec<Effect> {
         Vec::new()
+    }
+
+    /// A button was pressed inside of `area`, moved while held, or let go, both wherever the mouse was; `None` if it is no more
+    /// than a click.
+    fn drag(&mut self, _event: MouseEvent, _area: Rect, _lab: &LabState) -> Option<Vec<Effect>> {
+        None
     }
 
     /// The wheel was turned by `lines`, up being negative.

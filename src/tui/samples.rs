@@ -177,7 +177,12 @@ pub fn paused() -> LabState {
         &mut state,
         [
             LabEvent::Phase(Phase::Paused),
-            LabEvent::List(DigitList { title: "wrong".into(), indices: Arc::new(vec![1, 2, 947]), position: None }),
+            LabEvent::List(DigitList {
+                title: "wrong".into(),
+                indices: Arc::new(vec![1, 2, 947]),
+                drawings: Arc::default(),
+                position: None,
+            }),
             LabEvent::Digit(Arc::new(digit)),
             log(Level::Warning, "the validation loss has not got better for 2 epochs: try a smaller lr"),
         ],
@@ -204,7 +209,12 @@ pub fn tested() -> LabState {
         [
             LabEvent::Loaded(Dataset::new("MNIST".into(), images(), images())),
             LabEvent::Train(tested),
-            LabEvent::List(DigitList { title: "wrong".into(), indices: Arc::new(indices), position: Some(0) }),
+            LabEvent::List(DigitList {
+                title: "wrong".into(),
+                indices: Arc::new(indices),
+                drawings: Arc::default(),
+                position: Some(0),
+            }),
         ],
     );
     state

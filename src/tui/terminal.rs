@@ -23,8 +23,9 @@ use super::message::Message;
 use super::model::Model;
 use super::view::view;
 
-/// Presses and the wheel, with coordinates beyond 223; not every move of the mouse, which would fill a slow line.
-const MOUSE: &str = "\x1b[?1000h\x1b[?1006h";
+/// Presses, the wheel, and moves while a button is held, with coordinates beyond 223; not every move of the mouse, which would
+/// fill a slow line. The first is for terminals that know no more.
+const MOUSE: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
 /// Bytes that are gathered before they are written: more than a frame has.
 const BUFFER: usize = 1 << 18;
 

@@ -95,6 +95,30 @@ fn the_studio_in_its_frame() {
 }
 
 #[test]
+fn a_digit_is_drawn() {
+    let draw_one = |model: &mut Model| script::draw_one(model);
+    check("draw_120x40", samples::paused(), 120, 40, draw_one);
+    check("draw_80x24", samples::paused(), 80, 24, draw_one);
+    check("draw_60x18", samples::paused(), 60, 18, draw_one);
+    let mut plain = model(samples::paused(), 80, 24);
+    plain.theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii);
+    script::draw_one(&mut plain);
+    let text = draw(&plain);
+    assert!(text.is_ascii());
+    insta::assert_snapshot!("draw_ascii_80x24", text);
+    plain.overlay = Some(Overlay::Help { top: 0 });
+    insta::assert_snapshot!("draw_help_80x24", draw(&plain));
+    // Whatever the size becomes in the middle of a stroke, it is drawn and goes on.
+    for (width, height) in (1..=130).map(|width| (width, 1 + width * 7 % 45)) {
+        let area = Rect::new(0, 0, width, height);
+        update(&mut plain, Message::Resize(area.as_size()));
+        script::touch(&mut plain, script::DOWN, width / 2, height / 2);
+        script::touch(&mut plain, script::MOVE, width, height + 3);
+        view(&plain, area, &mut Buffer::empty(area));
+    }
+}
+
+#[test]
 fn what_lies_over_the_panes() {
     check("help_80x24", samples::training(), 80, 24, |model| model.overlay = Some(Overlay::Help { top: 0 }));
     check("help_120x40", samples::training(), 120, 40, |model| model.overlay = Some(Overlay::Help { top: 4 }));

@@ -94,9 +94,8 @@ fn key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
     if let Some(effects) = model.panes.get_mut(model.focus).key(key, &lab) {
         return settle(model, effects);
     }
-    let mode = model.panes.get(model.focus).mode();
-    let action = mode.and_then(|scope| keymap::look_up(key, scope)).or_else(|| keymap::action(key, model.focus));
-    action.map_or_else(Vec::new, |action| act(model, action))
+    let mode = model.panes.get(model.focus).mode(&lab).and_then(|scope| keymap::look_up(key, scope));
+    mode.or_else(|| keymap::action(key, model.focus)).map_or_else(Vec::new, |action| act(model, action))
 }
 
 /// Does what a key stands for.
@@ -120,7 +119,7 @@ fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Save => return Effect::ask(Command::Save { name: None }),
         Action::NextWrong => return errors(model, Command::Next { list: Some(ListName::Wrong) }),
         Action::PreviousWrong => return errors(model, Command::Prev { list: Some(ListName::Wrong) }),
-        Action::Augment => {
+        Action::Augment | Action::Draw => {
             focus(model, PaneId::Digits);
             return to_pane(model, action).unwrap_or_default();
         }
@@ -159,6 +158,11 @@ fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Effect> {
             // Typed in full: a guest means the run.
             Effect::Quit if model.seat == Seat::Guest => model.overlay = Some(Overlay::EndRun),
             Effect::Quit => outside.extend(quit(model)),
+            // The lab does not see the paper: what is on it goes along.
+            Effect::Ask(Command::Draw { keep, name, .. }, origin) => {
+                let image = Some(Box::new(*model.panes.digits.drawn()));
+                outside.push(Effect::Ask(Command::Draw { keep, name, image }, origin));
+            }
             effect => outside.push(effect),
         }
     }
@@ -289,7 +293,30 @@ fn help_key(model: &Model, top: usize, action: Option<Action>) -> Option<Overlay
     Some(Overlay::Help { top: top.min(last) })
 }
 
+/// What the mouse does in a pane that holds it until the button is let go, wherever that is.
+fn drag(model: &mut Model, event: MouseEvent) -> Option<Vec<Effect>> {
+    let Screen::Parts(parts) = model.screen() else { return None };
+    let position = Position::new(event.column, event.row);
+    let (pane, area) = match event.kind {
+        _ if model.overlay.is_some() => return None,
+        MouseEventKind::Down(_) => parts.pane_at(position)?,
+        MouseEventKind::Drag(_) | MouseEventKind::Up(_) => {
+            *parts.panes.iter().find(|(pane, _)| *pane == model.focus)?
+        }
+        _ => return None,
+    };
+    let lab = model.lab.clone();
+    let effects = model.panes.get_mut(pane).drag(event, frame::inside(area), &lab)?;
+    if pane != model.focus {
+        focus(model, pane);
+    }
+    Some(settle(model, effects))
+}
+
 fn mouse(model: &mut Model, event: MouseEvent) -> (Vec<Effect>, Draw) {
+    if let Some(effects) = drag(model, event) {
+        return (effects, Draw::Now);
+    }
     let turned = match event.kind {
         MouseEventKind::ScrollUp => -WHEEL,
         MouseEventKind::ScrollDown => WHEEL,
@@ -347,7 +374,7 @@ fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
     for id in PaneId::ALL {
         model.panes.get_mut(id).changed(lab);
     }
-    if lab.phase == Phase::Closed { vec![Effect::Leave] } else { Vec::new() }
+    if lab.phase == Phase::Closed { vec![Effect::Leave] } else { model.panes.digits.watch(lab) }
 }
 
 fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Vec<Effect> {
@@ -358,6 +385,7 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
         (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
         (Origin::Corruptions, result) => model.panes.digits.answer(result),
+        (Origin::Drawing, result) => return model.panes.digits.answered(result),
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
         (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
         (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {

@@ -4,6 +4,7 @@
 mod attach;
 mod dashboard;
 mod digits;
+mod drawing;
 mod home;
 mod picture;
 mod readme;

@@ -14,9 +14,9 @@ use crate::terminal::eventually;
 const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
 
 /// What a program that has ended left behind.
-struct Ran {
+pub struct Ran {
     code: i32,
-    out: String,
+    pub out: String,
     err: String,
 }
 
@@ -56,7 +56,7 @@ fn end(child: Child) -> Ran {
     Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
-fn run(home: &Home, arguments: &[&str]) -> Ran {
+pub fn run(home: &Home, arguments: &[&str]) -> Ran {
     end(start(home, arguments, ""))
 }
 

@@ -1,20 +1,25 @@
 //! The digits pane: one digit and what the network says of it, or what augmentations and corruptions make of digits.
 
+mod canvas;
 mod corruptions;
+mod drawing;
 mod explained;
 mod figures;
 mod gallery;
 mod preview;
+mod sheet;
 mod studio;
 
 use std::sync::Arc;
 
+use crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::widgets::Widget;
 
 use super::{Context, Pane};
 use crate::command::{Command, ListName};
+use crate::data::Image;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::state::{DigitView, LabState};
@@ -22,6 +27,7 @@ use crate::tui::format::width;
 use crate::tui::keymap::{Action, Scope};
 use crate::tui::message::Effect;
 use corruptions::Corruptions;
+use drawing::Drawing;
 use explained::Page;
 use studio::Studio;
 
@@ -36,6 +42,8 @@ pub struct Digits {
     page: usize,
     /// The digit through all corruptions; kept while something else is shown.
     corruptions: Corruptions,
+    /// What is drawn, also while something else is shown.
+    drawing: Drawing,
 }
 
 /// What the pane shows.
@@ -55,6 +63,11 @@ enum Look {
     Studio(Studio),
     /// What corruptions make of the digit that was asked for last.
     Corruptions,
+    /// The paper to draw on, until another digit is asked for.
+    Drawing {
+        /// The digit that had been asked for last.
+        asked: Option<Arc<DigitView>>,
+    },
 }
 
 /// What there was when the gallery was opened.
@@ -75,17 +88,53 @@ impl Look {
             _ => None,
         }
     }
+
+    /// Whether one draws.
+    fn is_drawing(&self, lab: &LabState) -> bool {
+        matches!(self, Self::Drawing { asked } if *asked == lab.digit)
+    }
 }
 
 impl Digits {
-    /// What the network is to be asked for what is shown.
+    /// What is drawn, `[height, width]`.
+    pub fn drawn(&self) -> &Image {
+        self.drawing.image()
+    }
+
+    /// The network's answer about the drawing; what to ask next.
+    pub fn answered(&mut self, result: Result<Reply, Error>) -> Vec<Effect> {
+        self.drawing.answered(result)
+    }
+
+    /// The lab published a state: what to ask because of it.
+    pub fn watch(&mut self, lab: &LabState) -> Vec<Effect> {
+        if self.look.is_drawing(lab) { self.drawing.watch(lab) } else { Vec::new() }
+    }
+
+    /// What the network is to be asked for the corruptions, if they are shown.
     pub fn question(&mut self, lab: &LabState) -> Option<Command> {
         if matches!(self.look, Look::Corruptions) { self.corruptions.refresh(lab) } else { None }
     }
 
-    /// The network answered.
+    /// The network's answer about the corruptions.
     pub fn answer(&mut self, result: Result<Reply, Error>) {
         self.corruptions.answer(result);
+    }
+
+    /// What a key does to the drawing, if one draws or begins to.
+    fn in_drawing(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        if action == Action::Draw {
+            self.look = Look::Drawing { asked: lab.digit.clone() };
+            return Some(self.drawing.ask());
+        }
+        if !self.look.is_drawing(lab) {
+            return None;
+        }
+        if action == Action::Escape {
+            self.look = Look::Asked;
+            return Some(Vec::new());
+        }
+        self.drawing.handle(action)
     }
 
     /// What a key does in the studio or among the corruptions, if those are shown or asked for.
@@ -129,7 +178,8 @@ impl Digits {
             }
             Action::Enter => {
                 self.look = Look::Asked;
-                let inputs = list.indices.get(selected).map(ToString::to_string);
+                let drawing = list.drawings.get(selected).map(|drawing| drawing.source.to_string());
+                let inputs = drawing.or_else(|| list.indices.get(selected).map(ToString::to_string));
                 return Some(
                     inputs.map_or_else(Vec::new, |input| Effect::ask(Command::Predict { inputs: vec![input] })),
                 );
@@ -145,10 +195,13 @@ impl Digits {
 
 impl Pane for Digits {
     fn title(&self, lab: &LabState) -> String {
+        if self.look.is_drawing(lab) {
+            return self.drawing.title().into();
+        }
         match &self.look {
             Look::Studio(studio) => return studio.title(lab),
             Look::Corruptions => return self.corruptions.title(),
-            Look::Asked | Look::Gallery { .. } => {}
+            Look::Asked | Look::Gallery { .. } | Look::Drawing { .. } => {}
         }
         if let (Some(selected), Some(list)) = (self.look.selected(lab), &lab.list) {
             return format!("{} {}/{}", list.title, selected + 1, list.indices.len());
@@ -167,7 +220,7 @@ impl Pane for Digits {
         match self.look {
             Look::Studio(_) => return studio::HELP,
             Look::Corruptions => return corruptions::HELP,
-            Look::Asked | Look::Gallery { .. } => {}
+            Look::Asked | Look::Gallery { .. } | Look::Drawing { .. } => {}
         }
         "A digit, the probability of each class, and the loss against its label. `a` opens the augmentation studio, in which \
          what the augmentation makes of training digits is seen and turned; `c` shows the digit through the fifteen corruptions \
@@ -177,7 +230,10 @@ impl Pane for Digits {
          taken for after each kept epoch, wrong ones underlined. `x` explains the digit that is shown: saliency (gradient × pixel: \
          orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
          place are wiped out), what pixels and biases add to each class's logit, the feature maps of each layer, and the \
-         first layer's weights; `m` and `M` turn its pages."
+         first layer's weights; `m` and `M` turn its pages. `d` is paper to draw on: press the mouse and drag (the right button \
+         erases), or put the pen down with Enter and move it. Beside it stands the drawing as the network sees it, cropped, \
+         scaled into 20×20 pixels and centred by mass as MNIST's digits are, and what the network says, also while it trains. \
+         `+` and a digit keep the drawing with its label; `next drawings` shows how many of those the network reads now."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
@@ -185,10 +241,13 @@ impl Pane for Digits {
         if area.is_empty() {
             return;
         }
+        if self.look.is_drawing(context.lab) {
+            return sheet::render(context, &self.drawing, area, buffer);
+        }
         match &self.look {
             Look::Studio(studio) => return studio.render(context, area, buffer),
             Look::Corruptions => return self.corruptions.render(context, area, buffer),
-            Look::Asked | Look::Gallery { .. } => {}
+            Look::Asked | Look::Gallery { .. } | Look::Drawing { .. } => {}
         }
         if let Some(selected) = self.look.selected(context.lab) {
             return gallery::render(context, selected, area, buffer);
@@ -218,6 +277,9 @@ impl Pane for Digits {
     }
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        if let Some(effects) = self.in_drawing(action, lab) {
+            return Some(effects);
+        }
         if let Some(effects) = self.in_studio(action, lab) {
             return Some(effects);
         }
@@ -253,10 +315,15 @@ impl Pane for Digits {
         }
     }
 
-    fn mode(&self) -> Option<Scope> {
+    fn key(&mut self, key: KeyEvent, lab: &LabState) -> Option<Vec<Effect>> {
+        if self.look.is_drawing(lab) { self.drawing.key(key) } else { None }
+    }
+
+    fn mode(&self, lab: &LabState) -> Option<Scope> {
         match self.look {
             Look::Studio(_) => Some(Scope::Studio),
             Look::Corruptions => Some(Scope::Corruptions),
+            Look::Drawing { .. } => self.look.is_drawing(lab).then_some(Scope::Canvas),
             Look::Asked | Look::Gallery { .. } => None,
         }
     }
@@ -266,6 +333,18 @@ impl Pane for Digits {
             studio.click(position, area);
         }
         Vec::new()
+    }
+
+    fn drag(&mut self, event: MouseEvent, area: Rect, lab: &LabState) -> Option<Vec<Effect>> {
+        if self.look.is_drawing(lab) { self.drawing.drag(event, area) } else { None }
+    }
+
+    fn scroll(&mut self, lines: i32, lab: &LabState) -> Vec<Effect> {
+        // The wheel must not move the pen.
+        if self.look.is_drawing(lab) {
+            return Vec::new();
+        }
+        self.handle(if lines < 0 { Action::Up } else { Action::Down }, lab).unwrap_or_default()
     }
 
     fn changed(&mut self, lab: &LabState) {
@@ -338,7 +417,7 @@ mod tests {
     #[test]
     fn the_studio_is_left_with_escape_and_gives_way_to_the_next_digit() {
         let mut lab = crate::tui::samples::ready();
-        let shown = |pane: &Digits, lab: &LabState| (pane.mode(), pane.title(lab));
+        let shown = |pane: &Digits, lab: &LabState| (pane.mode(lab), pane.title(lab));
         let open = |lab: &LabState| {
             let mut pane = Digits::default();
             assert_eq!(pane.handle(Action::Augment, lab), Some(Vec::new()));
@@ -351,7 +430,7 @@ mod tests {
         assert_eq!(shown(&pane, &lab), (None, String::new()));
         let mut pane = open(&lab);
         pane.changed(&lab);
-        assert_eq!(pane.mode(), Some(Scope::Studio));
+        assert_eq!(pane.mode(&lab), Some(Scope::Studio));
         lab.digit = crate::tui::samples::paused().digit.clone();
         pane.changed(&lab);
         assert_eq!(shown(&pane, &lab), (None, "947".into()));
@@ -370,9 +449,9 @@ mod tests {
         }
         pane.changed(&lab);
         pane.question(&lab);
-        assert_eq!((pane.title(&lab), pane.mode()), ("3 corrupted, severity 3".into(), Some(Scope::Corruptions)));
+        assert_eq!((pane.title(&lab), pane.mode(&lab)), ("3 corrupted, severity 3".into(), Some(Scope::Corruptions)));
         assert_eq!(pane.handle(Action::NextDigit, &lab), Some(Effect::ask(Command::Next { list: None })));
         pane.handle(Action::Escape, &lab);
-        assert_eq!((pane.question(&lab), pane.mode()), (None, None));
+        assert_eq!((pane.question(&lab), pane.mode(&lab)), (None, None));
     }
 }

@@ -89,6 +89,17 @@ fn digits() {
     check("digits_evidence", &samples::explained(), Digits::default(), &[more; 2]);
     check("digits_layer", &samples::explained(), Digits::default(), &[more; 3]);
     check("digits_filters", &samples::explained(), Digits::default(), &[Action::PreviousPage]);
+    let [draw, pen, down, left] = [Action::Draw, Action::Pen, Action::Down, Action::Left];
+    check("digits_paper", &samples::ready(), Digits::default(), &[draw]);
+    let mut pane = Digits::default();
+    for action in [draw, pen].into_iter().chain([down; 18]).chain([pen, left, left, Action::Eraser, left]) {
+        assert!(pane.handle(action, &samples::paused()).is_some(), "{action:?}");
+    }
+    let mut probabilities = [0.001; 10];
+    probabilities[1] = 0.991;
+    let said = Classified { probabilities: vec![probabilities], saliency: Vec::new(), epoch: 2, step: 1500 };
+    pane.answered(Ok(Reply::Classified(said)));
+    check("digits_drawn", &samples::paused(), pane, &[]);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::model;
-use crate::command::{Command, Filter, ListName};
+use crate::command::{Command, Filter, Keep, ListName};
 use crate::error::Error;
-use crate::reply::Reply;
+use crate::reply::{Classified, Reply};
 use crate::state::{DigitList, LabEvent};
 use crate::state::{LabState, Phase};
 use crate::train::event::TrainEvent;
@@ -15,6 +15,7 @@ use crate::train::history::Edit;
 use crate::train::settings::Setting;
 use crate::train::tree::Tree;
 use crate::tui::Seat;
+use crate::tui::layout::Screen;
 use crate::tui::message::{Effect, Message, Origin};
 use crate::tui::model::{Leaving, Model, Overlay, Tone, View};
 use crate::tui::panes::PaneId;
@@ -46,6 +47,56 @@ fn keys(text: &str) -> Vec<Message> {
         });
     }
     messages
+}
+
+pub(super) const DOWN: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
+pub(super) const MOVE: MouseEventKind = MouseEventKind::Drag(MouseButton::Left);
+
+pub(super) fn touch(model: &mut Model, kind: MouseEventKind, column: u16, row: u16) -> Vec<Effect> {
+    update(model, Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })).0
+}
+
+/// Draws a one with the mouse, and lets the network take it for one.
+pub(super) fn draw_one(model: &mut Model) {
+    play(model, keys("d"));
+    let Screen::Parts(parts) = model.screen() else { panic!("it is large enough") };
+    let (_, area) = *parts.panes.iter().find(|(pane, _)| *pane == PaneId::Digits).unwrap();
+    let (x, y) = (area.x + 14, area.y + 3);
+    let asked = touch(model, DOWN, x, y);
+    let is_question = |effect: &Effect| matches!(effect, Effect::Ask(Command::Classify { .. }, Origin::Drawing));
+    assert!(asked.len() == 1 && asked.iter().all(is_question), "{asked:?}");
+    assert_eq!(touch(model, MOVE, x, y + 7), [], "one question at a time");
+    touch(model, MouseEventKind::Up(MouseButton::Left), x, y + 7);
+    let mut probabilities = [0.001; 10];
+    probabilities[1] = 0.991;
+    let said = || {
+        Reply::Classified(Classified { probabilities: vec![probabilities], saliency: Vec::new(), epoch: 2, step: 0 })
+    };
+    let (next, _) = update(model, Message::Answer { origin: Origin::Drawing, result: Ok(said()) });
+    assert!(next.iter().all(is_question) && next.len() == 1, "the newest is asked for: {next:?}");
+    update(model, Message::Answer { origin: Origin::Drawing, result: Ok(said()) });
+}
+
+#[test]
+fn what_is_drawn_goes_along_with_the_wish_to_keep_it() {
+    let mut model = model(samples::paused(), 120, 40);
+    draw_one(&mut model);
+    assert_eq!(model.focus, PaneId::Digits);
+    let image = Some(Box::new(*model.panes.digits.drawn()));
+    let add = Command::Draw { keep: Keep::Add, name: "1".into(), image: image.clone() };
+    assert_eq!(play(&mut model, keys("+1")), [ask(add)]);
+    assert_eq!(play(&mut model, keys("w")), []);
+    assert_eq!(model.focus, PaneId::CommandLine);
+    let save = Command::Draw { keep: Keep::Save, name: "one.png".into(), image };
+    assert_eq!(play(&mut model, keys("one.png⏎")), [typed(0, save)]);
+    // Another digit takes its place; `d` brings it back.
+    play(&mut model, keys("⎋"));
+    assert!(super::draw(&model).contains("draw, pen up"));
+    play(&mut model, keys("⎋"));
+    assert!(!super::draw(&model).contains("draw, pen up"));
+    play(&mut model, keys("dc"));
+    assert!(super::draw(&model).contains("press the mouse"));
+    assert!(play(&mut model, keys("u")).len() == 1, "it is back, and asked for");
 }
 
 fn play(model: &mut Model, messages: Vec<Message>) -> Vec<Effect> {
@@ -393,7 +444,12 @@ fn the_tour_goes_on_when_its_task_is_done() {
     lab = samples::training();
     show(&mut model, &lab);
     assert_eq!(stop(&model), Some(4));
-    let list = DigitList { title: "true=4 pred=9".into(), indices: Arc::new(vec![3]), position: Some(0) };
+    let list = DigitList {
+        title: "true=4 pred=9".into(),
+        indices: Arc::new(vec![3]),
+        position: Some(0),
+        ..DigitList::default()
+    };
     lab.apply(LabEvent::List(list));
     show(&mut model, &lab);
     assert_eq!(stop(&model), Some(5));

@@ -52,7 +52,7 @@ fn keys(model: &Model, pane: PaneId, columns: usize) -> Option<Line<'static>> {
     let theme = &model.theme;
     let mut spans = vec![Span::raw(" ")];
     let mut used = 1;
-    let scope = model.panes.get(pane).mode().unwrap_or(Scope::Pane(pane));
+    let scope = model.panes.get(pane).mode(&model.lab).unwrap_or(Scope::Pane(pane));
     for binding in BINDINGS.iter().filter(|binding| binding.scope == scope) {
         let Some(hint) = binding.hint else { continue };
         let columns_needed = width(binding.keys[0]) + width(hint) + 3;

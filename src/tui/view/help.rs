@@ -62,7 +62,7 @@ fn lines(model: &Model, columns: usize) -> Vec<Line<'static>> {
     let theme = &model.theme;
     let mut lines = heading(theme, model.focus.name());
     lines.extend(wrap(model.panes.get(model.focus).help(), columns).into_iter().map(Line::from));
-    let scope = model.panes.get(model.focus).mode().unwrap_or(Scope::Pane(model.focus));
+    let scope = model.panes.get(model.focus).mode(&model.lab).unwrap_or(Scope::Pane(model.focus));
     let of_pane: Vec<&Binding> = BINDINGS.iter().filter(|b| b.scope == scope).collect();
     if !of_pane.is_empty() {
         lines.push(Line::default());

@@ -1,11 +1,13 @@
 //! The gallery: the digits of the list as a grid of small images, each with what it is and what it is taken for.
 
+use std::sync::Arc;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
 use crate::metrics::Outcome;
-use crate::state::LabState;
+use crate::state::{DigitView, LabState};
 use crate::tui::format::{percent, shorten, width};
 use crate::tui::panes::Context;
 use crate::tui::theme::{Glyphs, Theme};
@@ -58,25 +60,27 @@ pub fn render(context: &Context, selected: usize, area: Rect, buffer: &mut Buffe
     let first = grid.first(selected);
     for (at, &index) in list.indices.iter().enumerate().skip(first).take(grid.rows * COLUMNS) {
         let place = grid.place(at - first, area).intersection(area);
-        if place.is_empty() || index as usize >= dataset.test.len() {
+        let drawing = list.drawings.get(at);
+        if place.is_empty() || drawing.is_none() && index as usize >= dataset.test.len() {
             continue;
         }
         let image = Rect { width: grid.side.min(place.width), height: place.height.saturating_sub(1), ..place };
-        context.graphics.blocks(dataset.test.image(index as usize), context.theme, image, buffer);
-        let doubtful = dataset.doubtful(index as usize);
+        let picture = drawing.map_or_else(|| dataset.test.image(index as usize), |drawing| &drawing.image);
+        context.graphics.blocks(picture, context.theme, image, buffer);
+        let doubtful = drawing.is_none() && dataset.doubtful(index as usize);
         let style = if doubtful { context.theme.warning } else { context.theme.text };
         let style = if at == selected && context.focused { style.add_modifier(Modifier::REVERSED) } else { style };
         let room = usize::from(place.width.saturating_sub(1));
-        let caption = shorten(&caption(context.theme, lab, index, doubtful, room), room, "");
+        let caption = shorten(&caption(context.theme, outcome(lab, drawing, index), index, doubtful, room), room, "");
         buffer.set_stringn(place.x, image.bottom(), caption, room, style);
     }
 }
 
 /// `947 8→9?`, and with more room confidence and loss.
-fn caption(theme: &Theme, lab: &LabState, index: u32, doubtful: bool, room: usize) -> String {
+fn caption(theme: &Theme, outcome: Option<Outcome>, index: u32, doubtful: bool, room: usize) -> String {
     let arrow = if theme.glyphs == Glyphs::Ascii { ">" } else { "→" };
     let mut caption = index.to_string();
-    if let Some(Outcome { label, predicted, confidence, .. }) = outcome(lab, index) {
+    if let Some(Outcome { label, predicted, confidence, .. }) = outcome {
         caption += &format!(" {label}{arrow}{predicted}{}", if doubtful { "?" } else { "" });
         let more = format!("{caption} {}", percent(f64::from(confidence)));
         if width(&more) <= room {
@@ -86,7 +90,11 @@ fn caption(theme: &Theme, lab: &LabState, index: u32, doubtful: bool, room: usiz
     caption
 }
 
-/// What the test said of digit `index`.
-fn outcome(lab: &LabState, index: u32) -> Option<Outcome> {
+/// What was said of the drawing, or in the test of digit `index`.
+fn outcome(lab: &LabState, drawing: Option<&Arc<DigitView>>, index: u32) -> Option<Outcome> {
+    if let Some(drawing) = drawing {
+        let (label, loss) = drawing.label.zip(drawing.loss)?;
+        return Some(Outcome { index, label, predicted: drawing.predicted, confidence: drawing.confidence(), loss });
+    }
     lab.test.as_ref()?.evaluation.outcomes.get(index as usize).copied()
 }
