@@ -1,13 +1,13 @@
-//! The picture of the dashboard that README shows, drawn from what the program really puts on the screen.
+//! The pictures of the dashboard that README shows, drawn from what the program really puts on the screen.
 //!
-//! `cargo test --release --test program screens -- --ignored` draws it anew, in half a minute of training.
+//! `cargo test --release --test program screens -- --ignored` draws them anew, in half a minute of training.
 
 use std::fs;
 use std::path::Path;
 
 use crate::home::Home;
 use crate::picture;
-use crate::terminal::{Launch, Terminal};
+use crate::terminal::{ENTER, Launch, Terminal};
 
 /// Writes what is on the screen to `tests/screens`.
 fn draw(terminal: &Terminal, name: &str) {
@@ -32,6 +32,42 @@ fn the_dashboard_in_the_middle_of_a_run() {
     terminal.leave_command_line();
     terminal.patiently().wait_for("epoch 5/");
     draw(&terminal, "dashboard");
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+/// The digits pane alone, with the session that ships with the source: each view of it.
+#[test]
+#[ignore = "draws the pictures of README anew"]
+fn a_digit_in_every_view() {
+    let home = Home::new();
+    fs::create_dir_all(home.store().folder()).unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("sessions/demo.mlab");
+    fs::copy(demo, home.store().folder().join("demo.mlab")).unwrap();
+    let launch = Launch::program(&home, &["lab", "--load", "demo"]).without("MNIST_LAB_DATA");
+    let mut terminal = launch.size(96, 28).start();
+    terminal.wait_for("ready");
+    terminal.command("explain 115");
+    terminal.wait_for("115: ");
+    terminal.leave_command_line();
+    terminal.keys("4z");
+    terminal.wait_for("saliency");
+    draw(&terminal, "explained");
+    terminal.keys("c");
+    terminal.wait_for("of 15 right");
+    draw(&terminal, "corrupted");
+    terminal.keys("a");
+    terminal.wait_for("elastic");
+    terminal.keys("lll");
+    terminal.wait_for("not applied: rotate=15");
+    draw(&terminal, "studio");
+    terminal.keys("d");
+    terminal.wait_for("pen");
+    // A seven: to its corner, the pen down, its stroke to the right and the one down.
+    let strokes = ["hhhhh", ENTER, "llllllllll", "jjhjjhjjhjjhjjhjj", ENTER];
+    strokes.iter().for_each(|keys| terminal.keys(keys));
+    terminal.wait_for("predicted 7");
+    draw(&terminal, "drawn");
     terminal.keys("q");
     assert_eq!(terminal.exit_code(), 0);
 }
