@@ -64,8 +64,9 @@ fn a_digit_in_every_view() {
     terminal.keys("d");
     terminal.wait_for("pen");
     // A seven: to its corner, the pen down, its stroke to the right and the one down.
-    let strokes = ["hhhhh", ENTER, "llllllllll", "jjhjjhjjhjjhjjhjj", ENTER];
-    strokes.iter().for_each(|keys| terminal.keys(keys));
+    for keys in ["hhhhh", ENTER, "llllllllll", "jjhjjhjjhjjhjjhjj", ENTER] {
+        terminal.keys(keys);
+    }
     terminal.wait_for("predicted 7");
     draw(&terminal, "drawn");
     terminal.keys("q");
