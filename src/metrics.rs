@@ -1,5 +1,6 @@
-//! What is measured of predictions: loss, accuracy, confusion, precision and recall, calibration.
+//! What is measured of predictions: loss, accuracy, confusion, precision and recall, calibration; and averages of them over time.
 
+pub mod average;
 pub mod calibration;
 
 use crate::data::CLASSES;

@@ -123,7 +123,7 @@ pub fn plot(runs: &[Run], format: Format) -> Result<Vec<u8>, ExportError> {
     match format {
         Format::Svg => svg(&Scene::new(runs, Joints::Mitred)),
         Format::Png => png(&Scene::new(runs, Joints::Plain)),
-        Format::Csv => Ok(table::table(runs).into_bytes()),
+        Format::Csv => table::table(runs).map_err(|error| ExportError::encoding("csv", &error)),
     }
 }
 

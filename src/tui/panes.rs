@@ -111,10 +111,10 @@ pub trait Pane {
         Vec::new()
     }
 
-    /// A button was pressed inside of `area`, moved while held, or let go, both wherever the mouse was; `None` if it is no more
-    /// than a click.
-    fn drag(&mut self, _event: MouseEvent, _area: Rect, _lab: &LabState) -> Option<Vec<Effect>> {
-        None
+    /// A button was pressed inside of `area`, moved while held, or let go, both wherever the mouse was. Whether that was more than
+    /// a click.
+    fn drag(&mut self, _event: MouseEvent, _area: Rect, _lab: &LabState) -> bool {
+        false
     }
 
     /// The wheel was turned by `lines`, up being negative.

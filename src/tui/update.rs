@@ -1,9 +1,10 @@
 //! What each message does to the model, and what it makes the outside do. Nothing here waits, draws or reads a clock.
 
+mod mouse;
+
 use std::sync::Arc;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
-use ratatui::layout::Position;
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 
 use super::Seat;
 use super::keymap::{self, Action};
@@ -12,7 +13,7 @@ use super::message::{Effect, Message, Origin};
 use super::model::{Leaving, Model, Notice, Overlay, Tone, View, Waiting};
 use super::panes::PaneId;
 use super::tour::Tour;
-use super::view::{frame, help, tabs};
+use super::view::help;
 use crate::command::{Command, ListName};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -22,8 +23,6 @@ use crate::state::{LabState, Phase};
 const PATIENCE: u8 = 15;
 /// Seconds that a notice stays.
 const NOTICE_SECONDS: u8 = 5;
-/// Lines of the log or the curve that one turn of the wheel moves by.
-const WHEEL: i32 = 1;
 
 /// When the screen is to be drawn after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,15 +51,14 @@ pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
 fn questions(model: &mut Model) -> Option<Effect> {
     let Screen::Parts(parts) = model.screen() else { return None };
     parts.panes.iter().find(|(pane, _)| *pane == PaneId::Digits)?;
-    let command = model.panes.digits.question(&model.lab)?;
-    Some(Effect::Ask(command, Origin::Corruptions))
+    model.panes.digits.question(&model.lab)
 }
 
 fn take(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
     match message {
         Message::Key(key) if key.kind == KeyEventKind::Release => (Vec::new(), Draw::No),
         Message::Key(pressed) => (key(model, pressed), Draw::Now),
-        Message::Mouse(event) => mouse(model, event),
+        Message::Mouse(event) => mouse::mouse(model, event),
         Message::Paste(text) => {
             if model.overlay.is_none() {
                 model.panes.get_mut(model.focus).paste(&text);
@@ -293,77 +291,6 @@ fn help_key(model: &Model, top: usize, action: Option<Action>) -> Option<Overlay
     Some(Overlay::Help { top: top.min(last) })
 }
 
-/// What the mouse does in a pane that holds it until the button is let go, wherever that is.
-fn drag(model: &mut Model, event: MouseEvent) -> Option<Vec<Effect>> {
-    let Screen::Parts(parts) = model.screen() else { return None };
-    let position = Position::new(event.column, event.row);
-    let (pane, area) = match event.kind {
-        _ if model.overlay.is_some() => return None,
-        MouseEventKind::Down(_) => parts.pane_at(position)?,
-        MouseEventKind::Drag(_) | MouseEventKind::Up(_) => {
-            *parts.panes.iter().find(|(pane, _)| *pane == model.focus)?
-        }
-        _ => return None,
-    };
-    let lab = model.lab.clone();
-    let effects = model.panes.get_mut(pane).drag(event, frame::inside(area), &lab)?;
-    if pane != model.focus {
-        focus(model, pane);
-    }
-    Some(settle(model, effects))
-}
-
-fn mouse(model: &mut Model, event: MouseEvent) -> (Vec<Effect>, Draw) {
-    if let Some(effects) = drag(model, event) {
-        return (effects, Draw::Now);
-    }
-    let turned = match event.kind {
-        MouseEventKind::ScrollUp => -WHEEL,
-        MouseEventKind::ScrollDown => WHEEL,
-        MouseEventKind::Down(MouseButton::Left) => 0,
-        _ => return (Vec::new(), Draw::No),
-    };
-    let position = Position::new(event.column, event.row);
-    let effects = match (&model.overlay, turned) {
-        (Some(Overlay::Help { top }), lines) => {
-            let action = if lines < 0 { Action::Up } else { Action::Down };
-            model.overlay = help_key(model, *top, Some(if lines == 0 { Action::Escape } else { action }));
-            Vec::new()
-        }
-        (Some(_), _) => Vec::new(),
-        (None, 0) => click(model, position),
-        (None, lines) => scroll(model, position, lines),
-    };
-    (effects, Draw::Now)
-}
-
-fn click(model: &mut Model, position: Position) -> Vec<Effect> {
-    let Screen::Parts(parts) = model.screen() else { return Vec::new() };
-    if let Some(pane) = parts.tabs.and_then(|area| tabs::at(area, position)) {
-        focus(model, pane);
-        return Vec::new();
-    }
-    let Some((pane, area)) = parts.pane_at(position) else { return Vec::new() };
-    if pane != model.focus {
-        focus(model, pane);
-    }
-    let inside = frame::inside(area);
-    if !inside.contains(position) {
-        return Vec::new();
-    }
-    let lab = model.lab.clone();
-    let effects = model.panes.get_mut(pane).click(position, inside, &lab);
-    settle(model, effects)
-}
-
-fn scroll(model: &mut Model, position: Position, lines: i32) -> Vec<Effect> {
-    let Screen::Parts(parts) = model.screen() else { return Vec::new() };
-    let Some((pane, _)) = parts.pane_at(position) else { return Vec::new() };
-    let lab = model.lab.clone();
-    let effects = model.panes.get_mut(pane).scroll(lines, &lab);
-    settle(model, effects)
-}
-
 fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
     if let Phase::Failed(failure) = &lab.phase
         && lab.phase != model.lab.phase
@@ -374,7 +301,7 @@ fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
     for id in PaneId::ALL {
         model.panes.get_mut(id).changed(lab);
     }
-    if lab.phase == Phase::Closed { vec![Effect::Leave] } else { model.panes.digits.watch(lab) }
+    if lab.phase == Phase::Closed { vec![Effect::Leave] } else { Vec::new() }
 }
 
 fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Vec<Effect> {
@@ -384,8 +311,8 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
     match (origin, result) {
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
         (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
-        (Origin::Corruptions, result) => model.panes.digits.answer(result),
-        (Origin::Drawing, result) => return model.panes.digits.answered(result),
+        (Origin::Corruptions, result) => model.panes.digits.answer_corruptions(result),
+        (Origin::Drawing, result) => model.panes.digits.answer_drawing(result),
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
         (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
         (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {

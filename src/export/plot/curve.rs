@@ -1,5 +1,6 @@
 //! A run's history as lines to draw: steps laid on epochs, raw values thinned, smoothed, and broken where there is no number.
 
+use crate::metrics::average::MovingAverage;
 use crate::train::history::{Edit, EpochRecord, History, StepRecord};
 
 /// Columns that the raw values of a chart are thinned to; each keeps its least and largest.
@@ -118,20 +119,10 @@ fn split(points: &[Point]) -> Vec<Segment> {
     stretches.filter(|stretch| !stretch.is_empty()).map(<[Point]>::to_vec).collect()
 }
 
-/// An exponential moving average as of a window of `span` values, without the usual bias at the start; what is no number
-/// stays none and does not count.
+/// A moving average as of a window of `span` values; what is no number stays none and does not count.
 fn moving_average(points: &[Point], span: usize) -> Segment {
-    let keep = 1.0 - 2.0 / (span as f64 + 1.0);
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let smooth = points.iter().map(|&(x, y)| {
-        if !y.is_finite() {
-            return (x, y);
-        }
-        sum = sum * keep + y;
-        weight = weight * keep + 1.0;
-        (x, sum / weight)
-    });
-    smooth.collect()
+    let mut average = MovingAverage::new(1.0 - 2.0 / (span as f64 + 1.0));
+    points.iter().map(|&(x, y)| (x, if y.is_finite() { average.add(y) } else { y })).collect()
 }
 
 /// At most the first, least, largest and last point of each column of this width, in their order.

@@ -6,6 +6,7 @@
 //! Numbers are written so that they read back to the bit; what was not measured is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 
 use super::Run;
 use crate::nn::norms::LayerNorm;
@@ -28,28 +29,18 @@ struct Columns<'a> {
 }
 
 /// The table of these runs.
-pub fn table(runs: &[Run]) -> String {
+///
+/// # Errors
+/// If it can't be written to memory.
+pub fn table(runs: &[Run]) -> Result<Vec<u8>, csv::Error> {
     let columns: Vec<Columns> = runs.iter().enumerate().map(|(number, run)| Columns::new(runs, number, run)).collect();
     let steps: BTreeSet<u64> = columns.iter().flat_map(Columns::rows).collect();
-    let mut text = String::from("step");
-    columns.iter().flat_map(Columns::heads).for_each(|head| add(&mut text, &head));
-    text.push('\n');
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(once("step".to_owned()).chain(columns.iter().flat_map(Columns::heads)))?;
     for step in steps {
-        text += &step.to_string();
-        columns.iter().flat_map(|columns| columns.cells(step)).for_each(|cell| add(&mut text, &cell));
-        text.push('\n');
+        table.write_record(once(step.to_string()).chain(columns.iter().flat_map(|columns| columns.cells(step))))?;
     }
-    text
-}
-
-/// Adds a cell to a line, in quotes where it holds a comma or a quote.
-fn add(text: &mut String, cell: &str) {
-    text.push(',');
-    if cell.contains([',', '"', '\n']) {
-        *text += &format!("\"{}\"", cell.replace('"', "\"\""));
-    } else {
-        *text += cell;
-    }
+    table.into_inner().map_err(|error| error.into_error().into())
 }
 
 impl<'a> Columns<'a> {
@@ -119,20 +110,12 @@ mod tests {
     use crate::nn::norms::LayerNorm;
     use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
 
-    /// A line's cells, quotes taken off.
-    fn cells(line: &str) -> Vec<String> {
-        let (mut cells, mut is_quoted) = (vec![String::new()], false);
-        let mut rest = line.chars().peekable();
-        while let Some(c) = rest.next() {
-            let last = cells.len() - 1;
-            match c {
-                '"' if is_quoted && rest.next_if_eq(&'"').is_some() => cells[last].push('"'),
-                '"' => is_quoted = !is_quoted,
-                ',' if !is_quoted => cells.push(String::new()),
-                c => cells[last].push(c),
-            }
-        }
-        cells
+    /// The table as another program reads it: lines of cells.
+    fn lines(runs: &[Run]) -> Vec<Vec<String>> {
+        let text = table(runs).expect("there is memory");
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_slice());
+        let line = |record: csv::StringRecord| record.iter().map(String::from).collect();
+        reader.records().map(|record| line(record.expect("as many cells as in the first line"))).collect()
     }
 
     fn history(losses: &[f32], seconds: f64) -> History {
@@ -161,8 +144,7 @@ mod tests {
     #[test]
     fn runs_stand_side_by_side() {
         let (own, other) = (history(&[1.0, f32::NAN, 0.5], 1.5), History::default());
-        let text = table(&[Run { name: "run-1", history: &own }, Run { name: "run-1", history: &other }]);
-        let lines: Vec<Vec<String>> = text.lines().map(cells).collect();
+        let lines = lines(&[Run { name: "run-1", history: &own }, Run { name: "run-1", history: &other }]);
         assert_eq!(lines[0][..3], ["step", "run-1 loss", "run-1 accuracy"]);
         assert_eq!(lines[0][9..12], ["run-1 gradient 1", "run-1 weight 1", "run-1 update_ratio 1"]);
         assert_eq!(lines[0][15], "run-1 #2 loss");
@@ -170,7 +152,7 @@ mod tests {
         assert_eq!(lines[2][1], "NaN");
         assert_eq!(lines[2][8], "augment none -> rotate=10,shift=0.1; augment none -> a \"b\"");
         assert!(lines.iter().all(|line| line.len() == lines[0].len()));
-        assert_eq!(table(&[]), "step\n");
+        assert_eq!(table(&[]).ok(), Some(b"step\n".to_vec()));
     }
 
     proptest! {
@@ -178,8 +160,7 @@ mod tests {
         #[test]
         fn it_reads_back(losses in prop::collection::vec(any::<f32>(), 6..20), seconds in any::<f64>()) {
             let history = history(&losses, seconds);
-            let text = table(&[Run { name: "a", history: &history }]);
-            let lines: Vec<Vec<String>> = text.lines().skip(1).map(cells).collect();
+            let lines = lines(&[Run { name: "a", history: &history }]).split_off(1);
             prop_assert_eq!(lines.len(), losses.len());
             // NaN comes in many bits and goes as one word.
             let bits = |value: f64| if value.is_nan() { None } else { Some(value.to_bits()) };

@@ -3,6 +3,7 @@
 mod canvas;
 mod corruptions;
 mod drawing;
+mod enquiry;
 mod explained;
 mod figures;
 mod gallery;
@@ -25,10 +26,11 @@ use crate::reply::Reply;
 use crate::state::{DigitView, LabState};
 use crate::tui::format::width;
 use crate::tui::keymap::{Action, Scope};
-use crate::tui::message::Effect;
+use crate::tui::message::{Effect, Origin};
 use corruptions::Corruptions;
 use drawing::Drawing;
 use explained::Page;
+use gallery::Gallery;
 use studio::Studio;
 
 /// Columns that the probabilities want to the right of the image.
@@ -53,12 +55,7 @@ enum Look {
     #[default]
     Asked,
     /// The digits of the list, until another digit is asked for.
-    Gallery {
-        /// Which one keys act on.
-        selected: usize,
-        /// When it began.
-        since: Since,
-    },
+    Gallery(Gallery),
     /// What the augmentation makes of a training digit, until another digit is asked for.
     Studio(Studio),
     /// What corruptions make of the digit that was asked for last.
@@ -70,21 +67,11 @@ enum Look {
     },
 }
 
-/// What there was when the gallery was opened.
-#[derive(Clone, Debug)]
-enum Since {
-    /// No list yet: its first digit is asked for along with it.
-    NoList,
-    /// The digit that had been asked for last.
-    Digit(Option<Arc<DigitView>>),
-}
-
 impl Look {
     /// Which digit of the gallery is selected, if that is shown.
     fn selected(&self, lab: &LabState) -> Option<usize> {
         match self {
-            Self::Gallery { selected, since: Since::NoList } => Some(*selected),
-            Self::Gallery { selected, since: Since::Digit(asked) } if *asked == lab.digit => Some(*selected),
+            Self::Gallery(gallery) if gallery.holds(lab) => Some(gallery.selected()),
             _ => None,
         }
     }
@@ -101,23 +88,23 @@ impl Digits {
         self.drawing.image()
     }
 
-    /// The network's answer about the drawing; what to ask next.
-    pub fn answered(&mut self, result: Result<Reply, Error>) -> Vec<Effect> {
-        self.drawing.answered(result)
+    /// What the network is to be asked for what is shown.
+    pub fn question(&mut self, lab: &LabState) -> Option<Effect> {
+        let (command, origin) = match &self.look {
+            Look::Corruptions => (self.corruptions.refresh(lab)?, Origin::Corruptions),
+            look if look.is_drawing(lab) => (self.drawing.refresh(lab)?, Origin::Drawing),
+            _ => return None,
+        };
+        Some(Effect::Ask(command, origin))
     }
 
-    /// The lab published a state: what to ask because of it.
-    pub fn watch(&mut self, lab: &LabState) -> Vec<Effect> {
-        if self.look.is_drawing(lab) { self.drawing.watch(lab) } else { Vec::new() }
-    }
-
-    /// What the network is to be asked for the corruptions, if they are shown.
-    pub fn question(&mut self, lab: &LabState) -> Option<Command> {
-        if matches!(self.look, Look::Corruptions) { self.corruptions.refresh(lab) } else { None }
+    /// The network's answer about the drawing.
+    pub fn answer_drawing(&mut self, result: Result<Reply, Error>) {
+        self.drawing.answer(result);
     }
 
     /// The network's answer about the corruptions.
-    pub fn answer(&mut self, result: Result<Reply, Error>) {
+    pub fn answer_corruptions(&mut self, result: Result<Reply, Error>) {
         self.corruptions.answer(result);
     }
 
@@ -125,7 +112,7 @@ impl Digits {
     fn in_drawing(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
         if action == Action::Draw {
             self.look = Look::Drawing { asked: lab.digit.clone() };
-            return Some(self.drawing.ask());
+            return Some(Vec::new());
         }
         if !self.look.is_drawing(lab) {
             return None;
@@ -152,44 +139,23 @@ impl Digits {
 
     /// Shows the list as a gallery; without one, that of the misclassified.
     fn open_gallery(&mut self, lab: &LabState) -> Vec<Effect> {
-        let position = lab.list.as_ref().and_then(|list| list.position).unwrap_or(0);
-        let since = lab.list.as_ref().map_or(Since::NoList, |_| Since::Digit(lab.digit.clone()));
-        self.look = Look::Gallery { selected: position, since };
+        self.look = Look::Gallery(Gallery::new(lab));
         if lab.list.is_some() { Vec::new() } else { Effect::ask(Command::Next { list: Some(ListName::Wrong) }) }
     }
 
     /// What a key does in the gallery, if that is shown.
     fn in_gallery(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
-        let selected = self.look.selected(lab)?;
-        let list = lab.list.as_ref()?;
-        let last = list.indices.len().saturating_sub(1);
-        let to = match action {
-            Action::NextDigit => selected + 1,
-            Action::PreviousDigit => selected.saturating_sub(1),
-            Action::Down => selected + gallery::COLUMNS,
-            Action::Up => selected.saturating_sub(gallery::COLUMNS),
-            Action::PageDown => selected + 4 * gallery::COLUMNS,
-            Action::PageUp => selected.saturating_sub(4 * gallery::COLUMNS),
-            Action::Top => 0,
-            Action::Bottom => last,
-            Action::Escape => {
-                self.look = Look::Asked;
-                return Some(Vec::new());
-            }
-            Action::Enter => {
-                self.look = Look::Asked;
-                let drawing = list.drawings.get(selected).map(|drawing| drawing.source.to_string());
-                let inputs = drawing.or_else(|| list.indices.get(selected).map(ToString::to_string));
-                return Some(
-                    inputs.map_or_else(Vec::new, |input| Effect::ask(Command::Predict { inputs: vec![input] })),
-                );
-            }
-            _ => return None,
-        };
-        if let Look::Gallery { selected, .. } = &mut self.look {
-            *selected = to.min(last);
+        let (Look::Gallery(gallery), Some(list)) = (&mut self.look, &lab.list) else { return None };
+        if !gallery.holds(lab) {
+            return None;
         }
-        Some(Vec::new())
+        let effects = match action {
+            Action::Enter => gallery.open(list),
+            Action::Escape => Vec::new(),
+            _ => return gallery.walk(action, list).then(Vec::new),
+        };
+        self.look = Look::Asked;
+        Some(effects)
     }
 }
 
@@ -201,7 +167,7 @@ impl Pane for Digits {
         match &self.look {
             Look::Studio(studio) => return studio.title(lab),
             Look::Corruptions => return self.corruptions.title(),
-            Look::Asked | Look::Gallery { .. } | Look::Drawing { .. } => {}
+            Look::Asked | Look::Gallery(_) | Look::Drawing { .. } => {}
         }
         if let (Some(selected), Some(list)) = (self.look.selected(lab), &lab.list) {
             return format!("{} {}/{}", list.title, selected + 1, list.indices.len());
@@ -220,7 +186,7 @@ impl Pane for Digits {
         match self.look {
             Look::Studio(_) => return studio::HELP,
             Look::Corruptions => return corruptions::HELP,
-            Look::Asked | Look::Gallery { .. } | Look::Drawing { .. } => {}
+            Look::Asked | Look::Gallery(_) | Look::Drawing { .. } => {}
         }
         "A digit, the probability of each class, and the loss against its label. `a` opens the augmentation studio, in which \
          what the augmentation makes of training digits is seen and turned; `c` shows the digit through the fifteen corruptions \
@@ -247,7 +213,7 @@ impl Pane for Digits {
         match &self.look {
             Look::Studio(studio) => return studio.render(context, area, buffer),
             Look::Corruptions => return self.corruptions.render(context, area, buffer),
-            Look::Asked | Look::Gallery { .. } | Look::Drawing { .. } => {}
+            Look::Asked | Look::Gallery(_) | Look::Drawing { .. } => {}
         }
         if let Some(selected) = self.look.selected(context.lab) {
             return gallery::render(context, selected, area, buffer);
@@ -324,7 +290,7 @@ impl Pane for Digits {
             Look::Studio(_) => Some(Scope::Studio),
             Look::Corruptions => Some(Scope::Corruptions),
             Look::Drawing { .. } => self.look.is_drawing(lab).then_some(Scope::Canvas),
-            Look::Asked | Look::Gallery { .. } => None,
+            Look::Asked | Look::Gallery(_) => None,
         }
     }
 
@@ -335,8 +301,8 @@ impl Pane for Digits {
         Vec::new()
     }
 
-    fn drag(&mut self, event: MouseEvent, area: Rect, lab: &LabState) -> Option<Vec<Effect>> {
-        if self.look.is_drawing(lab) { self.drawing.drag(event, area) } else { None }
+    fn drag(&mut self, event: MouseEvent, area: Rect, lab: &LabState) -> bool {
+        self.look.is_drawing(lab) && self.drawing.drag(event, area)
     }
 
     fn scroll(&mut self, lines: i32, lab: &LabState) -> Vec<Effect> {
@@ -349,15 +315,10 @@ impl Pane for Digits {
 
     fn changed(&mut self, lab: &LabState) {
         match &mut self.look {
+            Look::Gallery(gallery) => gallery.changed(lab),
             Look::Studio(studio) if studio.holds(lab) => studio.changed(lab),
             Look::Studio(_) => self.look = Look::Asked,
-            _ => {}
-        }
-        if let (Look::Gallery { selected, since }, Some(list)) = (&mut self.look, &lab.list) {
-            *selected = (*selected).min(list.indices.len().saturating_sub(1));
-            if matches!(since, Since::NoList) {
-                *since = Since::Digit(lab.digit.clone());
-            }
+            Look::Asked | Look::Corruptions | Look::Drawing { .. } => {}
         }
     }
 }

@@ -98,7 +98,8 @@ fn digits() {
     let mut probabilities = [0.001; 10];
     probabilities[1] = 0.991;
     let said = Classified { probabilities: vec![probabilities], saliency: Vec::new(), epoch: 2, step: 1500 };
-    pane.answered(Ok(Reply::Classified(said)));
+    assert!(pane.question(&samples::paused()).is_some());
+    pane.answer_drawing(Ok(Reply::Classified(said)));
     check("digits_drawn", &samples::paused(), pane, &[]);
 }
 
@@ -124,7 +125,12 @@ fn corruptions(lab: &LabState, answered: bool) -> Digits {
             row
         };
         let probabilities = (0..16).map(row).collect();
-        pane.answer(Ok(Reply::Classified(Classified { probabilities, saliency: Vec::new(), epoch: 2, step: 1710 })));
+        pane.answer_corruptions(Ok(Reply::Classified(Classified {
+            probabilities,
+            saliency: Vec::new(),
+            epoch: 2,
+            step: 1710,
+        })));
     }
     pane
 }

@@ -1,6 +1,7 @@
-//! Smoothing: an exponential moving average without the bias of its beginning, and how much of the past it keeps.
+//! Smoothing: a moving average of the steps, and how much of the past it keeps.
 
 use super::window::round_up;
+use crate::metrics::average::MovingAverage;
 
 /// How much of the past the average keeps at each step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,16 +54,10 @@ impl Smoothing {
     }
 }
 
-/// Points `(place, value)`, each the average of the values up to it, in which one counts `keep` times the next:
-/// `(1 − k) Σ kⁿ⁻ⁱ yᵢ / (1 − kⁿ)`, as Adam's moments are corrected (Kingma and Ba 2015). What is no number is left out.
+/// Points `(place, value)`, each the [`MovingAverage`] of the values up to it. What is no number is left out.
 pub fn smooth(points: &[(f64, f64)], keep: f64) -> Vec<(f64, f64)> {
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let mut follow = |value: f64| {
-        sum = keep * sum + (1.0 - keep) * value;
-        weight = keep * weight + (1.0 - keep);
-        sum / weight
-    };
-    points.iter().filter(|point| point.1.is_finite()).map(|&(place, value)| (place, follow(value))).collect()
+    let mut average = MovingAverage::new(keep);
+    points.iter().filter(|point| point.1.is_finite()).map(|&(place, value)| (place, average.add(value))).collect()
 }
 
 #[cfg(test)]

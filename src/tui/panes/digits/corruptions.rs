@@ -1,18 +1,17 @@
 //! The corruptions of MNIST-C: the shown digit through all fifteen, and what the network says of each.
 
-use std::sync::Arc;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::command::{Command, Depth};
+use super::enquiry::Enquiry;
+use crate::command::Command;
+use crate::data::Image;
 use crate::data::corrupt::{Corruption, Kind, SEVERITY};
-use crate::data::{CLASSES, Image};
 use crate::error::Error;
 use crate::metrics::argmax;
 use crate::reply::Reply;
-use crate::state::{DigitSource, LabState, RunInfo};
+use crate::state::{DigitSource, LabState};
 use crate::tui::format::{percent, shorten, width};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
@@ -40,10 +39,7 @@ pub struct Corruptions {
     severity: u8,
     /// What is shown, made when it changes and not for each frame.
     shown: Option<Shown>,
-    /// What the network was asked and has not answered.
-    asked: Option<Question>,
-    /// What it said last; nothing of it if it could not be asked.
-    answered: Option<(Question, Option<Vec<[f32; CLASSES]>>)>,
+    enquiry: Enquiry,
     /// How often something else was shown, which names the pictures of a question.
     shows: u64,
 }
@@ -65,17 +61,9 @@ struct Subject {
     label: Option<u8>,
 }
 
-/// Which pictures, and which weights.
-#[derive(Clone, Debug, PartialEq)]
-struct Question {
-    show: u64,
-    step: u64,
-    run: Arc<RunInfo>,
-}
-
 impl Default for Corruptions {
     fn default() -> Self {
-        Self { severity: SEVERITY, shown: None, asked: None, answered: None, shows: 0 }
+        Self { severity: SEVERITY, shown: None, enquiry: Enquiry::default(), shows: 0 }
     }
 }
 
@@ -98,8 +86,7 @@ impl Subject {
 }
 
 impl Corruptions {
-    /// Makes the pictures if the digit or the severity is another, and says what the network is to be asked: one question at a
-    /// time, so that a busy lab is not flooded, and the newest in the end.
+    /// Makes the pictures if the digit or the severity is another, and says what the network is to be asked.
     pub fn refresh(&mut self, lab: &LabState) -> Option<Command> {
         let subject = Subject::of(lab)?;
         let same = |shown: &Shown| shown.severity == self.severity && shown.subject == subject;
@@ -108,30 +95,19 @@ impl Corruptions {
             self.shown = Some(Shown { subject, severity: self.severity, images });
             self.shows += 1;
         }
-        let question = Question { show: self.shows, step: lab.progress.step, run: lab.run.clone()? };
-        let known = self.answered.as_ref().is_some_and(|(answered, _)| *answered == question);
-        if known || self.asked.is_some() {
-            return None;
-        }
-        self.asked = Some(question);
-        let images = self.shown.as_ref()?.images.clone();
-        Some(Command::Classify { images, depth: Depth::Classes })
+        let shown = self.shown.as_ref()?;
+        self.enquiry.ask(self.shows, || shown.images.clone(), lab)
     }
 
     /// The network answered.
     pub fn answer(&mut self, result: Result<Reply, Error>) {
-        let Some(question) = self.asked.take() else { return };
-        let probabilities = match result {
-            Ok(Reply::Classified(answer)) => Some(answer.probabilities),
-            _ => None,
-        };
-        self.answered = Some((question, probabilities));
+        self.enquiry.answer(result);
     }
 
     /// What the network says of the picture `number`: class, probability.
     fn verdict(&self, number: usize) -> Option<(u8, f32)> {
-        let (question, answer) = self.answered.as_ref()?;
-        let probabilities = answer.as_ref()?.get(number).filter(|_| question.show == self.shows)?;
+        let (show, said) = self.enquiry.said()?;
+        let probabilities = said.ok()?.probabilities.get(number).filter(|_| show == self.shows)?;
         let class = argmax(probabilities);
         Some((class, probabilities[usize::from(class)]))
     }

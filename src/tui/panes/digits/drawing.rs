@@ -1,21 +1,20 @@
 //! A digit drawn by hand: pen and paper, and the questions to the network that follow every stroke.
 
-use std::sync::Arc;
-
 use crossterm::event::{KeyCode, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
 
 use super::canvas::{Canvas, Point, Tool};
+use super::enquiry::Enquiry;
 use super::sheet::Sheet;
-use crate::command::{Command, Depth, Keep};
+use crate::command::{Command, Keep};
 use crate::data::picture::{self, Preprocess, Preprocessed};
-use crate::data::{CLASSES, Image, SIDE};
+use crate::data::{Image, SIDE};
 use crate::error::Error;
 use crate::metrics::argmax;
-use crate::reply::Reply;
-use crate::state::{DigitSource, DigitView, LabState, RunInfo};
+use crate::reply::{Classified, Reply};
+use crate::state::{DigitSource, DigitView, LabState};
 use crate::tui::keymap::Action;
-use crate::tui::message::{Effect, Origin};
+use crate::tui::message::Effect;
 
 /// A drawing and what is known of it.
 #[derive(Debug)]
@@ -28,10 +27,11 @@ pub struct Drawing {
     /// The mouse's stroke that goes on: its tool and its last point.
     stroke: Option<(Tool, Point)>,
     seen: Seen,
-    question: Question,
-    answer: Answer,
-    /// The run whose network was asked.
-    run: Option<Arc<RunInfo>>,
+    enquiry: Enquiry,
+    /// How often the drawing became another, which names its picture in a question.
+    changes: u64,
+    /// The change after which the paper was last empty: what was said of the drawing before that is of no use any more.
+    begun: u64,
     label: Label,
 }
 
@@ -51,24 +51,6 @@ pub enum Seen {
     Picture(Box<Preprocessed>),
 }
 
-/// Whether the network is being asked. Only one question is under way at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
-    None,
-    /// The newest drawing was asked for.
-    Asked,
-    /// An older one was; the newest is the next.
-    Outdated,
-}
-
-/// What the network said last.
-#[derive(Debug)]
-enum Answer {
-    None,
-    Probabilities([f32; CLASSES], u64),
-    Refused(String),
-}
-
 /// Whether the next key is the digit that the drawing is meant to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Label {
@@ -84,9 +66,9 @@ impl Default for Drawing {
             pen: Pen::Up,
             stroke: None,
             seen: Seen::Nothing,
-            question: Question::None,
-            answer: Answer::None,
-            run: None,
+            enquiry: Enquiry::default(),
+            changes: 0,
+            begun: 0,
             label: Label::Known,
         }
     }
@@ -119,9 +101,8 @@ impl Drawing {
 
     /// The drawing and what the network says of it, as of a digit.
     pub fn digit(&self) -> Option<DigitView> {
-        let (Seen::Picture(picture), &Answer::Probabilities(probabilities, step)) = (&self.seen, &self.answer) else {
-            return None;
-        };
+        let (Seen::Picture(picture), Some(Ok(said))) = (&self.seen, self.said()) else { return None };
+        let probabilities = *said.probabilities.first()?;
         Some(DigitView {
             source: DigitSource::Drawing("new".into()),
             image: Box::new(picture.image),
@@ -130,7 +111,7 @@ impl Drawing {
             probabilities,
             loss: None,
             doubtful: false,
-            step,
+            step: said.step,
             place: None,
             preprocess: None,
             past: Vec::new(),
@@ -140,10 +121,12 @@ impl Drawing {
 
     /// Why the network said nothing.
     pub fn refusal(&self) -> Option<&str> {
-        match &self.answer {
-            Answer::Refused(sentence) => Some(sentence),
-            _ => None,
-        }
+        self.said()?.err()
+    }
+
+    /// What was said last of this drawing or, better than nothing, of how it was some strokes ago.
+    fn said(&self) -> Option<Result<&Classified, &str>> {
+        self.enquiry.said().filter(|(changes, _)| *changes > self.begun).map(|(_, said)| said)
     }
 
     /// The state of the pen in a few words.
@@ -159,50 +142,48 @@ impl Drawing {
     /// What a key of the table does.
     pub fn handle(&mut self, action: Action) -> Option<Vec<Effect>> {
         match action {
-            Action::Left => return Some(self.go([-1.0, 0.0])),
-            Action::Right => return Some(self.go([1.0, 0.0])),
-            Action::Up => return Some(self.go([0.0, -1.0])),
-            Action::Down => return Some(self.go([0.0, 1.0])),
-            Action::Pen => return Some(self.put(Tool::Pen)),
-            Action::Eraser => return Some(self.put(Tool::Eraser)),
+            Action::Left => self.go([-1.0, 0.0]),
+            Action::Right => self.go([1.0, 0.0]),
+            Action::Up => self.go([0.0, -1.0]),
+            Action::Down => self.go([0.0, 1.0]),
+            Action::Pen => self.put(Tool::Pen),
+            Action::Eraser => self.put(Tool::Eraser),
             Action::Undo => {
                 self.pen = Pen::Up;
                 self.canvas.undo();
+                self.changed();
             }
             Action::Clear => {
                 self.pen = Pen::Up;
                 self.canvas.clear();
+                self.changed();
             }
             Action::SaveDrawing => return Some(vec![Effect::Prompt("draw save ".into())]),
-            Action::Keep => {
-                self.label = Label::Wanted;
-                return Some(Vec::new());
-            }
+            Action::Keep => self.label = Label::Wanted,
             _ => return None,
         }
-        Some(self.changed())
+        Some(Vec::new())
     }
 
     /// Moves the cursor, which draws on its way if the pen is down.
-    fn go(&mut self, step: Point) -> Vec<Effect> {
+    fn go(&mut self, step: Point) {
         let from = self.cursor;
         let last = SIDE as f32 - 0.5;
         self.cursor = [(from[0] + step[0]).clamp(0.5, last), (from[1] + step[1]).clamp(0.5, last)];
-        match self.pen {
-            Pen::Down(tool) if self.canvas.line(tool, from, self.cursor) => self.changed(),
-            _ => Vec::new(),
+        if let Pen::Down(tool) = self.pen {
+            self.line(tool, from, self.cursor);
         }
     }
 
     /// Puts a tool down where the cursor is, or lifts it.
-    fn put(&mut self, tool: Tool) -> Vec<Effect> {
+    fn put(&mut self, tool: Tool) {
         if self.pen == Pen::Down(tool) {
             self.pen = Pen::Up;
-            return Vec::new();
+            return;
         }
         self.pen = Pen::Down(tool);
         self.canvas.begin();
-        if self.canvas.line(tool, self.cursor, self.cursor) { self.changed() } else { Vec::new() }
+        self.line(tool, self.cursor, self.cursor);
     }
 
     /// Takes the digit that was asked for after `+`.
@@ -219,8 +200,8 @@ impl Drawing {
         }
     }
 
-    /// What the mouse does in `area`: the left button draws, the right one erases; `None` if it is no part of a stroke.
-    pub fn drag(&mut self, event: MouseEvent, area: Rect) -> Option<Vec<Effect>> {
+    /// What the mouse does in `area`: the left button draws, the right one erases. Whether it is a part of a stroke.
+    pub fn drag(&mut self, event: MouseEvent, area: Rect) -> bool {
         let sheet = Sheet::new(area);
         let position = Position::new(event.column, event.row);
         let point = sheet.point(position);
@@ -230,87 +211,58 @@ impl Drawing {
                 let tool = match button {
                     MouseButton::Left => Tool::Pen,
                     MouseButton::Right => Tool::Eraser,
-                    MouseButton::Middle => return None,
+                    MouseButton::Middle => return false,
                 };
                 if !sheet.paper.contains(position) {
-                    return None;
+                    return false;
                 }
                 (self.pen, self.label, self.stroke) = (Pen::Up, Label::Known, Some((tool, point)));
                 self.canvas.begin();
-                Some(self.stroke_to(tool, point, point))
+                self.stroke_to(tool, point, point);
             }
             (MouseEventKind::Drag(_), Some((tool, from))) => {
                 self.stroke = Some((tool, point));
-                Some(self.stroke_to(tool, from, point))
+                self.stroke_to(tool, from, point);
             }
-            (MouseEventKind::Up(_), Some(_)) => {
-                self.stroke = None;
-                Some(Vec::new())
-            }
-            _ => None,
+            (MouseEventKind::Up(_), Some(_)) => self.stroke = None,
+            _ => return false,
+        }
+        true
+    }
+
+    fn stroke_to(&mut self, tool: Tool, from: Point, to: Point) {
+        let last = SIDE as f32 - 0.5;
+        self.cursor = to.map(|place| place.clamp(0.5, last));
+        self.line(tool, from, to);
+    }
+
+    fn line(&mut self, tool: Tool, from: Point, to: Point) {
+        if self.canvas.line(tool, from, to) {
+            self.changed();
         }
     }
 
-    fn stroke_to(&mut self, tool: Tool, from: Point, to: Point) -> Vec<Effect> {
-        let last = SIDE as f32 - 0.5;
-        self.cursor = to.map(|place| place.clamp(0.5, last));
-        if self.canvas.line(tool, from, to) { self.changed() } else { Vec::new() }
-    }
-
     /// The drawing is another: the network has to look again.
-    fn changed(&mut self) -> Vec<Effect> {
+    fn changed(&mut self) {
+        self.changes += 1;
         self.seen = match picture::from_pixels(self.canvas.image(), Preprocess::Auto) {
             Ok(picture) if !self.canvas.is_blank() => Seen::Picture(Box::new(picture)),
             _ => Seen::Nothing,
         };
         if matches!(self.seen, Seen::Nothing) {
-            self.answer = Answer::None;
+            self.begun = self.changes;
         }
-        self.ask()
     }
 
-    /// Asks for what the network sees now: at once, or after the answer that is under way.
-    pub fn ask(&mut self) -> Vec<Effect> {
-        if self.question != Question::None {
-            self.question = Question::Outdated;
-            return Vec::new();
-        }
-        let Seen::Picture(picture) = &self.seen else { return Vec::new() };
-        self.question = Question::Asked;
-        let command = Command::Classify { images: vec![picture.image], depth: Depth::Classes };
-        vec![Effect::Ask(command, Origin::Drawing)]
+    /// What the network is to be asked: of what it sees now, with the weights that it has now.
+    pub fn refresh(&mut self, lab: &LabState) -> Option<Command> {
+        let Seen::Picture(picture) = &self.seen else { return None };
+        self.enquiry.ask(self.changes, || vec![picture.image], lab)
     }
 
-    /// What came of the question; the next, if the drawing changed meanwhile.
-    pub fn answered(&mut self, result: Result<Reply, Error>) -> Vec<Effect> {
-        let outdated = self.question == Question::Outdated;
-        self.question = Question::None;
-        if !matches!(self.seen, Seen::Nothing) {
-            match result {
-                Ok(Reply::Classified(answer)) => {
-                    if let Some(&probabilities) = answer.probabilities.first() {
-                        self.answer = Answer::Probabilities(probabilities, answer.step);
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => self.answer = Answer::Refused(error.to_string()),
-            }
-        }
-        if outdated { self.ask() } else { Vec::new() }
-    }
-
-    /// Asks again if the network is another, or has learned since: what it said is out of date.
-    pub fn watch(&mut self, lab: &LabState) -> Vec<Effect> {
-        let same = match (&self.run, &lab.run) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-            (old, new) => old.is_none() && new.is_none(),
-        };
-        self.run.clone_from(&lab.run);
-        match self.answer {
-            Answer::Probabilities(_, step) if same && step == lab.progress.step => Vec::new(),
-            Answer::Probabilities(..) | Answer::Refused(_) if self.question == Question::None || !same => self.ask(),
-            _ => Vec::new(),
-        }
+    /// The network answered.
+    pub fn answer(&mut self, result: Result<Reply, Error>) {
+        self.enquiry.answer(result);
     }
 }
 

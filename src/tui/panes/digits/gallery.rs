@@ -6,16 +6,92 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
+use crate::command::Command;
 use crate::metrics::Outcome;
-use crate::state::{DigitView, LabState};
+use crate::state::{DigitList, DigitView, LabState};
 use crate::tui::format::{percent, shorten, width};
+use crate::tui::keymap::Action;
+use crate::tui::message::Effect;
 use crate::tui::panes::Context;
 use crate::tui::theme::{Glyphs, Theme};
 
 /// Images beside each other: always as many, so that a key means the same on every screen.
-pub const COLUMNS: usize = 5;
+const COLUMNS: usize = 5;
 /// Columns of the largest image: half the pixels.
 const LARGEST: u16 = 14;
+
+/// The gallery, while it is open.
+#[derive(Clone, Debug)]
+pub struct Gallery {
+    /// Which digit keys act on.
+    selected: usize,
+    since: Since,
+}
+
+/// What there was when the gallery was opened.
+#[derive(Clone, Debug)]
+enum Since {
+    /// No list yet: its first digit is asked for along with it.
+    NoList,
+    /// The digit that had been asked for last.
+    Digit(Option<Arc<DigitView>>),
+}
+
+impl Gallery {
+    /// Opens it on the list's digit.
+    pub fn new(lab: &LabState) -> Self {
+        let selected = lab.list.as_ref().and_then(|list| list.position).unwrap_or(0);
+        let since = lab.list.as_ref().map_or(Since::NoList, |_| Since::Digit(lab.digit.clone()));
+        Self { selected, since }
+    }
+
+    /// Whether no other digit was asked for since it was opened.
+    pub fn holds(&self, lab: &LabState) -> bool {
+        match &self.since {
+            Since::NoList => true,
+            Since::Digit(asked) => *asked == lab.digit,
+        }
+    }
+
+    /// Which digit of the list is selected.
+    pub const fn selected(&self) -> usize {
+        self.selected
+    }
+
+    /// The lab published a state: the list may be there now, or be another.
+    pub fn changed(&mut self, lab: &LabState) {
+        let Some(list) = &lab.list else { return };
+        self.selected = self.selected.min(list.indices.len().saturating_sub(1));
+        if matches!(self.since, Since::NoList) {
+            self.since = Since::Digit(lab.digit.clone());
+        }
+    }
+
+    /// What a key that moves does; whether it is one.
+    pub fn walk(&mut self, action: Action, list: &DigitList) -> bool {
+        let (selected, last) = (self.selected, list.indices.len().saturating_sub(1));
+        let to = match action {
+            Action::NextDigit => selected + 1,
+            Action::PreviousDigit => selected.saturating_sub(1),
+            Action::Down => selected + COLUMNS,
+            Action::Up => selected.saturating_sub(COLUMNS),
+            Action::PageDown => selected + 4 * COLUMNS,
+            Action::PageUp => selected.saturating_sub(4 * COLUMNS),
+            Action::Top => 0,
+            Action::Bottom => last,
+            _ => return false,
+        };
+        self.selected = to.min(last);
+        true
+    }
+
+    /// Shows the digit that is selected.
+    pub fn open(&self, list: &DigitList) -> Vec<Effect> {
+        let drawing = list.drawings.get(self.selected).map(|drawing| drawing.source.to_string());
+        let input = drawing.or_else(|| list.indices.get(self.selected).map(ToString::to_string));
+        input.map_or_else(Vec::new, |input| Effect::ask(Command::Predict { inputs: vec![input] }))
+    }
+}
 
 /// Where the images are.
 struct Grid {

@@ -1,6 +1,7 @@
 //! What is asked when, what is made of the answers, and where the pictures lie.
 
-use super::{Action, CLASSES, Command, Corruptions, Effect, Error, LabState, Rect, Reply, grid};
+use super::{Action, Command, Corruptions, Effect, Error, LabState, Rect, Reply, grid};
+use crate::data::CLASSES;
 use crate::data::corrupt::Corruption;
 use crate::reply::Classified;
 use crate::state::{LabEvent, RunInfo};
@@ -107,7 +108,7 @@ fn nothing_is_asked_before_there_is_something_to_ask() {
     let mut page = Corruptions::default();
     assert_eq!((page.refresh(&LabState::default()), page.title()), (None, String::new()));
     page.answer(Ok(answer([1; 16])));
-    assert!(page.answered.is_none(), "nobody had asked");
+    assert!(page.enquiry.said().is_none(), "nobody had asked");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Strokes, questions and answers of a drawing.
 
+use std::sync::Arc;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
 
@@ -8,14 +10,15 @@ use crate::command::{Command, Depth, Keep};
 use crate::data::{CLASSES, Image};
 use crate::error::Error;
 use crate::reply::{Classified, Reply};
-use crate::state::LabState;
+use crate::state::{LabState, RunInfo};
 use crate::tui::keymap::Action;
-use crate::tui::message::{Effect, Origin};
+use crate::tui::message::Effect;
+use crate::tui::samples::ready;
 
 /// Where the drawing lies, with exact paper at its top left.
 const AREA: Rect = Rect::new(4, 3, 68, 15);
 
-fn mouse(drawing: &mut Drawing, kind: MouseEventKind, column: u16, row: u16) -> Option<Vec<Effect>> {
+fn mouse(drawing: &mut Drawing, kind: MouseEventKind, column: u16, row: u16) -> bool {
     drawing.drag(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }, AREA)
 }
 
@@ -24,11 +27,11 @@ const MOVE: MouseEventKind = MouseEventKind::Drag(MouseButton::Left);
 const UP: MouseEventKind = MouseEventKind::Up(MouseButton::Left);
 const RIGHT: MouseEventKind = MouseEventKind::Down(MouseButton::Right);
 
-/// The image that an effect asks the network about.
-fn asked(effects: &[Effect]) -> Option<Image> {
-    match effects {
-        [Effect::Ask(Command::Classify { images, depth: Depth::Classes }, Origin::Drawing)] => images.first().copied(),
-        _ => None,
+/// The image that the network is asked about, if it is asked.
+fn asked(drawing: &mut Drawing, lab: &LabState) -> Option<Image> {
+    match drawing.refresh(lab)? {
+        Command::Classify { images, depth: Depth::Classes } => images.first().copied(),
+        other => panic!("no question: {other:?}"),
     }
 }
 
@@ -45,9 +48,10 @@ fn shown(drawing: &Drawing) -> Option<u8> {
 /// A one, by mouse.
 fn one() -> Drawing {
     let mut drawing = Drawing::default();
-    assert!(mouse(&mut drawing, LEFT, 18, 6).is_some_and(|effects| asked(&effects).is_some()));
-    assert_eq!(mouse(&mut drawing, MOVE, 18, 14), Some(Vec::new()), "one question is under way");
-    assert_eq!(mouse(&mut drawing, UP, 18, 14), Some(Vec::new()));
+    assert!(mouse(&mut drawing, LEFT, 18, 6) && asked(&mut drawing, &ready()).is_some());
+    assert!(mouse(&mut drawing, MOVE, 18, 14));
+    assert_eq!(asked(&mut drawing, &ready()), None, "one question is under way");
+    assert!(mouse(&mut drawing, UP, 18, 14));
     drawing
 }
 
@@ -55,41 +59,47 @@ fn one() -> Drawing {
 fn one_question_at_a_time_and_the_newest_drawing_is_answered() {
     let mut drawing = one();
     assert_eq!(shown(&drawing), None);
-    let next = drawing.answered(Ok(said(8, 5)));
+    drawing.answer(Ok(said(8, 0)));
     let Seen::Picture(seen) = drawing.seen() else { panic!("it is not blank") };
-    assert_eq!(asked(&next), Some(seen.image));
+    let image = seen.image;
+    assert_eq!(asked(&mut drawing, &ready()), Some(image));
     assert_eq!(shown(&drawing), Some(8), "better an old answer than none");
-    assert_eq!(drawing.answered(Ok(said(1, 5))), []);
-    assert_eq!(shown(&drawing), Some(1));
+    drawing.answer(Ok(said(1, 0)));
+    assert_eq!((shown(&drawing), asked(&mut drawing, &ready())), (Some(1), None));
 }
 
 #[test]
 fn it_is_asked_again_when_the_network_has_learned() {
     let mut drawing = one();
-    drawing.answered(Ok(said(8, 0)));
-    drawing.answered(Ok(said(1, 0)));
-    let mut lab = LabState::default();
-    assert_eq!(drawing.watch(&lab), []);
+    let mut lab = ready();
+    drawing.answer(Ok(said(8, 0)));
+    assert!(asked(&mut drawing, &lab).is_some());
+    drawing.answer(Ok(said(1, 0)));
+    assert_eq!(asked(&mut drawing, &lab), None);
     lab.progress.step = 7;
-    assert!(asked(&drawing.watch(&lab)).is_some());
-    assert_eq!(drawing.watch(&lab), [], "it is being asked");
-    drawing.answered(Ok(said(7, 7)));
-    assert_eq!(drawing.watch(&lab), []);
-    let mut other = crate::tui::samples::ready();
-    other.progress.step = 7;
-    assert!(asked(&drawing.watch(&other)).is_some(), "another network");
-    drawing.answered(Err(Error::Failed("the lab has ended".into())));
+    assert!(asked(&mut drawing, &lab).is_some());
+    assert_eq!(asked(&mut drawing, &lab), None, "it is being asked");
+    drawing.answer(Ok(said(7, 7)));
+    assert_eq!(asked(&mut drawing, &lab), None);
+    lab.run = lab.run.map(|run| Arc::new(RunInfo { name: "run-2".into(), ..(*run).clone() }));
+    assert!(asked(&mut drawing, &lab).is_some(), "another network");
+    drawing.answer(Err(Error::Failed("the lab has ended".into())));
     assert_eq!(drawing.refusal(), Some("the lab has ended"));
+    assert_eq!(drawing.refresh(&LabState::default()), None, "there is no network yet");
 }
 
 #[test]
 fn a_cleared_paper_has_no_answer() {
     let mut drawing = one();
-    drawing.answered(Ok(said(8, 0)));
+    drawing.answer(Ok(said(8, 0)));
+    assert!(asked(&mut drawing, &ready()).is_some());
     assert_eq!(drawing.handle(Action::Clear), Some(Vec::new()));
-    assert_eq!(drawing.answered(Ok(said(1, 0))), [], "the answer to what is no longer there");
+    assert_eq!(asked(&mut drawing, &ready()), None);
+    drawing.answer(Ok(said(1, 0)));
     assert_eq!((shown(&drawing), drawing.canvas.is_blank()), (None, true));
-    assert!(drawing.handle(Action::Undo).is_some_and(|effects| asked(&effects).is_some()));
+    assert!(drawing.handle(Action::Undo).is_some());
+    assert_eq!(shown(&drawing), None, "the answer to what was no longer there");
+    assert!(asked(&mut drawing, &ready()).is_some());
     assert!(!drawing.canvas.is_blank());
 }
 
@@ -98,13 +108,13 @@ fn strokes_leave_the_paper_and_come_back() {
     let mut drawing = one();
     let before = *drawing.image();
     for outside in [(80, 3), (40, 3), (10, 30), (0, 0)] {
-        assert_eq!(mouse(&mut drawing, LEFT, outside.0, outside.1), None, "{outside:?}");
-        assert_eq!(mouse(&mut drawing, MOVE, 18, 8), None, "no stroke began");
+        assert!(!mouse(&mut drawing, LEFT, outside.0, outside.1), "{outside:?}");
+        assert!(!mouse(&mut drawing, MOVE, 18, 8), "no stroke began");
     }
     assert_eq!(*drawing.image(), before);
     mouse(&mut drawing, RIGHT, 18, 10);
     for (column, row) in [(500, 0), (0, 500), (u16::MAX, u16::MAX), (18, 10)] {
-        assert!(mouse(&mut drawing, MouseEventKind::Drag(MouseButton::Right), column, row).is_some());
+        assert!(mouse(&mut drawing, MouseEventKind::Drag(MouseButton::Right), column, row));
     }
     assert_ne!(*drawing.image(), before);
     drawing.handle(Action::Undo);
