@@ -107,7 +107,8 @@ fn a_dashboard_at_rest_writes_nothing() {
     let mut terminal = training(&home);
     terminal.keys(" ");
     terminal.wait_for("paused");
-    // What the last key had to tell goes after some seconds.
+    // What the key had to tell comes in the place of the footer's keys, and goes after some seconds.
+    terminal.wait_until("what the key did, in the footer", |screen| !screen.contains("q quit"));
     terminal.wait_until("the keys in the footer", |screen| screen.contains("q quit"));
     let settled = || {
         let before = terminal.written();
