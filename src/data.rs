@@ -93,6 +93,11 @@ impl Images {
         self.labels[index]
     }
 
+    /// The grey values of all images, one after the other.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
     /// All labels in order.
     pub fn labels(&self) -> &[u8] {
         &self.labels
@@ -220,6 +225,32 @@ impl Batch {
     /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
+    }
+
+    /// The images that it takes its samples from.
+    pub const fn images(&self) -> &Arc<Images> {
+        &self.images
+    }
+
+    /// Which of them are its samples.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// Whether its samples differ from the images.
+    pub const fn is_augmented(&self) -> bool {
+        self.augment.is_some()
+    }
+
+    /// The samples at `positions` as a batch of their own.
+    #[must_use]
+    pub fn part(&self, positions: Range<usize>) -> Self {
+        Self { images: self.images.clone(), indices: self.indices[positions].to_vec(), augment: self.augment }
+    }
+
+    /// The labels of its samples.
+    pub fn labels(&self) -> impl Iterator<Item = u8> {
+        self.indices.iter().map(|&index| self.images.label(index as usize))
     }
 
     /// The label of the batch's sample `position`.

@@ -1,8 +1,11 @@
 //! Networks: built from an [`Arch`] on a device, trained and asked through one object-safe boundary.
 
 pub mod backend;
+pub mod check;
 pub mod composed;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
 pub mod fused;
 pub mod layout;
@@ -43,6 +46,16 @@ pub enum Kernels {
     Fused,
 }
 
+/// How exact the products of matrices are, where the device gives a choice: the fused kernels of a GPU do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Operands rounded to TF32 (10 bits of mantissa), sums in `f32`: as `PyTorch` does it in convolutions.
+    #[default]
+    Tf32,
+    /// Nearly that of `f32`, for comparisons.
+    Float,
+}
+
 /// Where a network lives.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeviceInfo {
@@ -62,6 +75,27 @@ pub trait Network {
     /// If the device fails. A loss that is not finite is no error: the caller looks at it; the weights are then left as
     /// they were before the step. It is NaN also when a gradient is not finite.
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError>;
+
+    /// How many steps are best given at once, because the device then need not wait for the host between them.
+    fn burst(&self) -> usize {
+        1
+    }
+
+    /// The same as [`Network::train`] for each of `steps`, until the first whose loss is not finite: it is the last that has a
+    /// result. All of them must be of the same optimizer.
+    ///
+    /// # Errors
+    /// As in [`Network::train`].
+    fn train_burst(&mut self, steps: &[(Batch, Step)]) -> Result<Vec<BatchResult>, NetworkError> {
+        let mut results = Vec::with_capacity(steps.len());
+        for (batch, step) in steps {
+            results.push(self.train(batch, step)?);
+            if results.last().is_some_and(|result| !result.loss.is_finite()) {
+                break;
+            }
+        }
+        Ok(results)
+    }
 
     /// The same step, and how large it was for each of [`norms::layers`]; for none where the weights were left as they were.
     ///
@@ -95,6 +129,8 @@ pub struct Setup {
     pub device: DeviceChoice,
     /// The way to compute.
     pub kernels: Kernels,
+    /// Of the products.
+    pub precision: Precision,
     /// Threads on the CPU, 0 for as many as it has.
     pub threads: usize,
     /// Names the initial weights.

@@ -36,8 +36,14 @@ pub struct Stream {
 impl Stream {
     /// The stream with this name, from its beginning.
     pub const fn new(seed: u64, purpose: Purpose, counters: [u64; 2]) -> Self {
-        let key = mix(mix(mix(seed ^ ((purpose as u64) << 56)) ^ counters[0]) ^ counters[1]);
+        let key = mix(Self::prefix(seed, purpose, counters[0]) ^ counters[1]);
         Self { key, drawn: 0 }
+    }
+
+    /// What all streams of this seed and purpose with this first counter have in common: with the second one mixed in, it is the
+    /// stream's key.
+    pub const fn prefix(seed: u64, purpose: Purpose, counter: u64) -> u64 {
+        mix(mix(seed ^ ((purpose as u64) << 56)) ^ counter)
     }
 
     /// The number at `index`, whatever was drawn before.

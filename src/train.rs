@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use crate::data::{Batch, Dataset, Split};
 use crate::metrics::Evaluation;
-use crate::nn::{Network, NetworkError, Step};
+use crate::nn::norms::LayerNorm;
+use crate::nn::{BatchResult, Network, NetworkError, Step};
 use crate::random::{Purpose, Stream};
 use event::{Reason, TrainEvent};
 use history::{Edit, EpochRecord, History, Measured, NORMS_EVERY, NormRecord, StepRecord};
@@ -184,7 +185,7 @@ impl Trainer {
         }
         let started = Instant::now();
         let ended = if self.progress.sample < self.split.train.len() {
-            self.train_batch(report)?
+            self.train_batches(goal, report)?
         } else {
             self.validate_chunk(report)?
         };
@@ -209,16 +210,51 @@ impl Trainer {
         }
     }
 
-    fn train_batch(&mut self, report: &mut impl FnMut(TrainEvent)) -> Result<Option<Reason>, NetworkError> {
+    /// A step, or as many as the network likes to have at once, up to `goal`, the epoch's end, or a step whose norms are taken.
+    fn train_batches(
+        &mut self,
+        goal: Goal,
+        report: &mut impl FnMut(TrainEvent),
+    ) -> Result<Option<Reason>, NetworkError> {
         let started = Instant::now();
-        let batch = self.next_batch();
-        let step = self.step_settings();
-        let (result, layers) = if step.number.is_multiple_of(NORMS_EVERY) {
-            self.network.train_measured(&batch, &step)?
+        let from = self.progress;
+        let measured = from.step.is_multiple_of(NORMS_EVERY);
+        let to_goal = if let Goal::Step(step) = goal { step.saturating_sub(from.step) } else { u64::MAX };
+        let to_measured = if measured { 1 } else { NORMS_EVERY - from.step % NORMS_EVERY };
+        let wanted = (self.network.burst() as u64).min(to_goal).min(to_measured).max(1);
+        let mut steps = Vec::new();
+        let mut next = from;
+        while (steps.len() as u64) < wanted && next.sample < self.split.train.len() {
+            let (batch, step) = (self.batch_at(&next), self.step_at(&next));
+            next.step += 1;
+            next.sample += batch.len();
+            steps.push((batch, step));
+        }
+        let (results, mut layers) = if let (true, [(batch, step)]) = (measured, &steps[..]) {
+            let (result, layers) = self.network.train_measured(batch, step)?;
+            (vec![result], layers)
         } else {
-            (self.network.train(&batch, &step)?, Vec::new())
+            (self.network.train_burst(&steps)?, Vec::new())
         };
+        self.progress.epoch_seconds += started.elapsed().as_secs_f64();
+        for ((batch, step), result) in steps.iter().zip(results) {
+            self.count_in(batch, step, &result, std::mem::take(&mut layers), report);
+            if !result.loss.is_finite() {
+                return self.go_back(report).map(Some);
+            }
+        }
+        Ok(None)
+    }
 
+    /// Takes the result of a step into the history, and tells of it.
+    fn count_in(
+        &mut self,
+        batch: &Batch,
+        step: &Step,
+        result: &BatchResult,
+        layers: Vec<LayerNorm>,
+        report: &mut impl FnMut(TrainEvent),
+    ) {
         let outcomes: Vec<(u8, u8)> =
             result.predictions.iter().enumerate().map(|(i, &predicted)| (batch.label(i), predicted)).collect();
         let correct = outcomes.iter().filter(|(label, predicted)| label == predicted).count();
@@ -227,7 +263,6 @@ impl Trainer {
         progress.sample += batch.len();
         progress.loss_sum += f64::from(result.loss) * batch.len() as f64;
         progress.correct += correct as u64;
-        progress.epoch_seconds += started.elapsed().as_secs_f64();
         let record = StepRecord {
             step: progress.step,
             loss: result.loss,
@@ -238,18 +273,18 @@ impl Trainer {
         let norms = (!layers.is_empty()).then(|| NormRecord { step: record.step, layers: layers.into() });
         self.history.norms.extend(norms.clone());
         report(TrainEvent::Step { record, outcomes, norms });
-        if result.loss.is_finite() { Ok(None) } else { self.go_back(report).map(Some) }
     }
 
-    fn next_batch(&mut self) -> Batch {
-        let epoch = self.progress.epoch;
+    /// The batch that comes next at `progress`.
+    fn batch_at(&mut self, progress: &Progress) -> Batch {
+        let epoch = progress.epoch;
         let train = self.split.train.len();
         let order = match self.order.take() {
             Some((of, order)) if of == epoch => order,
             _ => Stream::new(self.config.seed, Purpose::Shuffle, [u64::from(epoch), 0]).permutation(train),
         };
-        let end = (self.progress.sample + self.settings.batch_size).min(train);
-        let indices = order[self.progress.sample..end].to_vec();
+        let end = (progress.sample + self.settings.batch_size).min(train);
+        let indices = order[progress.sample..end].to_vec();
         self.order = Some((epoch, order));
         Batch::new(self.dataset.train.clone(), indices).augmented(
             self.settings.augment,
@@ -258,12 +293,13 @@ impl Trainer {
         )
     }
 
-    fn step_settings(&self) -> Step {
+    /// The hyperparameters of the step that comes next at `progress`.
+    fn step_at(&self, progress: &Progress) -> Step {
         let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, epochs, .. } = self.settings;
-        let done = f64::from(self.progress.epoch) + self.progress.sample as f64 / self.split.train.len() as f64;
+        let done = f64::from(progress.epoch) + progress.sample as f64 / self.split.train.len() as f64;
         Step {
             seed: self.config.seed,
-            number: self.progress.step,
+            number: progress.step,
             learning_rate: learning_rate * self.settings.schedule.factor(done, epochs),
             optimizer,
             weight_decay,

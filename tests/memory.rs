@@ -14,7 +14,8 @@ fn resident() -> usize {
 
 fn build() -> Box<dyn Network> {
     let arch = "conv4:5x5:s2:p2 relu pool2 dropout0.2 bn flatten dense10".parse().expect("the architecture is right");
-    let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Composed, threads: 1, seed: 1 };
+    let setup =
+        Setup { device: DeviceChoice::Cpu, kernels: Kernels::Composed, threads: 1, seed: 1, ..Setup::default() };
     nn::build(&arch, &setup).expect("the CPU is always there").0
 }
 

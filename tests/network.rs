@@ -14,7 +14,7 @@ const SMALL: &str = "conv4:5x5:s2 bn relu pool2 dropout0.2 flatten dense16 bn re
 
 fn build(arch: &str, threads: usize) -> Box<dyn Network> {
     let arch: Arch = arch.parse().expect("the test's architecture is right");
-    let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Composed, threads, seed: 1 };
+    let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Composed, threads, seed: 1, ..Setup::default() };
     nn::build(&arch, &setup).expect("the CPU is always there").0
 }
 

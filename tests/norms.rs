@@ -21,7 +21,7 @@ const ARCH: &str = "conv4:5x5:s2 bn relu res(conv4:3x3:p1 bn) pool2 flatten dens
 
 fn build(kernels: Kernels, threads: usize) -> Box<dyn Network> {
     let arch: Arch = ARCH.parse().unwrap();
-    nn::build(&arch, &Setup { device: DeviceChoice::Cpu, kernels, threads, seed: 1 }).unwrap().0
+    nn::build(&arch, &Setup { device: DeviceChoice::Cpu, kernels, threads, seed: 1, ..Setup::default() }).unwrap().0
 }
 
 fn noise(samples: usize) -> Images {
@@ -125,7 +125,8 @@ fn a_run_that_was_restarted_has_the_norms_of_the_run_that_was_not() {
     let data = || Dataset::new("noise".into(), noise(100), noise(10));
     let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2 };
     let network = || {
-        let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads: 2, seed: 1 };
+        let setup =
+            Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads: 2, seed: 1, ..Setup::default() };
         nn::build(&config.arch, &setup).unwrap().0
     };
     let settings = Settings { epochs: 10, batch_size: 4, ..Settings::default() };

@@ -38,7 +38,8 @@ fn config(arch: &str) -> RunConfig {
 }
 
 fn network(config: &RunConfig) -> Box<dyn nn::Network> {
-    let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads: 2, seed: config.seed };
+    let setup =
+        Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads: 2, seed: config.seed, ..Setup::default() };
     nn::build(&config.arch, &setup).unwrap().0
 }
 
@@ -105,7 +106,7 @@ fn a_run_that_was_restarted_is_the_run_that_was_not() {
 fn the_number_of_threads_does_not_change_the_run() {
     let states = [1, 2, 3].map(|threads| {
         let config = config(ARCH);
-        let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads, seed: 1 };
+        let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads, seed: 1, ..Setup::default() };
         let network = nn::build(&config.arch, &setup).unwrap().0;
         let mut trainer = Trainer::new(config, settings(&[]), DATA.clone(), network).unwrap();
         run(&mut trainer, Goal::Epoch(1));

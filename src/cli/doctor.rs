@@ -1,5 +1,7 @@
 //! `doctor`: what this machine and terminal can do, and what to do about what is missing.
 
+mod check;
+
 use std::env;
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -11,7 +13,7 @@ use super::output::Output;
 use crate::arch::PRESETS;
 use crate::data::Dataset;
 use crate::error::Error;
-use crate::nn::{self, Kernels, Setup};
+use crate::nn::{self, DeviceInfo, Setup};
 use crate::tui::graphics::{Graphics, probe};
 
 /// One thing that was looked at.
@@ -37,10 +39,17 @@ impl Finding {
 /// # Errors
 /// If the data can't be read or no device computes: the lab would not work.
 pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
-    let (data, data_error) = data(options);
-    let (device, device_error) = device(options);
+    let (data, dataset) = data(options);
+    let (dataset, data_error) = dataset.map_or_else(|error| (None, Some(error)), |dataset| (Some(dataset), None));
+    let (device, info) = device(options);
+    let (info, device_error) = info.map_or_else(|error| (None, Some(error)), |info| (Some(info), None));
     let findings = [terminal(), size(), colours(), graphics(options), connection(), data, sessions(options), device];
-    let object: Map<String, Value> =
+    // A GPU computes in other ways than the CPU: it is asked whether it comes to the same.
+    let checked = match (info, dataset) {
+        (Some(info), Some(dataset)) if info.device != "cpu" => Some(check::run(options, &dataset)?),
+        _ => None,
+    };
+    let mut object: Map<String, Value> =
         std::iter::once(("event".to_owned(), json!("doctor")))
             .chain(findings.iter().map(|finding| {
                 (finding.name.replace(' ', "_"), json!({"found": finding.found, "advice": finding.advice}))
@@ -51,8 +60,15 @@ pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
         let advice = finding.advice.as_ref().map(|advice| format!("\n               → {advice}")).unwrap_or_default();
         format!("{mark} {:<12} {}{advice}", finding.name, finding.found)
     };
-    output.data(&Value::Object(object), &findings.iter().map(line).collect::<Vec<_>>().join("\n"));
-    data_error.or(device_error).map_or(Ok(()), Err)
+    let mut lines = findings.iter().map(line).collect::<Vec<_>>().join("\n");
+    let mut check_error = None;
+    if let Some(report) = checked {
+        lines = format!("{lines}\n\n{}", report.text());
+        object.insert("device_check".into(), report.json());
+        check_error = report.failure();
+    }
+    output.data(&Value::Object(object), &lines);
+    data_error.or(device_error).or(check_error).map_or(Ok(()), Err)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -112,7 +128,7 @@ fn connection() -> Finding {
     Finding::good("connection", if path.is_empty() { "local".into() } else { path.join(", ") })
 }
 
-fn data(options: &Options) -> (Finding, Option<Error>) {
+fn data(options: &Options) -> (Finding, Result<Dataset, Error>) {
     let started = Instant::now();
     match Dataset::open(options.data().as_deref()) {
         Ok(dataset) => {
@@ -123,9 +139,9 @@ fn data(options: &Options) -> (Finding, Option<Error>) {
                 dataset.test.len(),
                 started.elapsed().as_secs_f64()
             );
-            (Finding::good("data", found), None)
+            (Finding::good("data", found), Ok(dataset))
         }
-        Err(error) => (Finding::poor("data", "can't be read", error.to_string()), Some(error.into())),
+        Err(error) => (Finding::poor("data", "can't be read", error.to_string()), Err(error.into())),
     }
 }
 
@@ -137,15 +153,20 @@ fn sessions(options: &Options) -> Finding {
     }
 }
 
-fn device(options: &Options) -> (Finding, Option<Error>) {
-    let setup =
-        Setup { device: options.device(), kernels: Kernels::Auto, threads: options.threads().unwrap_or(0), seed: 0 };
+fn device(options: &Options) -> (Finding, Result<DeviceInfo, Error>) {
+    let setup = Setup {
+        device: options.device(),
+        kernels: options.kernels(),
+        threads: options.threads().unwrap_or(0),
+        seed: 0,
+        ..Setup::default()
+    };
     let network = PRESETS[0].text.parse().map_err(Error::from).and_then(|arch| Ok(nn::build(&arch, &setup)?));
     match network {
         Ok((_, info)) => {
             let found = format!("{}: {}, {} threads", info.device, info.name, info.threads);
-            (Finding::good("device", found), None)
+            (Finding::good("device", found), Ok(info))
         }
-        Err(error) => (Finding::poor("device", "none computes", error.to_string()), Some(error)),
+        Err(error) => (Finding::poor("device", "none computes", error.to_string()), Err(error)),
     }
 }

@@ -64,6 +64,11 @@ impl Options {
         self.device
     }
 
+    /// How to compute.
+    pub fn kernels(&self) -> Kernels {
+        self.global.kernels.unwrap_or_default()
+    }
+
     /// Threads that compute.
     pub fn threads(&self) -> Option<usize> {
         self.global.threads.or(self.config.threads).map(usize::from)
@@ -75,7 +80,7 @@ impl Options {
             data: self.data(),
             store: self.store.clone(),
             device: self.device,
-            kernels: self.global.kernels.unwrap_or(Kernels::Auto),
+            kernels: self.kernels(),
             threads: self.threads(),
             start,
             name: None,

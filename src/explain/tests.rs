@@ -14,7 +14,8 @@ fn image(seed: u64) -> Image {
 }
 
 fn network(arch: &Arch) -> Box<dyn Network> {
-    let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Composed, threads: 1, seed: 5 };
+    let setup =
+        Setup { device: DeviceChoice::Cpu, kernels: Kernels::Composed, threads: 1, seed: 5, ..Setup::default() };
     let mut network = nn::build(arch, &setup).expect("the CPU is always there").0;
     // A few steps, so that biases and the statistics of batch norm are not what they begin with.
     let pixels: Vec<u8> = (0..20).flat_map(image).collect();

@@ -19,6 +19,7 @@ fn build(options: &LabOptions, config: &RunConfig) -> Result<(Box<dyn Network>, 
         kernels: options.kernels,
         threads: options.threads.unwrap_or(0),
         seed: config.seed,
+        ..Setup::default()
     };
     Ok(nn::build(&config.arch, &setup)?)
 }

@@ -71,26 +71,34 @@ fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), Net
 
 #[cfg(feature = "cuda")]
 fn cuda(arch: &Arch, setup: &Setup, number: usize) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
-    composed_only(setup.kernels)?;
-    let missing = |error| NetworkError::Unavailable(format!("there is no usable NVIDIA GPU {number}: {error}"));
-    let device = dfdx::tensor::Cuda::try_build(number, setup.seed).map_err(missing)?;
+    use super::cuda::CudaNetwork;
+
+    let device = gpu(number, setup.seed)?;
+    let info = DeviceInfo { device: format!("cuda:{number}"), name: super::cuda::name(number)?, threads: 1 };
+    if setup.kernels != Kernels::Composed {
+        return Ok((Box::new(CudaNetwork::new(arch, device, setup.seed, setup.precision)?), info));
+    }
     let network = PlanNetwork::<f32, _, _>::new(arch, device.clone(), Composed::new(arch, &device)?, setup.seed)?;
-    let info = DeviceInfo { device: format!("cuda:{number}"), name: "NVIDIA GPU".into(), threads: 1 };
     Ok((Box::new(network), info))
+}
+
+/// The GPU with this number as dfdx's device.
+#[cfg(feature = "cuda")]
+fn gpu(number: usize, seed: u64) -> Result<dfdx::tensor::Cuda, NetworkError> {
+    let missing =
+        |problem: String| NetworkError::Unavailable(format!("there is no usable NVIDIA GPU {number}: {problem}"));
+    // Asked first, because dfdx's device panics where there is no driver.
+    let count = super::cuda::count().map_err(|error| missing(error.to_string()))?;
+    if number >= count {
+        return Err(missing(format!("the driver knows {count}, counted from 0")));
+    }
+    dfdx::tensor::Cuda::try_build(number, seed).map_err(|error| missing(error.to_string()))
 }
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(_: &Arch, _: &Setup, _: usize) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
     let problem = "this binary was built without CUDA: build with --features cuda, or use --device cpu";
     Err(NetworkError::Unavailable(problem.into()))
-}
-
-#[cfg(feature = "cuda")]
-fn composed_only(kernels: Kernels) -> Result<(), NetworkError> {
-    match kernels {
-        Kernels::Auto | Kernels::Composed => Ok(()),
-        Kernels::Fused => Err(NetworkError::Unavailable("there are no fused kernels for this device".into())),
-    }
 }
 
 /// The name of the widest vector instructions that the CPU has.

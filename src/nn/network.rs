@@ -77,12 +77,12 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
         let mut measured = Vec::new();
         if outcome.loss.is_finite() {
             let before = match norms {
-                Norms::Measured => Some(Before::new(&self.parameters, &self.gradients)?),
+                Norms::Measured => Some(Before::new(&self.parameters)?),
                 Norms::Unknown => None,
             };
             self.optimizer.update(step, &mut self.parameters, &self.gradients, &mut self.plan)?;
             if let Some(before) = before {
-                measured = before.compare(&self.parameters)?;
+                measured = before.compare(&self.parameters, &self.gradients)?;
             }
             self.follow(&outcome)?;
         }

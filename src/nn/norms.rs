@@ -48,34 +48,30 @@ fn groups(specs: &[Spec]) -> Vec<(String, Vec<usize>)> {
     groups
 }
 
-/// Parameters and gradients before an update, until the update is done.
-pub(super) struct Before<E> {
-    values: Vec<Vec<E>>,
-    gradients: Vec<f64>,
-}
+/// Parameters before an update, until the update is done.
+pub(super) struct Before<E>(Vec<Vec<E>>);
 
 impl<E: Dtype> Before<E> {
     /// Takes what an update will change.
-    pub fn new<D: Backend<E>>(parameters: &Parameters<E, D>, gradients: &[Values<E, D>]) -> Result<Self, NetworkError> {
-        let device = &parameters.device;
-        let squares = |gradient: &Values<E, D>| -> Result<f64, NetworkError> {
-            let gradient = device.download(gradient)?;
-            Ok(sum_of_squares(&gradient, &gradient, |value, _| wide(value)))
-        };
-        Ok(Self {
-            values: parameters.values.iter().map(|values| device.download(values)).collect::<Result<_, _>>()?,
-            gradients: gradients.iter().map(squares).collect::<Result<_, _>>()?,
-        })
+    pub fn new<D: Backend<E>>(parameters: &Parameters<E, D>) -> Result<Self, NetworkError> {
+        let download = |values| parameters.device.download(values);
+        Ok(Self(parameters.values.iter().map(download).collect::<Result<_, _>>()?))
     }
 
-    /// The norms of the layers, now that the update is done.
-    pub fn compare<D: Backend<E>>(&self, parameters: &Parameters<E, D>) -> Result<Vec<LayerNorm>, NetworkError> {
+    /// The norms of the layers, now that the update by `gradients` is done.
+    pub fn compare<D: Backend<E>>(
+        &self,
+        parameters: &Parameters<E, D>,
+        gradients: &[Values<E, D>],
+    ) -> Result<Vec<LayerNorm>, NetworkError> {
+        let device = &parameters.device;
         let mut norms = Vec::new();
         for (_, members) in groups(&parameters.specs) {
             let [mut gradient, mut weight, mut update] = [0.0; 3];
             for member in members {
-                let (before, after) = (&self.values[member], parameters.device.download(&parameters.values[member])?);
-                gradient += self.gradients[member];
+                let (before, after) = (&self.0[member], device.download(&parameters.values[member])?);
+                let slope = device.download(&gradients[member])?;
+                gradient += sum_of_squares(&slope, &slope, |value, _| wide(value));
                 weight += sum_of_squares(before, before, |value, _| wide(value));
                 update += sum_of_squares(before, &after, |old, new| wide(new) - wide(old));
             }

@@ -183,7 +183,7 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
     }
 
     /// Starts anew if the kind changed, and makes room before the first update.
-    fn prepare(&mut self, kind: OptimizerKind, parameters: &Parameters<E, D>) -> Result<(), NetworkError> {
+    pub fn prepare(&mut self, kind: OptimizerKind, parameters: &Parameters<E, D>) -> Result<(), NetworkError> {
         if discriminant(&kind) != discriminant(&self.kind) {
             *self = Self::default();
         }
@@ -196,6 +196,24 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
             self.unused = room()?.into_iter().zip(room()?).map(|(momentum, average)| [momentum, average]).collect();
         }
         Ok(())
+    }
+
+    /// `[slot][trained parameter]`: as many slots as the kind has, or none before the first update.
+    #[cfg(feature = "cuda")]
+    pub fn moments(&self) -> &[Vec<Values<E, D>>] {
+        &self.moments
+    }
+
+    /// Updates made.
+    #[cfg(feature = "cuda")]
+    pub const fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Counts `updates` in that were made by other means.
+    #[cfg(feature = "cuda")]
+    pub const fn count(&mut self, updates: u64) {
+        self.updates += updates;
     }
 
     /// A copy on the host.

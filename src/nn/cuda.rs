@@ -1,0 +1,173 @@
+//! The network on an NVIDIA GPU with kernels of its own, compiled at start for its architecture.
+//!
+//! - **Program** ([`program`]): the architecture as steps; a convolution or dense layer with its bias, rectifier, dropout and 2×2
+//!   pooling is one of them.
+//! - **Source** ([`source`]): the steps as CUDA C++ over the templates of `kernels.cu`, with all shapes in it.
+//! - **Driver** ([`driver`]): compilation, memory, launches, graphs; the only part that talks to CUDA.
+//! - **Engine** ([`engine`]): the data set stays on the device, and a *burst* of steps runs there without the CPU: recorded graphs of
+//!   launches read from memory which samples to take and what the hyperparameters are, and the results come back once a burst.
+//!
+//! Parameters, moments and gradients are dfdx's storage, so that a network made of dfdx's operations can take over at any time.
+
+#![expect(unsafe_code, reason = "launches of kernels; each block says why it is sound")]
+
+mod driver;
+mod engine;
+mod program;
+mod source;
+
+use std::time::{Duration, Instant};
+
+use dfdx::tensor::Cuda;
+
+use super::backend::Values;
+use super::norms::{Before, LayerNorm};
+use super::optim::{BETAS, Optimizer, OptimizerKind};
+use super::param::Parameters;
+use super::{BatchResult, Network, NetworkError, NetworkState, Precision, Step};
+use crate::arch::Arch;
+use crate::data::{Batch, CLASSES};
+use crate::random::{Purpose, Stream};
+use driver::address;
+pub use driver::{count, name};
+use engine::{BURST, DeviceStep, Engine};
+
+/// How long a burst should take: a key is answered after it.
+const BURST_TIME: Duration = Duration::from_millis(8);
+
+/// A network on a GPU.
+pub struct CudaNetwork {
+    engine: Engine,
+    parameters: Parameters<f32, Cuda>,
+    gradients: Vec<Values<f32, Cuda>>,
+    optimizer: Optimizer<f32, Cuda>,
+    /// Steps that take about [`BURST_TIME`].
+    burst: usize,
+}
+
+impl CudaNetwork {
+    /// The network of `arch` before training.
+    ///
+    /// # Errors
+    /// If there are no kernels for one of its layers, or the device fails.
+    pub fn new(arch: &Arch, device: Cuda, seed: u64, precision: Precision) -> Result<Self, NetworkError> {
+        let parameters = Parameters::new(arch, device, seed)?;
+        let gradients = parameters.zeros()?;
+        let engine = Engine::new(arch, &parameters.specs, gradients[0].device(), precision)?;
+        Ok(Self { engine, parameters, gradients, optimizer: Optimizer::default(), burst: 1 })
+    }
+
+    /// Tells the engine where everything is.
+    fn place(&mut self) -> Result<(), NetworkError> {
+        let Self { engine, parameters, gradients, optimizer, .. } = self;
+        // Moments are there for the trained parameters alone.
+        let trained = |index: usize| parameters.specs[..index].iter().filter(|spec| spec.kind.is_trained()).count();
+        engine.place(|index, tensor| {
+            tensor.value = address(&parameters.values[index]);
+            tensor.gradient = address(&gradients[index]);
+            let slots = optimizer.moments();
+            tensor.moments = [0, 1].map(|slot| {
+                slots
+                    .get(slot)
+                    .filter(|_| parameters.specs[index].kind.is_trained())
+                    .map_or(0, |slot| address(&slot[trained(index)]))
+            });
+        })
+    }
+
+    fn run(&mut self, steps: &[(Batch, Step)]) -> Result<Vec<BatchResult>, NetworkError> {
+        let Some((_, first)) = steps.first() else { return Ok(Vec::new()) };
+        self.optimizer.prepare(first.optimizer, &self.parameters)?;
+        self.place()?;
+        let made = self.optimizer.updates();
+        let on_device = steps.iter().zip(1..).map(|((_, step), update)| device_step(step, made + update)).collect();
+        let batches: Vec<&Batch> = steps.iter().map(|(batch, _)| batch).collect();
+        let results = self.engine.train(&batches, on_device)?;
+        let finite = results.iter().filter(|result| result.loss.is_finite()).count();
+        self.optimizer.count(finite as u64);
+        Ok(results
+            .into_iter()
+            .map(|result| BatchResult { loss: result.loss, predictions: result.predictions })
+            .collect())
+    }
+}
+
+impl Network for CudaNetwork {
+    fn burst(&self) -> usize {
+        self.burst
+    }
+
+    fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError> {
+        if batch.is_empty() {
+            return Ok(BatchResult { loss: 0.0, predictions: Vec::new() });
+        }
+        let mut results = self.run(&[(batch.clone(), *step)])?;
+        results.pop().ok_or_else(|| NetworkError::Device("it gave no result".into()))
+    }
+
+    fn train_burst(&mut self, steps: &[(Batch, Step)]) -> Result<Vec<BatchResult>, NetworkError> {
+        let started = Instant::now();
+        let mut results = Vec::with_capacity(steps.len());
+        for steps in steps.chunks(BURST) {
+            results.append(&mut self.run(steps)?);
+            if results.last().is_some_and(|result| !result.loss.is_finite()) {
+                return Ok(results);
+            }
+        }
+        let each = started.elapsed() / steps.len().max(1) as u32;
+        // From one to the next by a factor of two at most: the first burst of a kind is slow.
+        let fitting = (BURST_TIME.as_nanos() / each.as_nanos().max(1)) as usize;
+        self.burst = fitting.clamp(1, BURST).min(2 * self.burst);
+        Ok(results)
+    }
+
+    fn train_measured(&mut self, batch: &Batch, step: &Step) -> Result<(BatchResult, Vec<LayerNorm>), NetworkError> {
+        let before = Before::new(&self.parameters)?;
+        let result = self.train(batch, step)?;
+        let moved = result.loss.is_finite() && !batch.is_empty();
+        let norms = if moved { before.compare(&self.parameters, &self.gradients)? } else { Vec::new() };
+        Ok((result, norms))
+    }
+
+    fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
+        self.place()?;
+        self.engine.logits(batch)
+    }
+
+    fn state(&self) -> Result<NetworkState, NetworkError> {
+        Ok(NetworkState { tensors: self.parameters.save()?, optimizer: self.optimizer.save(&self.parameters)? })
+    }
+
+    fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError> {
+        self.parameters.check(&state.tensors)?;
+        let optimizer = Optimizer::load(&state.optimizer, &self.parameters)?;
+        self.parameters.load(&state.tensors)?;
+        self.optimizer = optimizer;
+        Ok(())
+    }
+}
+
+/// `step` for the kernels; `update` counts the optimizer's updates, this one included.
+fn device_step(step: &Step, update: u64) -> DeviceStep {
+    let update = i32::try_from(update).unwrap_or(i32::MAX);
+    let (optimizer, momentum, nesterov) = match step.optimizer {
+        OptimizerKind::Adam => (0, 0.0, false),
+        OptimizerKind::AdamW => (1, 0.0, false),
+        OptimizerKind::Sgd { momentum, nesterov } => (2, momentum, nesterov),
+        OptimizerKind::RmsProp => (3, 0.0, false),
+    };
+    DeviceStep {
+        // What is left to mix in is the layer's number.
+        dropout: Stream::prefix(step.seed, Purpose::Dropout, step.number),
+        training: 1,
+        dropout_rate: step.dropout,
+        smoothing: step.label_smoothing,
+        rate: step.learning_rate as f32,
+        decay: step.weight_decay as f32,
+        corrections: BETAS.map(|beta| (1.0 - (beta as f32).powi(update)).recip()),
+        momentum: momentum as f32,
+        optimizer,
+        nesterov: u32::from(nesterov),
+        ..DeviceStep::default()
+    }
+}

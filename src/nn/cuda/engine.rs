@@ -1,0 +1,507 @@
+//! A program at work on a GPU: its kernels, the memory between them, and the bursts of steps that they are launched for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaDevice, CudaSlice};
+use rayon::prelude::*;
+
+use super::driver::{Address, Driver, Function, Graph, Module, address};
+use super::program::{Op, Program};
+use super::source::{self, Argument, Kernel, THREADS};
+use crate::arch::Arch;
+use crate::data::{Batch, CLASSES, Image, Images, PIXELS};
+use crate::nn::param::Spec;
+use crate::nn::{NetworkError, Precision};
+
+/// The most steps of a burst.
+pub const BURST: usize = 32;
+/// Steps that are recorded in one graph.
+const GROUP: usize = 8;
+/// Samples that are evaluated together.
+const CHUNK: usize = 1024;
+/// Data sets that stay on the device: training and test images, and those of another run.
+const DATA_SETS: usize = 3;
+/// Data sets smaller than this are not kept there: their pixels go with the batch.
+const SMALL: usize = 1000;
+
+/// A training step or evaluation as the kernels see it: `Step` in `kernels.cu`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct DeviceStep {
+    pub pixels: Address,
+    pub rows: Address,
+    pub labels: Address,
+    pub predictions: Address,
+    pub losses: Address,
+    pub result: Address,
+    pub dropout: u64,
+    pub count: u32,
+    pub training: u32,
+    pub dropout_rate: f32,
+    pub smoothing: f32,
+    pub rate: f32,
+    pub decay: f32,
+    pub corrections: [f32; 2],
+    pub momentum: f32,
+    pub keep: f32,
+    pub optimizer: u32,
+    pub nesterov: u32,
+}
+
+/// A parameter as the kernels see it: `Tensor` in `kernels.cu`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct DeviceTensor {
+    pub value: Address,
+    pub moments: [Address; 2],
+    pub average: Address,
+    partial: Address,
+    pub gradient: Address,
+    len: u32,
+    splits: u32,
+    stride: u32,
+    decays: u32,
+    /// Parts of the work that are dealt to one of the splits at a time, or 0.
+    group: u32,
+    /// Parts that each sample is cut into for that.
+    parts: u32,
+}
+
+/// What came out of a step on the device.
+#[derive(Clone, Debug)]
+pub struct DeviceResult {
+    /// Mean loss of the batch; NaN if a gradient was not finite.
+    pub loss: f32,
+    /// Of each sample.
+    pub predictions: Vec<u8>,
+}
+
+/// The kernels with their launches.
+struct Launches {
+    forward: Vec<Launch>,
+    backward: Vec<Launch>,
+    follow: Vec<Launch>,
+}
+
+/// A compiled kernel.
+struct Launch {
+    kernel: Kernel,
+    function: Function,
+}
+
+/// A network on a GPU. Parameters stay with the caller; what it keeps is memory to work in.
+pub struct Engine {
+    // Dropped in this order: graphs before what they launch, all of it before the driver.
+    graphs: Vec<Option<Graph>>,
+    launches: Launches,
+    loss: Function,
+    reduce: (Function, Blocks),
+    update: (Function, Blocks),
+    program: Program,
+    maps: Maps,
+    mail: Mail,
+    /// By step: see [`source::room`].
+    rooms: Vec<[CudaSlice<f32>; 3]>,
+    tensors: Vec<DeviceTensor>,
+    tensor_table: CudaSlice<u64>,
+    bad: CudaSlice<u32>,
+    data_sets: VecDeque<(Arc<Images>, CudaSlice<u8>)>,
+    _module: Module,
+    driver: Driver,
+}
+
+/// Which values of which parameter each block of a kernel does.
+struct Blocks {
+    table: CudaSlice<u32>,
+    count: usize,
+}
+
+/// What lies between the steps, for so many samples.
+struct Maps {
+    samples: usize,
+    values: Vec<CudaSlice<f32>>,
+    slopes: Vec<CudaSlice<f32>>,
+    /// Where the maximum of each window was, two bytes each, of which fused kernels use one.
+    maxima: Vec<CudaSlice<u16>>,
+}
+
+/// What travels with a burst, for so many samples in each of its steps.
+struct Mail {
+    samples: usize,
+    steps: CudaSlice<u64>,
+    rows: CudaSlice<u32>,
+    labels: CudaSlice<u8>,
+    results: CudaSlice<f32>,
+    predictions: CudaSlice<u8>,
+    losses: CudaSlice<f32>,
+    /// Images that are not on the device, for each step of the burst; made when they are first needed.
+    pixels: Option<CudaSlice<u8>>,
+}
+
+/// Bytes of a step in the mail.
+const STEP: usize = size_of::<DeviceStep>();
+
+impl Engine {
+    /// For `arch` on `device`; `specs` are its parameters.
+    pub fn new(
+        arch: &Arch,
+        specs: &[Spec],
+        device: Arc<CudaDevice>,
+        precision: Precision,
+    ) -> Result<Self, NetworkError> {
+        let driver = Driver::new(device)?;
+        let program = Program::new(arch);
+        let limit = driver.most_shared()?;
+        let kernels = source::kernels(&program, limit);
+        let module = driver.compile(&source::source(&kernels, precision))?;
+        let compiled = |kernels: Vec<Kernel>| {
+            let launch = |kernel: Kernel| {
+                let function = module.function(&kernel.name)?;
+                driver.allow_shared(function, kernel.shared)?;
+                Ok(Launch { kernel, function })
+            };
+            kernels.into_iter().map(launch).collect::<Result<_, NetworkError>>()
+        };
+        let source::Kernels { forward, backward, follow } = kernels;
+        let launches =
+            Launches { forward: compiled(forward)?, backward: compiled(backward)?, follow: compiled(follow)? };
+        let mut rooms = Vec::new();
+        for step in &program.steps {
+            let [partial, statistics, sums] = source::room(step, limit);
+            rooms.push([driver.zeros(partial)?, driver.zeros(statistics)?, driver.zeros(sums)?]);
+        }
+        let tensors = tensors(&program, &rooms, specs, limit);
+        let blocks = |values: usize| -> Result<Blocks, NetworkError> {
+            let trained = (0..specs.len()).filter(|&index| specs[index].kind.is_trained());
+            let parts =
+                trained.flat_map(|index| (0..specs[index].len()).step_by(values).map(move |first| [index, first]));
+            let parts: Vec<[u32; 2]> = parts.map(|part| part.map(|number| number as u32)).collect();
+            let mut table = driver.zeros(2 * parts.len())?;
+            driver.upload(&parts, &mut table, 0)?;
+            Ok(Blocks { table, count: parts.len() })
+        };
+        Ok(Self {
+            graphs: (0..BURST / GROUP).map(|_| None).collect(),
+            launches,
+            loss: module.function("loss")?,
+            reduce: (module.function("reduce")?, blocks(32)?),
+            update: (module.function("update")?, blocks(THREADS)?),
+            maps: Maps::new(&driver, &program, 0)?,
+            mail: Mail::new(&driver, 0)?,
+            program,
+            rooms,
+            tensor_table: driver.zeros(tensors.len() * size_of::<DeviceTensor>() / 8)?,
+            tensors,
+            bad: driver.zeros(1)?,
+            data_sets: VecDeque::new(),
+            _module: module,
+            driver,
+        })
+    }
+
+    /// Tells the kernels where the parameters are. `place` writes the addresses into the entry of the parameter with this index.
+    pub fn place(&mut self, place: impl Fn(usize, &mut DeviceTensor)) -> Result<(), NetworkError> {
+        let mut tensors = self.tensors.clone();
+        tensors.iter_mut().enumerate().for_each(|(index, tensor)| place(index, tensor));
+        if tensors != self.tensors {
+            // Kernels were recorded with the old addresses.
+            self.graphs.fill_with(|| None);
+            self.driver.upload(&tensors, &mut self.tensor_table, 0)?;
+            self.tensors = tensors;
+        }
+        Ok(())
+    }
+
+    /// Trains on `batches`, at most [`BURST`] that are not empty, one after the other; `steps` has the hyperparameters of each.
+    /// Gives the results up to the first that is not finite, after which the parameters did not change.
+    pub fn train(&mut self, batches: &[&Batch], steps: Vec<DeviceStep>) -> Result<Vec<DeviceResult>, NetworkError> {
+        let samples = batches.iter().map(|batch| batch.len()).max().unwrap_or_default();
+        self.make_room(samples)?;
+        self.driver.upload(&[0_u32], &mut self.bad, 0)?;
+        let resident = self.send(batches, steps)?;
+        let mut step = 0;
+        while step < batches.len() {
+            if resident && step.is_multiple_of(GROUP) && step + GROUP <= batches.len() {
+                self.replay_group(step / GROUP)?;
+                step += GROUP;
+            } else {
+                if !resident {
+                    // While the GPU works on the steps before, the CPU draws the images of the next.
+                    self.send_pixels(batches[step], step)?;
+                }
+                self.training_step(step, batches[step].len())?;
+                step += 1;
+            }
+        }
+        self.results(batches)
+    }
+
+    /// Logits `[sample, class]` of `batch`.
+    pub fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
+        let mut logits = Vec::with_capacity(batch.len());
+        for start in (0..batch.len()).step_by(CHUNK) {
+            let chunk = batch.part(start..batch.len().min(start + CHUNK));
+            self.make_room(chunk.len())?;
+            if !self.send(&[&chunk], vec![DeviceStep::default()])? {
+                self.send_pixels(&chunk, 0)?;
+            }
+            self.launch_all(&self.launches.forward, 0, chunk.len())?;
+            let mut values = vec![0.0; chunk.len() * CLASSES];
+            self.driver.download(&self.maps.values[self.program.output], &mut values)?;
+            logits.extend_from_slice(values.as_chunks::<CLASSES>().0);
+        }
+        Ok(logits)
+    }
+
+    fn make_room(&mut self, samples: usize) -> Result<(), NetworkError> {
+        if samples > self.maps.samples {
+            self.graphs.fill_with(|| None);
+            self.maps = Maps::new(&self.driver, &self.program, samples)?;
+        }
+        if samples > self.mail.samples {
+            self.graphs.fill_with(|| None);
+            self.mail = Mail::new(&self.driver, samples)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the steps of a burst need but the pixels, and says whether these are on the device already.
+    fn send(&mut self, batches: &[&Batch], mut steps: Vec<DeviceStep>) -> Result<bool, NetworkError> {
+        let images = batches[0].images();
+        let resident = images.len() >= SMALL
+            && batches.iter().all(|batch| !batch.is_augmented() && Arc::ptr_eq(batch.images(), images));
+        let pixels = if resident { self.data_set(images)? } else { self.mail.pixels(&self.driver)? };
+        let room = self.mail.samples;
+        let mut rows = vec![0_u32; batches.len() * room];
+        let mut labels = vec![0_u8; batches.len() * room];
+        for (slot, (batch, step)) in batches.iter().zip(&mut steps).enumerate() {
+            let rows = &mut rows[slot * room..][..batch.len()];
+            if resident {
+                rows.copy_from_slice(batch.indices());
+            } else {
+                rows.iter_mut().zip(0..).for_each(|(row, position)| *row = position);
+            }
+            labels[slot * room..].iter_mut().zip(batch.labels()).for_each(|(to, label)| *to = label);
+            let at = |memory: Address, size: usize| memory + (slot * room * size) as u64;
+            step.pixels = if resident { pixels } else { at(pixels, PIXELS) };
+            step.rows = at(address(&self.mail.rows), 4);
+            step.labels = at(address(&self.mail.labels), 1);
+            step.predictions = at(address(&self.mail.predictions), 1);
+            step.losses = at(address(&self.mail.losses), 4);
+            step.result = address(&self.mail.results) + (slot * 8) as u64;
+            step.count = batch.len() as u32;
+        }
+        self.driver.upload(&rows, &mut self.mail.rows, 0)?;
+        self.driver.upload(&labels, &mut self.mail.labels, 0)?;
+        self.driver.upload(&steps, &mut self.mail.steps, 0)?;
+        Ok(resident)
+    }
+
+    /// Draws the images of `batch` and sends them to step `slot` of the burst.
+    fn send_pixels(&mut self, batch: &Batch, slot: usize) -> Result<(), NetworkError> {
+        let mut images: Vec<Image> = vec![[0; PIXELS]; batch.len()];
+        images.par_iter_mut().enumerate().for_each(|(sample, image)| batch.write(sample, image));
+        let offset = slot * self.mail.samples * PIXELS;
+        let to = self.mail.pixels.as_mut().expect("room was made when the burst was sent");
+        self.driver.upload(&images, to, offset)
+    }
+
+    /// Where `images` are on the device; brings them there if they are not.
+    fn data_set(&mut self, images: &Arc<Images>) -> Result<Address, NetworkError> {
+        if let Some((_, memory)) = self.data_sets.iter().find(|(known, _)| Arc::ptr_eq(known, images)) {
+            return Ok(address(memory));
+        }
+        let mut memory = self.driver.zeros(images.pixels().len())?;
+        self.driver.upload(images.pixels(), &mut memory, 0)?;
+        self.data_sets.truncate(DATA_SETS - 1);
+        let at = address(&memory);
+        self.data_sets.push_front((images.clone(), memory));
+        Ok(at)
+    }
+
+    fn replay_group(&mut self, group: usize) -> Result<(), NetworkError> {
+        if self.graphs[group].is_none() {
+            let graph = self.driver.record(|| {
+                (group * GROUP..(group + 1) * GROUP).try_for_each(|slot| self.training_step(slot, self.maps.samples))
+            })?;
+            self.graphs[group] = Some(graph);
+        }
+        let graph = self.graphs[group].as_ref().expect("just made");
+        // SAFETY: the graphs go when the memory does.
+        unsafe { self.driver.replay(graph) }
+    }
+
+    /// Launches the kernels of step `slot` of the burst for up to `samples` samples; how many there are, they read themselves.
+    fn training_step(&self, slot: usize, samples: usize) -> Result<(), NetworkError> {
+        self.launch_all(&self.launches.forward, slot, samples)?;
+        let step = self.step(slot);
+        let output = self.program.output;
+        let maps = &self.maps;
+        self.launch(
+            self.loss,
+            [samples.div_ceil(128), 1, 1],
+            128,
+            0,
+            &[step, address(&maps.values[output]), address(&maps.slopes[output])],
+        )?;
+        self.launch_all(&self.launches.backward, slot, samples)?;
+        // The update has one block more, for the loss.
+        for ((kernel, blocks), more) in [(&self.reduce, 0), (&self.update, 1)] {
+            let arguments = [step, address(&self.tensor_table), address(&blocks.table), address(&self.bad)];
+            self.launch(*kernel, [blocks.count + more, 1, 1], THREADS, 0, &arguments)?;
+        }
+        self.launch_all(&self.launches.follow, slot, samples)
+    }
+
+    /// Where step `slot` of the burst lies.
+    fn step(&self, slot: usize) -> Address {
+        address(&self.mail.steps) + (slot * STEP) as u64
+    }
+
+    /// Launches kernels one after the other, but those that can run beside what follows.
+    fn launch_all(&self, launches: &[Launch], slot: usize, samples: usize) -> Result<(), NetworkError> {
+        let mut aside = false;
+        for Launch { kernel, function } in launches {
+            let mut arguments = vec![self.step(slot)];
+            arguments.extend(kernel.arguments.iter().map(|&argument| self.resolve(argument)));
+            let grid = kernel.grid.blocks(samples);
+            let launch = || self.launch(*function, grid, kernel.threads, kernel.shared, &arguments);
+            if kernel.aside {
+                self.driver.aside(launch)?
+            } else {
+                launch()?
+            }
+            aside |= kernel.aside;
+        }
+        if aside { self.driver.together() } else { Ok(()) }
+    }
+
+    fn resolve(&self, argument: Argument) -> Address {
+        match argument {
+            Argument::Value(map) => address(&self.maps.values[map]),
+            Argument::Slope(map) => address(&self.maps.slopes[map]),
+            Argument::Maximum(map) => address(&self.maps.maxima[map]),
+            Argument::Parameter(parameter) => self.tensors[parameter].value,
+            Argument::Partial(step) => address(&self.rooms[step][0]),
+            Argument::Statistics(step) => address(&self.rooms[step][1]),
+            Argument::Sums(step) => address(&self.rooms[step][2]),
+            Argument::Bad => address(&self.bad),
+        }
+    }
+
+    fn launch(
+        &self,
+        kernel: Function,
+        grid: [usize; 3],
+        threads: usize,
+        shared: usize,
+        arguments: &[Address],
+    ) -> Result<(), NetworkError> {
+        // SAFETY: the arguments are what `source` declares, and point to memory of this engine, or of the parameters, which the
+        // network that owns both keeps longer.
+        unsafe { self.driver.launch(kernel, grid, threads, shared, arguments) }
+    }
+
+    fn results(&self, batches: &[&Batch]) -> Result<Vec<DeviceResult>, NetworkError> {
+        let room = self.mail.samples;
+        let mut results = vec![0.0_f32; 2 * batches.len()];
+        let mut predictions = vec![0; batches.len() * room];
+        self.driver.download(&self.mail.predictions, &mut predictions)?;
+        self.driver.download(&self.mail.results, &mut results)?;
+        let mut all = Vec::with_capacity(batches.len());
+        for ((batch, &[loss, bad]), predictions) in
+            batches.iter().zip(results.as_chunks::<2>().0).zip(predictions.chunks(room))
+        {
+            let loss = if bad == 0.0 { loss } else { f32::NAN };
+            all.push(DeviceResult { loss, predictions: predictions[..batch.len()].to_vec() });
+            if !loss.is_finite() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Maps {
+    fn new(driver: &Driver, program: &Program, samples: usize) -> Result<Self, NetworkError> {
+        let sized = |map: &super::program::Map, wanted: bool| if wanted { samples * map.len() } else { 0 };
+        // The images are read where they are.
+        let values = program.maps.iter().enumerate().map(|(index, map)| driver.zeros(sized(map, index > 0)));
+        let slopes = program.maps.iter().map(|map| driver.zeros(sized(map, map.trained)));
+        let pooled = |index: usize| {
+            program.steps.iter().any(|step| {
+                let pools = match &step.op {
+                    Op::Affine(affine) => affine.after == super::program::After::ReluPool,
+                    Op::MaxPool { .. } => true,
+                    _ => false,
+                };
+                step.output == index && pools
+            })
+        };
+        let maxima = program.maps.iter().enumerate().map(|(index, map)| driver.zeros(sized(map, pooled(index))));
+        Ok(Self {
+            samples,
+            values: values.collect::<Result<_, _>>()?,
+            slopes: slopes.collect::<Result<_, _>>()?,
+            maxima: maxima.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Mail {
+    fn new(driver: &Driver, samples: usize) -> Result<Self, NetworkError> {
+        Ok(Self {
+            samples,
+            steps: driver.zeros(BURST * STEP / 8)?,
+            rows: driver.zeros(BURST * samples)?,
+            labels: driver.zeros(BURST * samples)?,
+            results: driver.zeros(BURST * 2)?,
+            predictions: driver.zeros(BURST * samples)?,
+            losses: driver.zeros(BURST * samples)?,
+            pixels: None,
+        })
+    }
+
+    /// Where the images of a burst go.
+    fn pixels(&mut self, driver: &Driver) -> Result<Address, NetworkError> {
+        if self.pixels.is_none() {
+            self.pixels = Some(driver.zeros(BURST * self.samples * PIXELS)?);
+        }
+        Ok(self.pixels.as_ref().map_or(0, address))
+    }
+}
+
+/// What is known of the parameters before they have a place.
+fn tensors(program: &Program, rooms: &[[CudaSlice<f32>; 3]], specs: &[Spec], limit: usize) -> Vec<DeviceTensor> {
+    let mut tensors = vec![DeviceTensor::default(); specs.len()];
+    let mut set =
+        |index: usize, partial: &CudaSlice<f32>, offset: usize, [splits, group, parts]: [usize; 3], stride: usize| {
+            tensors[index] = DeviceTensor {
+                partial: address(partial) + 4 * offset as u64,
+                len: specs[index].len() as u32,
+                splits: splits as u32,
+                stride: stride as u32,
+                decays: u32::from(specs[index].kind.decays()),
+                group: group as u32,
+                parts: parts as u32,
+                ..DeviceTensor::default()
+            };
+        };
+    for (step, [partial, _, sums]) in program.steps.iter().zip(rooms) {
+        match &step.op {
+            Op::Affine(affine) => {
+                let weight = affine.filters * affine.depth();
+                let shares = source::shares(affine, step.input == 0, limit);
+                set(affine.parameter, partial, 0, shares, weight + affine.filters);
+                set(affine.parameter + 1, partial, weight, shares, weight + affine.filters);
+            }
+            Op::BatchNorm { parameter, channels, .. } => {
+                set(*parameter, sums, *channels, [1, 0, 1], 0);
+                set(parameter + 1, sums, 0, [1, 0, 1], 0);
+            }
+            _ => {}
+        }
+    }
+    tensors
+}
