@@ -259,7 +259,8 @@ impl Trainer {
     }
 
     fn step_settings(&self) -> Step {
-        let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, epochs, .. } = self.settings;
+        let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, ema, epochs, .. } =
+            self.settings;
         let done = f64::from(self.progress.epoch) + self.progress.sample as f64 / self.split.train.len() as f64;
         Step {
             seed: self.config.seed,
@@ -269,6 +270,7 @@ impl Trainer {
             weight_decay,
             dropout,
             label_smoothing,
+            ema,
         }
     }
 

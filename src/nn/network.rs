@@ -2,6 +2,7 @@
 
 use dfdx::dtypes::Dtype;
 
+use super::average::Average;
 use super::backend::{Backend, Values};
 use super::norms::{Before, LayerNorm};
 use super::optim::Optimizer;
@@ -17,6 +18,8 @@ pub struct PlanNetwork<E: Dtype, D: Backend<E>, P> {
     parameters: Parameters<E, D>,
     gradients: Vec<Values<E, D>>,
     optimizer: Optimizer<E, D>,
+    /// What answers in place of the parameters, if there is one.
+    average: Option<Average<E, D>>,
     plan: P,
 }
 
@@ -35,7 +38,7 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
     pub fn new(arch: &Arch, device: D, plan: P, seed: u64) -> Result<Self, NetworkError> {
         let parameters = Parameters::new(arch, device, seed)?;
         let gradients = parameters.zeros()?;
-        Ok(Self { parameters, gradients, optimizer: Optimizer::default(), plan })
+        Ok(Self { parameters, gradients, optimizer: Optimizer::default(), average: None, plan })
     }
 
     /// Relu turns NaN into 0, so that a finite loss alone does not show that an update would leave the weights finite.
@@ -85,6 +88,7 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
                 measured = before.compare(&self.parameters)?;
             }
             self.follow(&outcome)?;
+            Average::follow(&mut self.average, &self.parameters, step)?;
         }
         let predictions = outcome.logits.iter().map(predict).collect();
         Ok((BatchResult { loss: outcome.loss as f32, predictions }, measured))
@@ -101,20 +105,28 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
     }
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
-        self.plan.logits(&self.parameters, batch)
+        let parameters = self.average.as_ref().map_or(&self.parameters, Average::parameters);
+        self.plan.logits(parameters, batch)
     }
 
     fn state(&self) -> Result<NetworkState, NetworkError> {
-        let tensors = self.parameters.save()?;
         let optimizer = self.optimizer.save(&self.parameters)?;
-        Ok(NetworkState { tensors, optimizer })
+        let trained = self.parameters.save()?;
+        Ok(match &self.average {
+            None => NetworkState { tensors: trained, trained: None, optimizer },
+            Some(average) => NetworkState { tensors: average.parameters().save()?, trained: Some(trained), optimizer },
+        })
     }
 
     fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError> {
-        self.parameters.check(&state.tensors)?;
-        let optimizer = Optimizer::load(&state.optimizer, &self.parameters)?;
-        self.parameters.load(&state.tensors)?;
-        self.optimizer = optimizer;
+        let answering = self.parameters.with(&state.tensors)?;
+        let (parameters, average) = match &state.trained {
+            None => (answering, None),
+            Some(trained) => (self.parameters.with(trained)?, Some(Average::new(answering))),
+        };
+        self.optimizer = Optimizer::load(&state.optimizer, &parameters)?;
+        self.parameters = parameters;
+        self.average = average;
         Ok(())
     }
 }

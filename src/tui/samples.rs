@@ -318,6 +318,7 @@ pub fn rewound() -> LabState {
             progress: whole.progress,
             network: NetworkState {
                 tensors: Vec::new(),
+                trained: None,
                 optimizer: OptimizerState { kind: OptimizerKind::Adam, updates: 0, moments: Vec::new() },
             },
             best: None,

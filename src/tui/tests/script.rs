@@ -264,7 +264,8 @@ fn settings_are_changed_in_place() {
     check(samples::ready(), "3→", &[set(Setting::LearningRate, "0.003")]);
     check(samples::ready(), "3↓←", &[set(Setting::BatchSize, "32")]);
     check(samples::ready(), "3G→", &[set(Setting::Keep, "20")]);
-    check(samples::ready(), "3G↑→", &[set(Setting::EarlyStop, "1")]);
+    check(samples::ready(), "3G↑→", &[set(Setting::Ema, "0.99")]);
+    check(samples::ready(), "3G↑↑→", &[set(Setting::EarlyStop, "1")]);
     check(samples::ready(), "3↓⏎^u128⏎", &[set(Setting::BatchSize, "128")]);
     check(samples::ready(), "3⏎0⎋", &[]);
     // A wrong value is refused before it is sent, and can be mended.
