@@ -64,6 +64,11 @@ pub enum Command {
         #[arg(long, value_parser = clap::value_parser!(u8).range(0..CLASSES as i64))]
         class: Option<u8>,
     },
+    /// Show the training digits that the network sees as most like a digit: `nearest 42`
+    Nearest {
+        /// An index into the test set, or the path of a PNG, JPEG or PGM file; the digit that is shown if left out
+        input: Option<String>,
+    },
     /// Show the next digit of the list; `next wrong` lists the misclassified, largest loss first
     Next {
         /// Which list; without it, the one that is shown
@@ -388,6 +393,8 @@ mod tests {
         check("next drawings", Command::Next { list: Some(ListName::Drawings) });
         check("eval --corrupt all", Command::Eval { split: SplitName::Test, corrupt: Some(Corrupt::All(3)) });
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
+        check("nearest 42", Command::Nearest { input: Some("42".into()) });
+        check("nearest", Command::Nearest { input: None });
         check("explain 42", Command::Explain { input: Some("42".into()), class: None });
         check("explain --class 3", Command::Explain { input: None, class: Some(3) });
         check("advice", Command::Advice);

@@ -77,6 +77,12 @@ pub trait Network {
     /// If the device fails.
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError>;
 
+    /// What the last layer gets of each sample of `batch`, computed as the logits are: `[sample][feature]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError>;
+
     /// A copy of all that training changes.
     ///
     /// # Errors

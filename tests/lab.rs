@@ -330,6 +330,33 @@ fn a_digit_is_explained_by_the_weights_as_they_are() {
 }
 
 #[test]
+fn a_digit_has_its_like_among_the_training_digits() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    assert!(bench.ask("nearest").unwrap_err().to_string().contains("nearest 42"));
+    bench.run("train 1");
+    bench.ask("next wrong").unwrap();
+    let shown = bench.until(|state| state.digit.is_some()).digit.clone().unwrap();
+    let Reply::Nearest(digit) = bench.ask("nearest").unwrap() else { panic!() };
+    assert_eq!((&digit.source, digit.place, digit.neighbours.len()), (&shown.source, shown.place, 9));
+    assert!(digit.neighbours.is_sorted_by(|a, b| a.distance <= b.distance));
+    let state = bench.until(|state| state.digit.as_ref().is_some_and(|digit| !digit.neighbours.is_empty()));
+    assert_eq!(state.digit.as_ref(), Some(&digit));
+
+    // This network's features are the pixels, and those it validates with are none of its training digits.
+    let train = &state.dataset.as_ref().unwrap().train;
+    let distance = |index: usize| {
+        let square = |(&a, &b): (&u8, &u8)| (f64::from(a) / 255.0 - f64::from(b) / 255.0).powi(2);
+        train.image(index).iter().zip(&*digit.image).map(square).sum::<f64>().sqrt()
+    };
+    let nearest = (0..48_000).map(|index| (distance(index), index)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let first = &digit.neighbours[0];
+    assert_eq!((first.index as usize, first.label), (nearest.1, train.label(nearest.1)));
+    assert!((f64::from(first.distance) - nearest.0).abs() < 1e-4, "{} {}", first.distance, nearest.0);
+    assert_eq!(bench.ask("nearest 42").unwrap().to_json()[0]["neighbours"].as_array().unwrap().len(), 9);
+}
+
+#[test]
 fn advice_comes_with_evidence_and_a_command_that_helps() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::fresh(folder.path());

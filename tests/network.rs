@@ -85,6 +85,28 @@ fn it_learns_to_tell_bars_apart() {
 }
 
 #[test]
+fn features_are_what_the_last_layer_makes_logits_of() {
+    let (images, arches) = (bars(60), [SMALL, "flatten dense10", "conv5:3x3 relu pool2 flatten dense10", "mlp"]);
+    for (arch, kernels) in arches.into_iter().flat_map(|arch| [Kernels::Composed, Kernels::Fused].map(|k| (arch, k))) {
+        let mut network = build_on(kernels, arch, 2);
+        train(&mut *network, &images, 0..3);
+        let all = batch(&images, 0, 60);
+        let features = network.features(&all).expect("the CPU does not fail");
+        let state = state(&*network);
+        let [.., weight, bias] = &*state.tensors else { panic!("a dense layer ends the network") };
+        for (features, logits) in features.iter().zip(network.logits(&all).expect("the CPU does not fail")) {
+            assert_eq!(features.len(), weight.shape[1]);
+            for (class, logit) in logits.into_iter().enumerate() {
+                let weights = &weight.values[class * features.len()..][..features.len()];
+                let sum: f32 = weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum();
+                let error = (sum + bias.values[class] - logit).abs();
+                assert!(error < 1e-4 * logit.abs().max(1.0), "{arch} {kernels:?}: {logit} {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_resumed_network_goes_on_bit_for_bit() {
     let images = bars(200);
     let mut straight = build(SMALL, 2);

@@ -13,6 +13,9 @@ use crate::metrics::{Evaluation, Outcome, argmax, cross_entropy, softmax};
 use crate::reply::Reply;
 use crate::state::{DigitList, DigitSource, DigitView, LabEvent};
 
+/// Training digits that are shown beside a digit: with it, two rows of the gallery.
+const NEIGHBOURS: usize = 9;
+
 impl Engine<'_> {
     /// Predicts test digits and image files.
     pub(super) fn predict(&mut self, inputs: &[String]) -> Result<Reply, Error> {
@@ -69,6 +72,7 @@ impl Engine<'_> {
             preprocess: None,
             past: Vec::new(),
             explanation: None,
+            neighbours: Vec::new(),
         })
     }
 
@@ -86,6 +90,20 @@ impl Engine<'_> {
         let digit = Arc::new(digit);
         self.publisher.emit(LabEvent::Digit(digit.clone()));
         Ok(Reply::Explained(digit))
+    }
+
+    /// Predicts a digit, or that which is shown, and finds the training digits that the network sees as most like it.
+    pub(super) fn nearest(&mut self, input: Option<String>) -> Result<Reply, Error> {
+        let shown = self.publisher.state().digit.clone();
+        let (digit, place) = match (input, shown) {
+            (Some(input), _) => (self.predict_one(&input)?, None),
+            (None, Some(shown)) => (self.predict_one(&shown.source.to_string())?, shown.place),
+            (None, None) => return Err(Error::Usage("no digit is shown: `nearest 42` shows one with its like".into())),
+        };
+        let neighbours = self.trainer.nearest(&digit.image, NEIGHBOURS)?;
+        let digit = Arc::new(DigitView { neighbours, place: place.or(digit.place), ..(*digit).clone() });
+        self.publisher.emit(LabEvent::Digit(digit.clone()));
+        Ok(Reply::Nearest(digit))
     }
 
     /// Shows the next or previous digit of a list, round its ends.

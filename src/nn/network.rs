@@ -95,6 +95,14 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
     }
 }
 
+/// The parameters that answer.
+fn answering<'a, E: Dtype, D: Backend<E>>(
+    average: Option<&'a Average<E, D>>,
+    trained: &'a Parameters<E, D>,
+) -> &'a Parameters<E, D> {
+    average.map_or(trained, Average::parameters)
+}
+
 impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError> {
         Ok(self.advance(batch, step, Norms::Unknown)?.0)
@@ -105,8 +113,11 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
     }
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
-        let parameters = self.average.as_ref().map_or(&self.parameters, Average::parameters);
-        self.plan.logits(parameters, batch)
+        self.plan.logits(answering(self.average.as_ref(), &self.parameters), batch)
+    }
+
+    fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        self.plan.features(answering(self.average.as_ref(), &self.parameters), batch)
     }
 
     fn state(&self) -> Result<NetworkState, NetworkError> {
