@@ -185,6 +185,10 @@ pub enum ListName {
     All,
     /// Those whose given label is in doubt
     Doubtful,
+    /// The misclassified, those first of which the network is surest
+    Confident,
+    /// All, those first of which the network is least sure
+    Unsure,
     /// Those that were right after one kept epoch and wrong after a later one, the most often forgotten first
     Forgotten,
     /// Your own, drawn in the dashboard
@@ -377,6 +381,8 @@ mod tests {
         check("predict \"my digit.png\" 42", Command::Predict { inputs: vec!["my digit.png".into(), "42".into()] });
         check("next wrong", Command::Next { list: Some(ListName::Wrong) });
         check("prev", Command::Prev { list: None });
+        check("next confident", Command::Next { list: Some(ListName::Confident) });
+        check("next unsure", Command::Next { list: Some(ListName::Unsure) });
         check("next forgotten", Command::Next { list: Some(ListName::Forgotten) });
         check("find true=4 pred=9", Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] });
         check(

@@ -159,6 +159,28 @@ fn digits_are_stepped_through_by_loss_and_filtered() {
 }
 
 #[test]
+fn digits_are_listed_by_how_sure_the_network_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("train 1");
+    let confidences = |line: &str| {
+        bench.ask(line).unwrap();
+        let Reply::Digits(digits) = bench.ask("next").unwrap() else { panic!("{line}") };
+        let state = bench.until(|state| state.digit.as_ref() == Some(&digits[0]));
+        let (list, test) = (state.list.clone().unwrap(), state.test.clone().unwrap());
+        let outcomes = list.indices.iter().map(|&index| test.evaluation.outcomes[index as usize]);
+        (list.title, list.position, outcomes.collect::<Vec<_>>())
+    };
+    let (title, position, outcomes) = confidences("next confident");
+    assert_eq!((title.as_str(), position), ("surest mistakes", Some(1)));
+    assert!(outcomes.iter().all(mnist_lab::metrics::Outcome::is_wrong));
+    assert!(outcomes.is_sorted_by(|a, b| a.confidence >= b.confidence) && outcomes[0].confidence > 0.8);
+    let (title, position, outcomes) = confidences("next unsure");
+    assert_eq!((title.as_str(), position, outcomes.len()), ("least sure", Some(1), 10_000));
+    assert!(outcomes.is_sorted_by(|a, b| a.confidence <= b.confidence));
+}
+
+#[test]
 fn questions_and_changes_are_answered_while_it_trains() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::fresh(folder.path());

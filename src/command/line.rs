@@ -128,6 +128,8 @@ impl ListName {
             Self::Wrong => "wrong",
             Self::All => "all",
             Self::Doubtful => "doubtful",
+            Self::Confident => "confident",
+            Self::Unsure => "unsure",
             Self::Forgotten => "forgotten",
             Self::Drawings => "drawings",
         }

@@ -117,6 +117,11 @@ impl Engine<'_> {
                 self.lay_out(list);
                 None
             }
+            (Some(name @ (ListName::Confident | ListName::Unsure)), _) => {
+                let list = self.by_confidence(name)?;
+                self.lay_out(list);
+                None
+            }
             (Some(ListName::Drawings), _) | (None, Some(_)) => None,
         };
         let listed = |list: &DigitList| !list.drawings.is_empty();
@@ -199,6 +204,22 @@ impl Engine<'_> {
             drawings: Arc::default(),
             position: None,
         })
+    }
+
+    /// The mistakes that the network is surest of, or all digits, those first that it is least sure of.
+    fn by_confidence(&mut self, name: ListName) -> Result<DigitList, Error> {
+        let evaluation = self.tested()?;
+        let mut outcomes = evaluation.outcomes.clone();
+        outcomes.sort_by(|a, b| a.confidence.total_cmp(&b.confidence).then(a.index.cmp(&b.index)));
+        let title = if name == ListName::Confident {
+            outcomes.retain(Outcome::is_wrong);
+            outcomes.reverse();
+            "surest mistakes"
+        } else {
+            "least sure"
+        };
+        let indices = Arc::new(outcomes.iter().map(|outcome| outcome.index).collect());
+        Ok(DigitList { title: title.into(), indices, ..DigitList::default() })
     }
 
     /// The outcomes of the test set: those at hand if they are of these weights, or while training of this epoch.

@@ -396,6 +396,15 @@ fn help_scrolls_and_stops_at_its_end() {
     assert_eq!(model.overlay, None);
 }
 
+#[test]
+fn help_opens_on_the_empty_command_line_too() {
+    let mut model = super::model(samples::ready(), 80, 24);
+    play(&mut model, keys(":?"));
+    assert_eq!(model.overlay, Some(Overlay::Help { top: 0 }));
+    play(&mut model, keys("?help?"));
+    assert_eq!(model.overlay, None, "it is text like any other where something was typed");
+}
+
 fn guest() -> Model {
     let mut model = super::model(samples::training(), 120, 40);
     model.seat = Seat::Guest;
