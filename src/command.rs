@@ -64,6 +64,11 @@ pub enum Command {
         #[arg(long, value_parser = clap::value_parser!(u8).range(0..CLASSES as i64))]
         class: Option<u8>,
     },
+    /// Show the training digits that the network sees as most like a digit: `nearest 42`
+    Nearest {
+        /// An index into the test set, or the path of a PNG, JPEG or PGM file; the digit that is shown if left out
+        input: Option<String>,
+    },
     /// Show the next digit of the list; `next wrong` lists the misclassified, largest loss first
     Next {
         /// Which list; without it, the one that is shown
@@ -180,6 +185,10 @@ pub enum ListName {
     All,
     /// Those whose given label is in doubt
     Doubtful,
+    /// The misclassified, those first of which the network is surest
+    Confident,
+    /// All, those first of which the network is least sure
+    Unsure,
     /// Those that were right after one kept epoch and wrong after a later one, the most often forgotten first
     Forgotten,
     /// Your own, drawn in the dashboard
@@ -372,6 +381,8 @@ mod tests {
         check("predict \"my digit.png\" 42", Command::Predict { inputs: vec!["my digit.png".into(), "42".into()] });
         check("next wrong", Command::Next { list: Some(ListName::Wrong) });
         check("prev", Command::Prev { list: None });
+        check("next confident", Command::Next { list: Some(ListName::Confident) });
+        check("next unsure", Command::Next { list: Some(ListName::Unsure) });
         check("next forgotten", Command::Next { list: Some(ListName::Forgotten) });
         check("find true=4 pred=9", Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] });
         check(
@@ -388,6 +399,8 @@ mod tests {
         check("next drawings", Command::Next { list: Some(ListName::Drawings) });
         check("eval --corrupt all", Command::Eval { split: SplitName::Test, corrupt: Some(Corrupt::All(3)) });
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
+        check("nearest 42", Command::Nearest { input: Some("42".into()) });
+        check("nearest", Command::Nearest { input: None });
         check("explain 42", Command::Explain { input: Some("42".into()), class: None });
         check("explain --class 3", Command::Explain { input: None, class: Some(3) });
         check("advice", Command::Advice);

@@ -1,5 +1,6 @@
 //! Why a network takes a digit for what it does: which pixels count, what happens without them, and what its layers see.
 
+mod neighbours;
 mod pictures;
 mod reading;
 
@@ -10,6 +11,7 @@ use crate::data::{Batch, CLASSES, Image, Images, PIXELS, SIDE};
 use crate::metrics::{argmax, softmax};
 use crate::nn::{Network, NetworkError};
 
+pub use neighbours::{Neighbour, nearest};
 pub use pictures::{LayerMaps, Picture};
 pub use reading::Reading;
 

@@ -117,6 +117,7 @@ impl Imported {
                 progress: Progress::default(),
                 network: NetworkState {
                     tensors: self.tensors,
+                    trained: None,
                     optimizer: OptimizerState { kind: OptimizerKind::default(), updates: 0, moments: Vec::new() },
                 },
                 best: None,

@@ -1,5 +1,6 @@
 //! Networks: built from an [`Arch`] on a device, trained and asked through one object-safe boundary.
 
+mod average;
 pub mod backend;
 pub mod check;
 pub mod composed;
@@ -103,11 +104,18 @@ pub trait Network {
     /// As in [`Network::train`].
     fn train_measured(&mut self, batch: &Batch, step: &Step) -> Result<(BatchResult, Vec<LayerNorm>), NetworkError>;
 
-    /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm.
+    /// Logits `[sample, class]` of `batch`, with dropout off and the running statistics of batch norm, of the moving average of
+    /// the weights if there is one.
     ///
     /// # Errors
     /// If the device fails.
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError>;
+
+    /// What the last layer gets of each sample of `batch`, computed as the logits are: `[sample][feature]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError>;
 
     /// A copy of all that training changes.
     ///
@@ -162,6 +170,9 @@ pub struct Step {
     pub dropout: f32,
     /// Share of the target spread over all classes.
     pub label_smoothing: f32,
+    /// How much of the moving average of the weights is kept, 0 to below 1; `None` for no average. While there is one, it
+    /// answers in place of the weights.
+    pub ema: Option<f64>,
 }
 
 /// Adam with Keras's learning rate, and nothing that a network can do without.
@@ -175,6 +186,7 @@ impl Default for Step {
             weight_decay: 0.0,
             dropout: 0.0,
             label_smoothing: 0.0,
+            ema: None,
         }
     }
 }
@@ -191,8 +203,10 @@ pub struct BatchResult {
 /// All that training changes in a network, on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkState {
-    /// Weights, biases, and the running statistics of batch norm, in the order of the layers.
+    /// Weights, biases, and the running statistics of batch norm, in the order of the layers, as they answer.
     pub tensors: Vec<NamedTensor>,
+    /// The same tensors as training goes on from them, where those that answer are their moving average.
+    pub trained: Option<Vec<NamedTensor>>,
     /// The optimizer's state.
     pub optimizer: OptimizerState,
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::advice::Advice;
 use crate::data::{CLASSES, SIDE};
-use crate::explain::{Evidence, LayerMaps, Map};
+use crate::explain::{Evidence, LayerMaps, Map, Neighbour};
 use crate::metrics::argmax;
 use crate::state::DigitView;
 use crate::train::Goal;
@@ -33,6 +33,8 @@ pub enum Reply {
     Digits(Vec<Arc<DigitView>>),
     /// A digit and why it is taken for what it is.
     Explained(Arc<DigitView>),
+    /// A digit and the training digits nearest to it.
+    Nearest(Arc<DigitView>),
     /// What the network says of images that were brought.
     Classified(Classified),
     /// A split was measured.
@@ -146,6 +148,7 @@ impl Reply {
             }
             Self::Digits(digits) => digits.iter().map(|digit| digit_json(digit)).collect(),
             Self::Explained(digit) => vec![explained_json(digit)],
+            Self::Nearest(digit) => vec![nearest_json(digit)],
             Self::Classified(answer) => {
                 let object = |probabilities: &[f32; CLASSES]| json!({"event": "classified", "digit": argmax(probabilities), "probabilities": probabilities, "step": answer.step});
                 answer.probabilities.iter().map(object).collect()
@@ -217,6 +220,14 @@ fn explained_json(digit: &DigitView) -> Value {
     object
 }
 
+fn nearest_json(digit: &DigitView) -> Value {
+    let object = |Neighbour { index, label, distance, .. }: &Neighbour| json!({"train_index": index, "label": label, "distance": distance});
+    let mut all = digit_json(digit);
+    all["event"] = json!("nearest");
+    all["neighbours"] = digit.neighbours.iter().map(object).collect();
+    all
+}
+
 impl BranchRow {
     /// The `branch` object.
     pub fn to_json(&self) -> Value {
@@ -274,6 +285,7 @@ impl fmt::Display for Reply {
             }
             Self::Digits(digits) => lines(f, digits, |f, digit| write!(f, "{digit}")),
             Self::Explained(digit) => explained(f, digit),
+            Self::Nearest(digit) => nearest(f, digit),
             Self::Classified(answer) => lines(f, &answer.probabilities, |f, row| write!(f, "{}", argmax(row))),
             Self::Evaluated(report) => write!(f, "{report}"),
             Self::Corrupted(report) => write!(f, "{report}"),
@@ -324,6 +336,15 @@ fn explained(f: &mut fmt::Formatter<'_>, digit: &DigitView) -> fmt::Result {
             "\n  {class}: logit {logit:.2}; pixels for it {pro:.2}, against {con:.2}, biases {:.2}",
             logit - pro - con
         )?;
+    }
+    Ok(())
+}
+
+/// The digit, and a line for each training digit near it.
+fn nearest(f: &mut fmt::Formatter<'_>, digit: &DigitView) -> fmt::Result {
+    write!(f, "{digit}")?;
+    for Neighbour { index, label, distance, .. } in &digit.neighbours {
+        write!(f, "\n  training digit {index}, a {label}: distance {distance:.2}")?;
     }
     Ok(())
 }

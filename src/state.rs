@@ -9,7 +9,7 @@ use crate::advice::Advice;
 use crate::arch::Arch;
 use crate::data::{CLASSES, Dataset, Image, Split};
 use crate::error::Failure;
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Neighbour};
 use crate::metrics::{Confusion, Evaluation};
 use crate::nn::DeviceInfo;
 use crate::train::event::{Reason, TrainEvent};
@@ -164,6 +164,8 @@ pub struct DigitView {
     pub past: Vec<(u32, u8)>,
     /// Why it is taken for what it is, if that was asked for.
     pub explanation: Option<Arc<Explanation>>,
+    /// The training digits that the network sees as most like it, the nearest first, if that was asked for.
+    pub neighbours: Vec<Neighbour>,
 }
 
 impl DigitView {

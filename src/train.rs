@@ -295,7 +295,8 @@ impl Trainer {
 
     /// The hyperparameters of the step that comes next at `progress`.
     fn step_at(&self, progress: &Progress) -> Step {
-        let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, epochs, .. } = self.settings;
+        let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, ema, epochs, .. } =
+            self.settings;
         let done = f64::from(progress.epoch) + progress.sample as f64 / self.split.train.len() as f64;
         Step {
             seed: self.config.seed,
@@ -305,6 +306,7 @@ impl Trainer {
             weight_decay,
             dropout,
             label_smoothing,
+            ema,
         }
     }
 

@@ -25,6 +25,7 @@ const STEP: Step = Step {
     weight_decay: 0.0,
     dropout: 0.3,
     label_smoothing: 0.1,
+    ema: None,
 };
 
 /// Noise: two positions of a pool hardly ever tie. `draw` gives other noise.

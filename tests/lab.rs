@@ -159,6 +159,28 @@ fn digits_are_stepped_through_by_loss_and_filtered() {
 }
 
 #[test]
+fn digits_are_listed_by_how_sure_the_network_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("train 1");
+    let confidences = |line: &str| {
+        bench.ask(line).unwrap();
+        let Reply::Digits(digits) = bench.ask("next").unwrap() else { panic!("{line}") };
+        let state = bench.until(|state| state.digit.as_ref() == Some(&digits[0]));
+        let (list, test) = (state.list.clone().unwrap(), state.test.clone().unwrap());
+        let outcomes = list.indices.iter().map(|&index| test.evaluation.outcomes[index as usize]);
+        (list.title, list.position, outcomes.collect::<Vec<_>>())
+    };
+    let (title, position, outcomes) = confidences("next confident");
+    assert_eq!((title.as_str(), position), ("surest mistakes", Some(1)));
+    assert!(outcomes.iter().all(mnist_lab::metrics::Outcome::is_wrong));
+    assert!(outcomes.is_sorted_by(|a, b| a.confidence >= b.confidence) && outcomes[0].confidence > 0.8);
+    let (title, position, outcomes) = confidences("next unsure");
+    assert_eq!((title.as_str(), position, outcomes.len()), ("least sure", Some(1), 10_000));
+    assert!(outcomes.is_sorted_by(|a, b| a.confidence <= b.confidence));
+}
+
+#[test]
 fn questions_and_changes_are_answered_while_it_trains() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::fresh(folder.path());
@@ -232,6 +254,7 @@ fn a_branch_played_again_gives_the_same_numbers_bit_for_bit() {
     let bench = Bench::fresh_of(folder.path(), "flatten dense12 relu dropout dense10", 4);
     bench.ask("set augment tutorial").unwrap();
     bench.ask("set dropout 0.2").unwrap();
+    bench.ask("set ema 0.98").unwrap();
     let first = bench.run("train");
     bench.ask("save first").unwrap();
     let weights = |name: &str| Store::new(folder.path()).load(name).unwrap().run.network;
@@ -261,7 +284,7 @@ fn a_branch_played_again_gives_the_same_numbers_bit_for_bit() {
     assert_eq!(curve(&bench.run("train")), curve(&fast));
     bench.ask("branch main-2").unwrap();
     bench.ask("save again").unwrap();
-    assert!(weights("again") == whole, "weights, moments and their count");
+    assert!(whole.trained.is_some() && weights("again") == whole, "weights, their average, moments and their count");
 }
 
 /// The bits of every step's loss, and of every validation.
@@ -326,6 +349,33 @@ fn a_digit_is_explained_by_the_weights_as_they_are() {
     let other = bench.ask("explain --class 7").unwrap().to_json().remove(0);
     assert_eq!((other["input"].as_str(), other["class"].as_u64()), (Some("42"), Some(7)));
     assert_ne!(other["saliency"], explained["saliency"]);
+}
+
+#[test]
+fn a_digit_has_its_like_among_the_training_digits() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    assert!(bench.ask("nearest").unwrap_err().to_string().contains("nearest 42"));
+    bench.run("train 1");
+    bench.ask("next wrong").unwrap();
+    let shown = bench.until(|state| state.digit.is_some()).digit.clone().unwrap();
+    let Reply::Nearest(digit) = bench.ask("nearest").unwrap() else { panic!() };
+    assert_eq!((&digit.source, digit.place, digit.neighbours.len()), (&shown.source, shown.place, 9));
+    assert!(digit.neighbours.is_sorted_by(|a, b| a.distance <= b.distance));
+    let state = bench.until(|state| state.digit.as_ref().is_some_and(|digit| !digit.neighbours.is_empty()));
+    assert_eq!(state.digit.as_ref(), Some(&digit));
+
+    // This network's features are the pixels, and those it validates with are none of its training digits.
+    let train = &state.dataset.as_ref().unwrap().train;
+    let distance = |index: usize| {
+        let square = |(&a, &b): (&u8, &u8)| (f64::from(a) / 255.0 - f64::from(b) / 255.0).powi(2);
+        train.image(index).iter().zip(&*digit.image).map(square).sum::<f64>().sqrt()
+    };
+    let nearest = (0..48_000).map(|index| (distance(index), index)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let first = &digit.neighbours[0];
+    assert_eq!((first.index as usize, first.label), (nearest.1, train.label(nearest.1)));
+    assert!((f64::from(first.distance) - nearest.0).abs() < 1e-4, "{} {}", first.distance, nearest.0);
+    assert_eq!(bench.ask("nearest 42").unwrap().to_json()[0]["neighbours"].as_array().unwrap().len(), 9);
 }
 
 #[test]

@@ -7,14 +7,18 @@ use mnist_lab::data::{Batch, Images, PIXELS, SIDE};
 use mnist_lab::nn::loss::target;
 use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::plan::{DropoutMask, normalise};
-use mnist_lab::nn::{self, DeviceChoice, Kernels, Network, NetworkError, NetworkState, Setup, Step};
+use mnist_lab::nn::{self, DeviceChoice, Kernels, NamedTensor, Network, NetworkError, NetworkState, Setup, Step};
 use mnist_lab::random::{Purpose, Stream};
 
 const SMALL: &str = "conv4:5x5:s2 bn relu pool2 dropout0.2 flatten dense16 bn relu dropout dense10";
 
 fn build(arch: &str, threads: usize) -> Box<dyn Network> {
+    build_on(Kernels::Composed, arch, threads)
+}
+
+fn build_on(kernels: Kernels, arch: &str, threads: usize) -> Box<dyn Network> {
     let arch: Arch = arch.parse().expect("the test's architecture is right");
-    let setup = Setup { device: DeviceChoice::Cpu, kernels: Kernels::Composed, threads, seed: 1, ..Setup::default() };
+    let setup = Setup { device: DeviceChoice::Cpu, kernels, threads, seed: 1, ..Setup::default() };
     nn::build(&arch, &setup).expect("the CPU is always there").0
 }
 
@@ -44,6 +48,7 @@ fn step(number: usize) -> Step {
         weight_decay: 1e-4,
         dropout: 0.3,
         label_smoothing: 0.05,
+        ema: None,
     }
 }
 
@@ -59,7 +64,7 @@ fn state(network: &dyn Network) -> NetworkState {
 
 /// Every number by its bits, so that −0 and NaN count too.
 fn bits(state: &NetworkState) -> Vec<u32> {
-    let tensors = state.tensors.iter().flat_map(|tensor| &tensor.values);
+    let tensors = state.tensors.iter().chain(state.trained.iter().flatten()).flat_map(|tensor| &tensor.values);
     tensors.chain(state.optimizer.moments.iter().flatten().flatten()).map(|value| value.to_bits()).collect()
 }
 
@@ -80,6 +85,28 @@ fn it_learns_to_tell_bars_apart() {
 }
 
 #[test]
+fn features_are_what_the_last_layer_makes_logits_of() {
+    let (images, arches) = (bars(60), [SMALL, "flatten dense10", "conv5:3x3 relu pool2 flatten dense10", "mlp"]);
+    for (arch, kernels) in arches.into_iter().flat_map(|arch| [Kernels::Composed, Kernels::Fused].map(|k| (arch, k))) {
+        let mut network = build_on(kernels, arch, 2);
+        train(&mut *network, &images, 0..3);
+        let all = batch(&images, 0, 60);
+        let features = network.features(&all).expect("the CPU does not fail");
+        let state = state(&*network);
+        let [.., weight, bias] = &*state.tensors else { panic!("a dense layer ends the network") };
+        for (features, logits) in features.iter().zip(network.logits(&all).expect("the CPU does not fail")) {
+            assert_eq!(features.len(), weight.shape[1]);
+            for (class, logit) in logits.into_iter().enumerate() {
+                let weights = &weight.values[class * features.len()..][..features.len()];
+                let sum: f32 = weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum();
+                let error = (sum + bias.values[class] - logit).abs();
+                assert!(error < 1e-4 * logit.abs().max(1.0), "{arch} {kernels:?}: {logit} {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_resumed_network_goes_on_bit_for_bit() {
     let images = bars(200);
     let mut straight = build(SMALL, 2);
@@ -95,11 +122,110 @@ fn a_resumed_network_goes_on_bit_for_bit() {
     assert_eq!(state(&*second).optimizer.updates, 12);
 }
 
+/// The weights that training goes on from.
+fn trained(network: &dyn Network) -> Vec<NamedTensor> {
+    let state = state(network);
+    state.trained.unwrap_or(state.tensors)
+}
+
+#[test]
+fn the_average_of_the_weights_is_what_the_formula_says() {
+    let images = bars(200);
+    for kernels in [Kernels::Composed, Kernels::Fused] {
+        let (mut averaged, mut plain) = (build_on(kernels, SMALL, 2), build_on(kernels, SMALL, 2));
+        let ema = 0.4;
+        let mut expected: Vec<Vec<f64>> = Vec::new();
+        for number in 0..12 {
+            let batch = batch(&images, number, 20);
+            let with = averaged.train(&batch, &Step { ema: Some(ema), ..step(number) }).expect("the CPU does not fail");
+            let without = plain.train(&batch, &step(number)).expect("the CPU does not fail");
+            assert_eq!(with, without, "training goes on from the weights, not from their average");
+            let weights = trained(&*plain);
+            assert_eq!(trained(&*averaged), weights);
+
+            let wide = weights.iter().map(|tensor| tensor.values.iter().map(|&value| f64::from(value)).collect());
+            if number == 0 {
+                expected = wide.collect();
+            } else {
+                let kept = ema.min((1.0 + number as f64) / (10.0 + number as f64));
+                for (average, weights) in expected.iter_mut().zip(wide.collect::<Vec<Vec<f64>>>()) {
+                    average.iter_mut().zip(weights).for_each(|(a, w)| *a = kept * *a + (1.0 - kept) * w);
+                }
+            }
+            for (tensor, expected) in state(&*averaged).tensors.iter().zip(&expected) {
+                for (&value, expected) in tensor.values.iter().zip(expected) {
+                    let error = (f64::from(value) - expected).abs();
+                    assert!(error <= 1e-6 * expected.abs().max(1.0), "{kernels:?} {}: {value} {expected}", tensor.name);
+                }
+            }
+        }
+        assert_ne!(state(&*averaged).tensors, trained(&*averaged));
+    }
+}
+
+#[test]
+fn the_average_answers_and_goes_when_it_is_switched_off() {
+    let images = bars(200);
+    for kernels in [Kernels::Composed, Kernels::Fused] {
+        let mut network = build_on(kernels, SMALL, 2);
+        let logits = |network: &mut dyn Network| network.logits(&batch(&images, 0, 40)).expect("the CPU does not fail");
+        let train = |network: &mut dyn Network, ema, numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                let step = Step { ema, ..step(number) };
+                network.train(&batch(&images, number, 20), &step).expect("the CPU does not fail");
+            }
+        };
+        train(&mut *network, Some(0.9), 0..8);
+        let average = state(&*network);
+        let mut bare = build_on(kernels, SMALL, 2);
+        let alone =
+            |tensors: &[NamedTensor]| NetworkState { tensors: tensors.into(), trained: None, ..average.clone() };
+        bare.restore(&alone(&average.tensors)).expect("the state is of the same architecture");
+        assert_eq!(logits(&mut *network), logits(&mut *bare));
+        bare.restore(&alone(&trained(&*network))).expect("the state is of the same architecture");
+        assert_ne!(logits(&mut *network), logits(&mut *bare), "the weights say something else");
+
+        // Both have the same weights: from here on, without an average, they are the same.
+        train(&mut *network, None, 8..10);
+        train(&mut *bare, None, 8..10);
+        assert_eq!(state(&*network).trained, None);
+        assert_eq!(bits(&state(&*network)), bits(&state(&*bare)));
+        assert_eq!(logits(&mut *network), logits(&mut *bare));
+
+        // A new one begins at the weights of now, whatever the old one was.
+        train(&mut *network, Some(0.9), 10..11);
+        assert_eq!(state(&*network).trained.as_deref(), Some(&*state(&*network).tensors));
+    }
+}
+
+#[test]
+fn a_resumed_average_goes_on_bit_for_bit() {
+    let images = bars(200);
+    for kernels in [Kernels::Composed, Kernels::Fused] {
+        let train = |network: &mut dyn Network, numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                let step = Step { ema: Some(0.9), ..step(number) };
+                network.train(&batch(&images, number, 20), &step).expect("the CPU does not fail");
+            }
+        };
+        let [mut straight, mut first, mut second] = [2, 2, 1].map(|threads| build_on(kernels, SMALL, threads));
+        train(&mut *straight, 0..12);
+        train(&mut *first, 0..7);
+        second.restore(&state(&*first)).expect("the state is of the same architecture");
+        assert_eq!(bits(&state(&*second)), bits(&state(&*first)));
+        train(&mut *second, 7..12);
+        assert_eq!(bits(&state(&*second)), bits(&state(&*straight)), "{kernels:?}");
+    }
+}
+
 #[test]
 fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
     let images = bars(40);
     let mut network = build(SMALL, 1);
-    train(&mut *network, &images, 0..2);
+    for number in 0..2 {
+        let step = Step { ema: Some(0.9), ..step(number) };
+        network.train(&batch(&images, number, 20), &step).expect("the CPU does not fail");
+    }
     let good = state(&*network);
     let check = |network: &mut dyn Network, change: &dyn Fn(&mut NetworkState), expected: &str| {
         let mut wrong = good.clone();
@@ -113,6 +239,7 @@ fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
     check(&mut *network, &|state| state.tensors[0].name = "1.bias".into(), "`1.bias` stands where `1.weight` belongs");
     check(&mut *network, &|state| state.tensors[0].shape = vec![4, 5, 5, 2], "[4, 5, 5, 2] instead of [4, 5, 5, 1]");
     check(&mut *network, &|state| state.tensors[1].values.truncate(3), "3 values instead of 4");
+    check(&mut *network, &|state| drop(state.trained.as_mut().and_then(Vec::pop)), "tensors instead of");
     check(&mut *network, &|state| drop(state.optimizer.moments.pop()), "the state of adam");
     check(&mut *network, &|state| state.optimizer.moments[1][2].truncate(1), "the state of adam");
     check(&mut *network, &|state| state.optimizer.kind = OptimizerKind::RmsProp, "the state of rmsprop");

@@ -26,7 +26,12 @@ fn network(first: f32) -> NetworkState {
     let tensors = vec![tensor("1.weight", &[10, 3]), tensor("1.bias", &[10])];
     let moments: Vec<Vec<f32>> = tensors.iter().map(|tensor| tensor.values.clone()).collect();
     let optimizer = OptimizerState { kind: OptimizerKind::Adam, updates: 7, moments: vec![moments.clone(), moments] };
-    NetworkState { tensors, optimizer }
+    NetworkState { tensors, trained: None, optimizer }
+}
+
+/// The same with weights that training goes on from, and their average.
+fn averaged(first: f32) -> NetworkState {
+    NetworkState { trained: Some(network(first + 0.5).tensors), ..network(first) }
 }
 
 fn session() -> Session {
@@ -75,8 +80,8 @@ fn run() -> RunState {
         config,
         settings: Settings { dropout: 0.25, learning_rate: 3e-4, ..Settings::default() },
         progress: Progress { epoch: 1, sample: 64, step: 5, loss_sum: 12.5, correct: 60, ..Progress::default() },
-        network: network(0.1),
-        best: Some(Best { epoch: 1, loss: 0.4, network: network(0.3) }),
+        network: averaged(0.1),
+        best: Some(Best { epoch: 1, loss: 0.4, network: averaged(0.3) }),
         history: History {
             steps: (1..=5).map(step).collect(),
             epochs: vec![epoch],

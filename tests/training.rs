@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use mnist_lab::data::{Dataset, Images};
-use mnist_lab::nn::{self, DeviceChoice, Kernels, Setup};
+use mnist_lab::nn::{self, DeviceChoice, Kernels, NamedTensor, NetworkState, Setup};
 use mnist_lab::session::{DataMark, Session, Store};
 use mnist_lab::train::event::{Reason, TrainEvent};
 use mnist_lab::train::settings::{Setting, Settings};
@@ -87,6 +87,7 @@ fn a_run_that_was_restarted_is_the_run_that_was_not() {
             ("augment", "tutorial"),
             ("schedule", "cosine"),
             ("early-stop", "3"),
+            ("ema", "0.99"),
             ("lr", "0.01"),
         ];
         let mut straight = fresh(ARCH, &changes);
@@ -140,9 +141,65 @@ fn a_changed_setting_holds_from_the_next_batch_and_is_in_the_history() {
 }
 
 #[test]
+fn an_average_is_switched_off_and_on_while_it_trains() {
+    let mut straight = fresh(ARCH, &[]);
+    let mut restarted = fresh(ARCH, &[]);
+    let set = |trainer: &mut Trainer, value| trainer.set(Setting::Ema, value, &mut |_| ()).unwrap();
+    for (value, goal) in [("0.9", Goal::Step(7)), ("none", Goal::Step(17)), ("0.99", Goal::Step(26))] {
+        set(&mut straight, value);
+        run(&mut straight, goal);
+        // What was set and has not been trained with yet goes through the file too.
+        set(&mut restarted, value);
+        restarted = restart(&restarted);
+        run(&mut restarted, goal);
+        restarted = restart(&restarted);
+        assert_eq!(straight.state().unwrap().network.trained.is_some(), value != "none");
+    }
+    assert_eq!(timeless(&straight), timeless(&restarted));
+
+    let mut plain = fresh(ARCH, &[]);
+    run(&mut plain, Goal::Step(26));
+    let (plain, averaged) = (timeless(&plain), timeless(&straight));
+    assert_eq!(averaged.network.trained.as_ref(), Some(&plain.network.tensors), "the weights go their way without it");
+    assert_eq!(averaged.history.steps, plain.history.steps);
+    let validation = |run: &RunState, epoch: usize| run.history.epochs[epoch - 1].validation;
+    assert_eq!(validation(&averaged, 1), validation(&plain, 1), "it was off then");
+    assert_ne!(validation(&averaged, 2), validation(&plain, 2));
+}
+
+#[test]
+fn it_is_the_average_that_is_measured() {
+    let mut trainer = fresh("mlp", &[("ema", "0.95")]);
+    run(&mut trainer, Goal::Epoch(1));
+    let state = trainer.state().unwrap();
+    let alone = |tensors: &[NamedTensor]| {
+        let network_state = NetworkState { tensors: tensors.into(), trained: None, ..state.network.clone() };
+        let state = RunState { network: network_state, ..state.clone() };
+        let mut alone = Trainer::resume(&state, DATA.clone(), network(&state.config)).unwrap();
+        let validation = alone.split().validation.clone();
+        let images = DATA.train.clone();
+        (alone.evaluate(&images, validation).unwrap().loss(), alone.test(&mut |_| ()).unwrap().loss())
+    };
+    let measured = trainer.history().epochs[0].validation.unwrap().loss;
+    let tested = trainer.test(&mut |_| ()).unwrap().loss();
+    assert_eq!((measured, tested), alone(&state.network.tensors));
+    assert_ne!((measured, tested), alone(state.network.trained.as_ref().unwrap()));
+    // Looking at an earlier state leaves both as they were.
+    let before = fresh("mlp", &[]).state().unwrap();
+    trainer.predictions_of(&before.network).unwrap();
+    assert_eq!(trainer.state().unwrap().network, state.network);
+}
+
+#[test]
 fn early_stopping_takes_the_best_weights_back() {
+    for ema in ["none", "0.9"] {
+        early_stopping_takes_back(ema);
+    }
+}
+
+fn early_stopping_takes_back(ema: &str) {
     // A learning rate that is far too high makes the validation loss worse again soon.
-    let mut trainer = fresh("mlp", &[("epochs", "60"), ("early-stop", "2"), ("lr", "0.03")]);
+    let mut trainer = fresh("mlp", &[("epochs", "60"), ("early-stop", "2"), ("lr", "0.03"), ("ema", ema)]);
     let (ended, _) = run(&mut trainer, Goal::Epoch(60));
     let Advance::Finished(Reason::EarlyStop { best_epoch }) = ended else { panic!("{ended:?}") };
     let losses: Vec<f64> = trainer.history().epochs.iter().map(|epoch| epoch.validation.unwrap().loss).collect();
@@ -153,16 +210,23 @@ fn early_stopping_takes_the_best_weights_back() {
     let images = DATA.train.clone();
     let restored = trainer.evaluate(&images, split).unwrap().loss();
     assert!((restored - best.1).abs() < 1e-9, "{restored} is not {}", best.1);
+    assert_eq!(trainer.state().unwrap().network.trained.is_some(), ema != "none", "training could go on from there");
 }
 
 #[test]
 fn a_run_that_diverges_goes_back_to_its_last_epoch_and_can_go_on() {
-    let mut trainer = fresh("mlp", &[("optimizer", "sgd"), ("lr", "0.05")]);
+    for ema in ["none", "0.9"] {
+        diverging_goes_back(ema);
+    }
+}
+
+fn diverging_goes_back(ema: &str) {
+    let mut trainer = fresh("mlp", &[("optimizer", "sgd"), ("lr", "0.05"), ("ema", ema)]);
     run(&mut trainer, Goal::Epoch(1));
     let good = timeless(&trainer);
     // Not even a logit survives weights of 1e38.
     let mut state = trainer.state().unwrap();
-    state.network.tensors[0].values.fill(f32::MAX);
+    state.network.trained.as_mut().unwrap_or(&mut state.network.tensors)[0].values.fill(f32::MAX);
     let mut broken = Trainer::resume(&state, DATA.clone(), network(&state.config)).unwrap();
     let (ended, events) = run(&mut broken, Goal::Epoch(2));
     assert!(matches!(ended, Advance::Finished(Reason::Diverged { .. })), "{ended:?}");

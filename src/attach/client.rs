@@ -201,6 +201,7 @@ fn from_root(command: Command) -> Command {
     match command {
         Command::Predict { inputs } => Command::Predict { inputs: inputs.into_iter().map(path).collect() },
         Command::Explain { input, class } => Command::Explain { input: input.map(path), class },
+        Command::Nearest { input } => Command::Nearest { input: input.map(path) },
         Command::Plot { file } => Command::Plot { file: std::path::absolute(&file).unwrap_or(file) },
         Command::Draw { keep: Keep::Save, name, image } => {
             let file = std::path::absolute(&name).map_or(name, |path| path.to_string_lossy().into_owned());

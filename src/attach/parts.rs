@@ -173,7 +173,7 @@ fn weightless(config: &RunConfig, progress: Progress, history: History) -> RunSt
         config: config.clone(),
         settings: Settings::default(),
         progress,
-        network: NetworkState { tensors: Vec::new(), optimizer },
+        network: NetworkState { tensors: Vec::new(), trained: None, optimizer },
         best: None,
         history,
     }

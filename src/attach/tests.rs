@@ -81,6 +81,7 @@ fn digit() -> LabEvent {
         preprocess: Some("inverted".into()),
         past: vec![(1, 4), (2, 9)],
         explanation: None,
+        neighbours: Vec::new(),
     }))
 }
 

@@ -183,6 +183,9 @@ pub struct SettingArgs {
     /// Stop after so many epochs without a better validation loss, with the best weights
     #[arg(long, value_name = "PATIENCE")]
     early_stop: Option<String>,
+    /// A moving average of the weights answers in their place: the share of it that a step keeps, e.g. 0.999
+    #[arg(long, value_name = "SHARE")]
+    ema: Option<String>,
     /// How many epochs can be gone back to
     #[arg(long, value_name = "EPOCHS")]
     keep: Option<String>,
@@ -202,6 +205,7 @@ impl SettingArgs {
             (Setting::LabelSmoothing, &self.label_smoothing),
             (Setting::Augment, &self.augment),
             (Setting::EarlyStop, &self.early_stop),
+            (Setting::Ema, &self.ema),
             (Setting::Keep, &self.keep),
         ];
         all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).collect()

@@ -97,7 +97,7 @@ fn branches(session: &Session) -> Vec<(Value, String)> {
     if all.len() > 1 { all.iter().map(row).collect() } else { Vec::new() }
 }
 
-/// Names the weights: two sessions with the same are the same network, bit for bit.
+/// Names the weights as they answer: two sessions with the same are the same network, bit for bit.
 fn weights_hash(session: &Session) -> String {
     let mut hasher = blake3::Hasher::new();
     for tensor in &session.run.network.tensors {

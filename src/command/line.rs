@@ -20,6 +20,7 @@ impl fmt::Display for Command {
                 option(f, class.map(|class| format!("--class {class}")).as_ref())?;
                 positional(f, input)
             }
+            Self::Nearest { input } => positional(f, input),
             Self::Next { list } | Self::Prev { list } => option(f, list.map(ListName::word).as_ref()),
             Self::Find { filters } => words(f, filters.iter().map(ToString::to_string)),
             Self::Eval { split, corrupt } => {
@@ -68,6 +69,7 @@ impl Command {
             Self::Set { .. } => "set",
             Self::Predict { .. } => "predict",
             Self::Explain { .. } => "explain",
+            Self::Nearest { .. } => "nearest",
             Self::Next { .. } => "next",
             Self::Prev { .. } => "prev",
             Self::Find { .. } => "find",
@@ -126,6 +128,8 @@ impl ListName {
             Self::Wrong => "wrong",
             Self::All => "all",
             Self::Doubtful => "doubtful",
+            Self::Confident => "confident",
+            Self::Unsure => "unsure",
             Self::Forgotten => "forgotten",
             Self::Drawings => "drawings",
         }

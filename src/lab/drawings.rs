@@ -73,6 +73,7 @@ impl Engine<'_> {
                 preprocess: Some(picture.to_string()),
                 past: Vec::new(),
                 explanation: None,
+                neighbours: Vec::new(),
             }));
         }
         let right = views.iter().filter(|view| view.label == Some(view.predicted)).count();

@@ -228,6 +228,7 @@ impl<'p> Engine<'p> {
             Command::Set { name, value } => self.set(name.as_deref(), value.as_deref()),
             Command::Predict { inputs } => self.predict(&inputs),
             Command::Explain { input, class } => self.explain(input, class),
+            Command::Nearest { input } => self.nearest(input),
             Command::Next { list } => self.walk(list, true),
             Command::Prev { list } => self.walk(list, false),
             Command::Find { filters } => self.find(&filters),

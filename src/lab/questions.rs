@@ -13,6 +13,9 @@ use crate::metrics::{Evaluation, Outcome, argmax, cross_entropy, softmax};
 use crate::reply::Reply;
 use crate::state::{DigitList, DigitSource, DigitView, LabEvent};
 
+/// Training digits that are shown beside a digit: with it, two rows of the gallery.
+const NEIGHBOURS: usize = 9;
+
 impl Engine<'_> {
     /// Predicts test digits and image files.
     pub(super) fn predict(&mut self, inputs: &[String]) -> Result<Reply, Error> {
@@ -69,6 +72,7 @@ impl Engine<'_> {
             preprocess: None,
             past: Vec::new(),
             explanation: None,
+            neighbours: Vec::new(),
         })
     }
 
@@ -88,6 +92,20 @@ impl Engine<'_> {
         Ok(Reply::Explained(digit))
     }
 
+    /// Predicts a digit, or that which is shown, and finds the training digits that the network sees as most like it.
+    pub(super) fn nearest(&mut self, input: Option<String>) -> Result<Reply, Error> {
+        let shown = self.publisher.state().digit.clone();
+        let (digit, place) = match (input, shown) {
+            (Some(input), _) => (self.predict_one(&input)?, None),
+            (None, Some(shown)) => (self.predict_one(&shown.source.to_string())?, shown.place),
+            (None, None) => return Err(Error::Usage("no digit is shown: `nearest 42` shows one with its like".into())),
+        };
+        let neighbours = self.trainer.nearest(&digit.image, NEIGHBOURS)?;
+        let digit = Arc::new(DigitView { neighbours, place: place.or(digit.place), ..(*digit).clone() });
+        self.publisher.emit(LabEvent::Digit(digit.clone()));
+        Ok(Reply::Nearest(digit))
+    }
+
     /// Shows the next or previous digit of a list, round its ends.
     pub(super) fn walk(&mut self, name: Option<ListName>, forward: bool) -> Result<Reply, Error> {
         let filters: Option<&[Filter]> = match (name, &self.publisher.state().list) {
@@ -96,6 +114,11 @@ impl Engine<'_> {
             (Some(ListName::All), _) => Some(&[]),
             (Some(ListName::Forgotten), _) => {
                 let list = self.forgotten()?;
+                self.lay_out(list);
+                None
+            }
+            (Some(name @ (ListName::Confident | ListName::Unsure)), _) => {
+                let list = self.by_confidence(name)?;
                 self.lay_out(list);
                 None
             }
@@ -181,6 +204,22 @@ impl Engine<'_> {
             drawings: Arc::default(),
             position: None,
         })
+    }
+
+    /// The mistakes that the network is surest of, or all digits, those first that it is least sure of.
+    fn by_confidence(&mut self, name: ListName) -> Result<DigitList, Error> {
+        let evaluation = self.tested()?;
+        let mut outcomes = evaluation.outcomes.clone();
+        outcomes.sort_by(|a, b| a.confidence.total_cmp(&b.confidence).then(a.index.cmp(&b.index)));
+        let title = if name == ListName::Confident {
+            outcomes.retain(Outcome::is_wrong);
+            outcomes.reverse();
+            "surest mistakes"
+        } else {
+            "least sure"
+        };
+        let indices = Arc::new(outcomes.iter().map(|outcome| outcome.index).collect());
+        Ok(DigitList { title: title.into(), indices, ..DigitList::default() })
     }
 
     /// The outcomes of the test set: those at hand if they are of these weights, or while training of this epoch.

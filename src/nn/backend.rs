@@ -3,11 +3,13 @@
 use std::ops::DerefMut;
 
 use dfdx::dtypes::Dtype;
+use dfdx::optim::{SgdConfig, WeightDecay};
 use dfdx::shapes::Shape;
 use dfdx::tensor::{Cache, Cpu, Gradients, Storage, Tensor, ZerosTensor};
 use dfdx::tensor_ops::{Device, SumTo};
 
 use super::NetworkError;
+use super::param::number;
 
 /// The numbers of one tensor on device `D`; on the CPU it derefs to `Vec<E>`.
 pub type Values<E, D> = <D as Storage<E>>::Vec;
@@ -36,6 +38,14 @@ pub trait Backend<E: Dtype>: Device<E> + Cache {
     fn all_finite(&self, values: &Values<E, Self>) -> Result<bool, NetworkError> {
         let sum = self.tensor_of(values)?.try_sum::<(), _>().map_err(NetworkError::device)?;
         Ok(sum.as_vec()[0].to_f64().is_some_and(f64::is_finite))
+    }
+
+    /// Moves `values` towards `target`, which must be as many: `v ← v + share·(target − v)`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn approach(&self, values: &mut Values<E, Self>, target: &Values<E, Self>, share: f64) -> Result<(), NetworkError> {
+        descend(self, values, target, share)
     }
 
     /// A tensor of row numbers.
@@ -86,6 +96,18 @@ pub trait Backend<E: Dtype>: Device<E> + Cache {
     }
 }
 
+/// [`Backend::approach`] by dfdx's SGD: a learning rate of −share and an L2 of −1, the target being the gradient.
+fn descend<E: Dtype, D: Backend<E>>(
+    device: &D,
+    values: &mut Values<E, D>,
+    target: &Values<E, D>,
+    share: f64,
+) -> Result<(), NetworkError> {
+    let config = SgdConfig { lr: -share, momentum: None, weight_decay: Some(WeightDecay::L2(-1.0)) };
+    let mut velocity = device.zeros_of(Storage::<E>::len(device, values))?;
+    device.sgd_kernel(&config, values, &mut velocity, target).map_err(NetworkError::device)
+}
+
 impl<E: Dtype> Backend<E> for Cpu
 where
     Self: Device<E>,
@@ -112,6 +134,12 @@ where
         // A number times 0 is 0 unless it is NaN or infinite.
         Ok(values.iter().fold(true, |finite, &value| finite & (value * E::default() == E::default())))
     }
+
+    fn approach(&self, values: &mut Values<E, Self>, target: &Values<E, Self>, share: f64) -> Result<(), NetworkError> {
+        let share = number::<E>(share);
+        values.iter_mut().zip(target.iter()).for_each(|(value, &target)| *value += share * (target - *value));
+        Ok(())
+    }
 }
 
 #[cfg(feature = "cuda")]
@@ -130,5 +158,28 @@ impl Backend<f32> for dfdx::tensor::Cuda {
         let mut tensor = ZerosTensor::<usize>::try_zeros_like(self, &(values.len(),))?;
         tensor.copy_from(values);
         Ok(tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dfdx::tensor::Cpu;
+
+    use super::{Backend, descend};
+
+    #[test]
+    fn other_devices_approach_by_the_same_arithmetic() {
+        let (device, share) = (Cpu::default(), 0.0137);
+        let number = |i: u32| (i * i % 97) as f32 / 7.0 - 5.0;
+        let store = |values: &[f32]| device.store(values).expect("the CPU does not fail");
+        let (from, target): (Vec<f32>, Vec<f32>) = (0..100).map(|i| (number(i), number(3 * i + 1))).unzip();
+        let (mut plain, mut by_dfdx, target_values) = (store(&from), store(&from), store(&target));
+        device.approach(&mut plain, &target_values, share).expect("the CPU does not fail");
+        descend(&device, &mut by_dfdx, &target_values, share).expect("the CPU does not fail");
+        let (plain, by_dfdx): (Vec<f32>, Vec<f32>) = (plain.to_vec(), by_dfdx.to_vec());
+        assert_eq!(plain, by_dfdx);
+        for ((value, from), target) in plain.iter().zip(&from).zip(&target) {
+            assert!((value - (from + share as f32 * (target - from))).abs() < 1e-6, "{value}");
+        }
     }
 }

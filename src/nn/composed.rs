@@ -61,6 +61,31 @@ impl<E: Dtype, D: Backend<E>> Composed<E, D> {
     }
 }
 
+impl<E: Dtype, D: Backend<E>> Composed<E, D> {
+    /// Runs `batch` through the first `nodes` layers, some samples at a time, and gives what comes out, `[value, sample]`, with the
+    /// number of samples.
+    fn evaluate(
+        &mut self,
+        nodes: usize,
+        parameters: &Parameters<E, D>,
+        batch: &Batch,
+        mut take: impl FnMut(&[f32], usize),
+    ) -> Result<(), NetworkError> {
+        let device = &parameters.device;
+        let tensors = parameters.tensors()?;
+        let mut context = Context { device, parameters: &tensors, mode: Mode::Evaluate, statistics: Vec::new() };
+        for start in (0..batch.len()).step_by(CHUNK) {
+            let chunk = start..batch.len().min(start + CHUNK);
+            let samples = chunk.len();
+            self.bound_cache(samples)?;
+            let input = images(device, batch, chunk).map_err(NetworkError::device)?;
+            let values = layers::forward(&self.nodes[..nodes], input, &mut context).map_err(NetworkError::device)?;
+            take(&to_f32(&values.as_vec()), samples);
+        }
+        Ok(())
+    }
+}
+
 impl<E: Dtype, D: Backend<E>> Drop for Composed<E, D> {
     /// dfdx's cache outlives its device: without this its buffers would stay until the program ends.
     fn drop(&mut self) {
@@ -90,17 +115,16 @@ impl<E: Dtype, D: Backend<E>> Plan<E, D> for Composed<E, D> {
     }
 
     fn logits(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
-        let device = &parameters.device;
-        let tensors = parameters.tensors()?;
-        let mut context = Context { device, parameters: &tensors, mode: Mode::Evaluate, statistics: Vec::new() };
         let mut all = Vec::with_capacity(batch.len());
-        for start in (0..batch.len()).step_by(CHUNK) {
-            let chunk = start..batch.len().min(start + CHUNK);
-            self.bound_cache(chunk.len())?;
-            let input = images(device, batch, chunk).map_err(NetworkError::device)?;
-            let logits = layers::forward(&self.nodes, input, &mut context).map_err(NetworkError::device)?;
-            all.extend(by_sample(&to_f32(&logits.as_vec())));
-        }
+        self.evaluate(self.nodes.len(), parameters, batch, |logits, _| all.extend(by_sample(logits)))?;
+        Ok(all)
+    }
+
+    fn features(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        let mut all = Vec::with_capacity(batch.len());
+        self.evaluate(self.nodes.len() - 1, parameters, batch, |features, samples| {
+            all.extend((0..samples).map(|sample| features.iter().skip(sample).step_by(samples).copied().collect()));
+        })?;
         Ok(all)
     }
 }

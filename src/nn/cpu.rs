@@ -159,6 +159,24 @@ impl Engine {
         self.collect_logits(batch.len())
     }
 
+    /// What the last step gets of each sample of `batch`, computed as the logits are.
+    pub fn features(&mut self, batch: &Batch) -> Vec<Vec<f32>> {
+        self.pass = None;
+        let before_the_last = 0..self.program.steps.len() - 1;
+        let rows = Mutex::new(vec![Vec::new(); batch.len()]);
+        self.each_worker(0..batch.len(), None, |context, _, desk, chunks| {
+            for samples in chunks {
+                desk.chunk.load(context.program, batch, samples.clone());
+                desk.chunk.with(context.program, &mut desk.workspace, |chunk| {
+                    chunk.forward(context, before_the_last.clone());
+                    let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+                    rows[samples].iter_mut().zip(chunk.features(context.program)).for_each(|(row, new)| *row = new);
+                });
+            }
+        });
+        rows.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The most samples that [`Engine::forward`] should get at once: one chunk for each worker, unless a batch norm must see
     /// the whole batch.
     pub const fn most_samples(&self) -> usize {

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 
 use dfdx::tensor::Cuda;
 
+use super::average::{self, Average};
 use super::backend::Values;
+use super::network;
 use super::norms::{Before, LayerNorm};
 use super::optim::{BETAS, Optimizer, OptimizerKind};
 use super::param::Parameters;
@@ -41,6 +43,8 @@ pub struct CudaNetwork {
     parameters: Parameters<f32, Cuda>,
     gradients: Vec<Values<f32, Cuda>>,
     optimizer: Optimizer<f32, Cuda>,
+    /// What answers in place of the parameters, if there is one.
+    average: Option<Average<f32, Cuda>>,
     /// Steps that take about [`BURST_TIME`].
     burst: usize,
 }
@@ -54,17 +58,18 @@ impl CudaNetwork {
         let parameters = Parameters::new(arch, device, seed)?;
         let gradients = parameters.zeros()?;
         let engine = Engine::new(arch, &parameters.specs, gradients[0].device(), precision)?;
-        Ok(Self { engine, parameters, gradients, optimizer: Optimizer::default(), burst: 1 })
+        Ok(Self { engine, parameters, gradients, optimizer: Optimizer::default(), average: None, burst: 1 })
     }
 
     /// Tells the engine where everything is.
     fn place(&mut self) -> Result<(), NetworkError> {
-        let Self { engine, parameters, gradients, optimizer, .. } = self;
+        let Self { engine, parameters, gradients, optimizer, average, .. } = self;
         // Moments are there for the trained parameters alone.
         let trained = |index: usize| parameters.specs[..index].iter().filter(|spec| spec.kind.is_trained()).count();
         engine.place(|index, tensor| {
             tensor.value = address(&parameters.values[index]);
             tensor.gradient = address(&gradients[index]);
+            tensor.average = average.as_ref().map_or(0, |average| address(&average.parameters().values[index]));
             let slots = optimizer.moments();
             tensor.moments = [0, 1].map(|slot| {
                 slots
@@ -78,13 +83,27 @@ impl CudaNetwork {
     fn run(&mut self, steps: &[(Batch, Step)]) -> Result<Vec<BatchResult>, NetworkError> {
         let Some((_, first)) = steps.first() else { return Ok(Vec::new()) };
         self.optimizer.prepare(first.optimizer, &self.parameters)?;
+        let begins = first.ema.is_some() && self.average.is_none();
+        if begins {
+            // The first step overwrites it.
+            self.average = Some(Average::new(self.parameters.copy()?));
+        } else if first.ema.is_none() {
+            self.average = None;
+        }
         self.place()?;
         let made = self.optimizer.updates();
-        let on_device = steps.iter().zip(1..).map(|((_, step), update)| device_step(step, made + update)).collect();
+        let mut on_device: Vec<DeviceStep> =
+            steps.iter().zip(1..).map(|((_, step), update)| device_step(step, made + update)).collect();
+        if begins {
+            on_device[0].keep = 0.0;
+        }
         let batches: Vec<&Batch> = steps.iter().map(|(batch, _)| batch).collect();
         let results = self.engine.train(&batches, on_device)?;
         let finite = results.iter().filter(|result| result.loss.is_finite()).count();
         self.optimizer.count(finite as u64);
+        if begins && finite == 0 {
+            self.average = None;
+        }
         Ok(results
             .into_iter()
             .map(|result| BatchResult { loss: result.loss, predictions: result.predictions })
@@ -134,15 +153,17 @@ impl Network for CudaNetwork {
         self.engine.logits(batch)
     }
 
+    fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        self.place()?;
+        self.engine.features(batch)
+    }
+
     fn state(&self) -> Result<NetworkState, NetworkError> {
-        Ok(NetworkState { tensors: self.parameters.save()?, optimizer: self.optimizer.save(&self.parameters)? })
+        network::state(&self.parameters, self.average.as_ref(), &self.optimizer)
     }
 
     fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError> {
-        self.parameters.check(&state.tensors)?;
-        let optimizer = Optimizer::load(&state.optimizer, &self.parameters)?;
-        self.parameters.load(&state.tensors)?;
-        self.optimizer = optimizer;
+        (self.parameters, self.average, self.optimizer) = network::restored(&self.parameters, state)?;
         Ok(())
     }
 }
@@ -166,6 +187,7 @@ fn device_step(step: &Step, update: u64) -> DeviceStep {
         decay: step.weight_decay as f32,
         corrections: BETAS.map(|beta| (1.0 - (beta as f32).powi(update)).recip()),
         momentum: momentum as f32,
+        keep: step.ema.map_or(0.0, |decay| average::kept(decay, step.number) as f32),
         optimizer,
         nesterov: u32::from(nesterov),
         ..DeviceStep::default()

@@ -138,6 +138,10 @@ impl<N: Network + Send + Sync> Network for Pooled<N> {
         self.pool.install(|| self.network.logits(batch))
     }
 
+    fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        self.pool.install(|| self.network.features(batch))
+    }
+
     fn state(&self) -> Result<NetworkState, NetworkError> {
         self.network.state()
     }

@@ -116,6 +116,11 @@ impl Plan<f32, Cpu> for Fused {
         Ok(self.engine.borrow_mut().logits(batch))
     }
 
+    fn features(&mut self, parameters: &Parameters<f32, Cpu>, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        self.load_for_inference(&slices(parameters));
+        Ok(self.engine.borrow_mut().features(batch))
+    }
+
     fn update(&mut self, rule: Rule, updates: &mut [Update<f32, Cpu>]) -> bool {
         self.engine.borrow().update(rule, updates.iter_mut().map(part).collect());
         true

@@ -2,6 +2,7 @@
 
 use dfdx::dtypes::Dtype;
 
+use super::average::Average;
 use super::backend::{Backend, Values};
 use super::norms::{Before, LayerNorm};
 use super::optim::Optimizer;
@@ -17,6 +18,8 @@ pub struct PlanNetwork<E: Dtype, D: Backend<E>, P> {
     parameters: Parameters<E, D>,
     gradients: Vec<Values<E, D>>,
     optimizer: Optimizer<E, D>,
+    /// What answers in place of the parameters, if there is one.
+    average: Option<Average<E, D>>,
     plan: P,
 }
 
@@ -35,7 +38,7 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
     pub fn new(arch: &Arch, device: D, plan: P, seed: u64) -> Result<Self, NetworkError> {
         let parameters = Parameters::new(arch, device, seed)?;
         let gradients = parameters.zeros()?;
-        Ok(Self { parameters, gradients, optimizer: Optimizer::default(), plan })
+        Ok(Self { parameters, gradients, optimizer: Optimizer::default(), average: None, plan })
     }
 
     /// Relu turns NaN into 0, so that a finite loss alone does not show that an update would leave the weights finite.
@@ -85,10 +88,19 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
                 measured = before.compare(&self.parameters, &self.gradients)?;
             }
             self.follow(&outcome)?;
+            Average::follow(&mut self.average, &self.parameters, step)?;
         }
         let predictions = outcome.logits.iter().map(predict).collect();
         Ok((BatchResult { loss: outcome.loss as f32, predictions }, measured))
     }
+}
+
+/// The parameters that answer.
+fn answering<'a, E: Dtype, D: Backend<E>>(
+    average: Option<&'a Average<E, D>>,
+    trained: &'a Parameters<E, D>,
+) -> &'a Parameters<E, D> {
+    average.map_or(trained, Average::parameters)
 }
 
 impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
@@ -101,20 +113,50 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> Network for PlanNetwork<E, D, P> {
     }
 
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
-        self.plan.logits(&self.parameters, batch)
+        self.plan.logits(answering(self.average.as_ref(), &self.parameters), batch)
+    }
+
+    fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        self.plan.features(answering(self.average.as_ref(), &self.parameters), batch)
     }
 
     fn state(&self) -> Result<NetworkState, NetworkError> {
-        let tensors = self.parameters.save()?;
-        let optimizer = self.optimizer.save(&self.parameters)?;
-        Ok(NetworkState { tensors, optimizer })
+        state(&self.parameters, self.average.as_ref(), &self.optimizer)
     }
 
     fn restore(&mut self, state: &NetworkState) -> Result<(), NetworkError> {
-        self.parameters.check(&state.tensors)?;
-        let optimizer = Optimizer::load(&state.optimizer, &self.parameters)?;
-        self.parameters.load(&state.tensors)?;
-        self.optimizer = optimizer;
+        (self.parameters, self.average, self.optimizer) = restored(&self.parameters, state)?;
         Ok(())
     }
 }
+
+/// A copy of all that training changes, on the host.
+pub(super) fn state<E: Dtype, D: Backend<E>>(
+    parameters: &Parameters<E, D>,
+    average: Option<&Average<E, D>>,
+    optimizer: &Optimizer<E, D>,
+) -> Result<NetworkState, NetworkError> {
+    let optimizer = optimizer.save(parameters)?;
+    let trained = parameters.save()?;
+    Ok(match average {
+        None => NetworkState { tensors: trained, trained: None, optimizer },
+        Some(average) => NetworkState { tensors: average.parameters().save()?, trained: Some(trained), optimizer },
+    })
+}
+
+/// What `state` holds, on the device of `parameters`, whose architecture it must have.
+pub(super) fn restored<E: Dtype, D: Backend<E>>(
+    parameters: &Parameters<E, D>,
+    state: &NetworkState,
+) -> Result<Trained<E, D>, NetworkError> {
+    let answering = parameters.with(&state.tensors)?;
+    let (parameters, average) = match &state.trained {
+        None => (answering, None),
+        Some(trained) => (parameters.with(trained)?, Some(Average::new(answering))),
+    };
+    let optimizer = Optimizer::load(&state.optimizer, &parameters)?;
+    Ok((parameters, average, optimizer))
+}
+
+/// Parameters, what answers in place of them, and the optimizer.
+type Trained<E, D> = (Parameters<E, D>, Option<Average<E, D>>, Optimizer<E, D>);

@@ -158,6 +158,27 @@ impl<E: Dtype, D: Backend<E>> Parameters<E, D> {
         self.specs.iter().map(|spec| self.device.zeros_of(spec.len())).collect()
     }
 
+    /// The same numbers a second time.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn copy(&self) -> Result<Self, NetworkError> {
+        let again = |values: &Values<E, D>| self.device.store(&self.device.download(values)?);
+        let values = self.values.iter().map(again).collect::<Result<_, _>>()?;
+        Ok(Self { device: self.device.clone(), specs: self.specs.clone(), values })
+    }
+
+    /// The same parameters with the numbers of `tensors`.
+    ///
+    /// # Errors
+    /// If their names, shapes or lengths differ, or the device fails.
+    pub fn with(&self, tensors: &[NamedTensor]) -> Result<Self, NetworkError> {
+        self.check(tensors)?;
+        let store = |tensor: &NamedTensor| self.device.store(&from_f32(&tensor.values));
+        let values = tensors.iter().map(store).collect::<Result<_, _>>()?;
+        Ok(Self { device: self.device.clone(), specs: self.specs.clone(), values })
+    }
+
     /// All of them on the host.
     ///
     /// # Errors
@@ -171,10 +192,7 @@ impl<E: Dtype, D: Backend<E>> Parameters<E, D> {
     }
 
     /// Says how `tensors` differ from what this network has, if they do.
-    ///
-    /// # Errors
-    /// If names, shapes or lengths differ.
-    pub fn check(&self, tensors: &[NamedTensor]) -> Result<(), NetworkError> {
+    fn check(&self, tensors: &[NamedTensor]) -> Result<(), NetworkError> {
         let fail = |problem| Err(NetworkError::Mismatch(problem));
         if tensors.len() != self.specs.len() {
             return fail(format!("{} tensors instead of {}", tensors.len(), self.specs.len()));
@@ -190,16 +208,6 @@ impl<E: Dtype, D: Backend<E>> Parameters<E, D> {
                 return fail(format!("`{}` has {} values instead of {}", spec.name, tensor.values.len(), spec.len()));
             }
         }
-        Ok(())
-    }
-
-    /// Takes over `tensors`, which [`Parameters::check`] has passed.
-    ///
-    /// # Errors
-    /// If the device fails; the parameters are then as they were.
-    pub fn load(&mut self, tensors: &[NamedTensor]) -> Result<(), NetworkError> {
-        self.values =
-            tensors.iter().map(|tensor| self.device.store(&from_f32(&tensor.values))).collect::<Result<_, _>>()?;
         Ok(())
     }
 }

@@ -54,6 +54,12 @@ pub trait Plan<E: Dtype, D: Backend<E>> {
     /// If the device fails.
     fn logits(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError>;
 
+    /// What the last layer gets of each sample, computed as the logits are: `[sample][feature]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn features(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError>;
+
     /// Updates the parameters, if the plan has kernels of its own for that, and says whether it did.
     fn update(&mut self, _rule: Rule, _updates: &mut [Update<E, D>]) -> bool {
         false

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::event::TrainEvent;
 use super::{CHUNK, Trainer};
 use crate::data::{Batch, CLASSES, Image, Images};
-use crate::explain::{self, DeadRelus, Explanation, Map, Reading};
+use crate::explain::{self, DeadRelus, Explanation, Map, Neighbour, Reading};
 use crate::metrics::{Evaluation, Outcome};
 use crate::nn::{NetworkError, NetworkState};
 
@@ -72,6 +72,14 @@ impl Trainer {
     /// If the device fails.
     pub fn explain(&mut self, image: &Image, class: Option<u8>) -> Result<Explanation, NetworkError> {
         explain::explain(&mut *self.network, &self.config.arch, image, class)
+    }
+
+    /// The `count` digits that it trains on which the network, with the present weights, sees as most like `image`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn nearest(&mut self, image: &Image, count: usize) -> Result<Vec<Neighbour>, NetworkError> {
+        explain::nearest(&mut *self.network, image, &self.dataset.train, self.split.train.clone(), count)
     }
 
     /// The layers of which units are 0 for each of the first `count` training digits.

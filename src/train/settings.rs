@@ -30,6 +30,8 @@ pub struct Settings {
     pub augment: Augment,
     /// Stop after so many epochs without a better validation loss, and take the best weights back.
     pub early_stop: Option<u32>,
+    /// How much of the moving average of the weights each step keeps; `None` for no average.
+    pub ema: Option<f64>,
     /// How many epochs' ends can be gone back to.
     pub keep: usize,
 }
@@ -47,6 +49,7 @@ impl Default for Settings {
             schedule: Schedule::Constant,
             augment: Augment::default(),
             early_stop: None,
+            ema: None,
             keep: 10,
         }
     }
@@ -75,6 +78,8 @@ pub enum Setting {
     Augment,
     /// `early-stop`
     EarlyStop,
+    /// `ema`
+    Ema,
     /// `keep`
     Keep,
 }
@@ -86,7 +91,7 @@ pub struct SettingError(pub String);
 
 impl Setting {
     /// All of them, in the order they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LearningRate,
         Self::BatchSize,
         Self::Epochs,
@@ -97,6 +102,7 @@ impl Setting {
         Self::LabelSmoothing,
         Self::Augment,
         Self::EarlyStop,
+        Self::Ema,
         Self::Keep,
     ];
 
@@ -113,6 +119,7 @@ impl Setting {
             Self::LabelSmoothing => "label-smoothing",
             Self::Augment => "augment",
             Self::EarlyStop => "early-stop",
+            Self::Ema => "ema",
             Self::Keep => "keep",
         }
     }
@@ -130,6 +137,7 @@ impl Setting {
             Self::LabelSmoothing => "share of the target spread over all classes, 0 to 0.9",
             Self::Augment => "none, tutorial, or rotate=10,shift=0.1,zoom=0.1,shear=5,elastic=1,noise=0.05,erase=0.2",
             Self::EarlyStop => "stop after so many epochs without a better validation loss; none or 1 to 1000",
+            Self::Ema => "the weights' moving average answers: share of it that a step keeps, none or 0 to 0.99999",
             Self::Keep => "how many epochs `rewind` can go back to on a branch, 0 to 1000; the oldest goes first",
         }
     }
@@ -147,6 +155,7 @@ impl Setting {
             Self::LabelSmoothing => settings.label_smoothing.to_string(),
             Self::Augment => settings.augment.to_string(),
             Self::EarlyStop => settings.early_stop.map_or_else(|| "none".into(), |patience| patience.to_string()),
+            Self::Ema => settings.ema.map_or_else(|| "none".into(), |decay| decay.to_string()),
             Self::Keep => settings.keep.to_string(),
         }
     }
@@ -166,6 +175,8 @@ impl Setting {
             Self::LabelSmoothing => settings.label_smoothing = self.number(value, 0.0, 0.9)?,
             Self::EarlyStop if value == "none" => settings.early_stop = None,
             Self::EarlyStop => settings.early_stop = Some(self.number(value, 1, 1000)?),
+            Self::Ema if value == "none" => settings.ema = None,
+            Self::Ema => settings.ema = Some(self.number(value, 0.0, 0.99999)?),
             Self::Keep => settings.keep = self.number(value, 0, 1000)?,
             Self::Optimizer => settings.optimizer = value.parse().map_err(|e| refuse(format!("{e}")))?,
             Self::Schedule => settings.schedule = value.parse().map_err(|e| refuse(format!("{e}")))?,
@@ -189,6 +200,7 @@ impl Setting {
                 &["none", "rotate=10", "rotate=10,shift=0.1", "tutorial", "rotate=15,shift=0.1,zoom=0.15,elastic=1"]
             }
             Self::EarlyStop => &["none", "1", "2", "3", "5", "8", "10", "20"],
+            Self::Ema => &["none", "0.99", "0.995", "0.998", "0.999", "0.9995"],
             Self::Keep => &["0", "1", "2", "3", "5", "10", "20", "50", "100"],
         };
         let rungs: Vec<String> = ladder.iter().filter_map(|rung| self.canonical(settings, rung)).collect();
@@ -243,6 +255,7 @@ impl FromStr for Setting {
             "batch" => "batch-size",
             "decay" | "l2" => "weight-decay",
             "smoothing" => "label-smoothing",
+            "average" => "ema",
             other => other,
         };
         Self::ALL.into_iter().find(|setting| setting.name() == wanted).ok_or_else(|| {
@@ -296,6 +309,7 @@ mod tests {
             ("epochs", "0"),
             ("weight-decay", "-1e-3"),
             ("early-stop", "0"),
+            ("ema", "1"),
             ("optimizer", "adan"),
             ("schedule", "step"),
             ("augment", "rotat=3"),

@@ -196,10 +196,11 @@ impl Tree {
     }
 }
 
-/// Bytes of a state's weights and moments.
+/// Bytes of a state's weights, their moving average and moments.
 fn size(state: &RunState) -> usize {
     let network = |network: &NetworkState| {
-        let tensors = network.tensors.iter().map(|tensor| tensor.values.len());
+        let tensors = network.tensors.iter().chain(network.trained.iter().flatten());
+        let tensors = tensors.map(|tensor| tensor.values.len());
         let moments = network.optimizer.moments.iter().flatten().map(Vec::len);
         tensors.chain(moments).sum::<usize>() * size_of::<f32>()
     };

@@ -73,6 +73,8 @@ pub enum Action {
     Keep,
     /// Why a digit is taken for what it is.
     Explain,
+    /// The training digits that look like a digit to the network.
+    Nearest,
     /// The next page of the explanation.
     NextPage,
     /// The page before.
@@ -216,6 +218,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(DIGITS, &["x"], Action::Explain, "explain this digit").hint("explain"),
     bind(DIGITS, &["c"], Action::Corrupt, "this digit, corrupted").hint("corrupt"),
     bind(DIGITS, &["d"], Action::Draw, "draw a digit").hint("draw"),
+    bind(DIGITS, &["v"], Action::Nearest, "its like among the training digits").hint("nearest"),
     bind(DIGITS, &["m"], Action::NextPage, "the explanation's next page").hint("more"),
     bind(DIGITS, &["M"], Action::PreviousPage, "the page before"),
     bind(Studio, &["Right", "l"], Action::Right, "turn the value up").hint("turn"),

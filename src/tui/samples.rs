@@ -6,7 +6,7 @@ use crate::advice::{Advice, Finding};
 use crate::arch::Arch;
 use crate::data::{Dataset, FASHION_CLASSES, Images, PIXELS, SIDE, Split};
 use crate::error::Failure;
-use crate::explain::{Evidence, Explanation, LayerMaps, Picture};
+use crate::explain::{Evidence, Explanation, LayerMaps, Neighbour, Picture};
 use crate::metrics::{Confusion, Evaluation, Outcome};
 use crate::nn::norms::LayerNorm;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
@@ -172,6 +172,7 @@ pub fn paused() -> LabState {
         preprocess: None,
         past: Vec::new(),
         explanation: None,
+        neighbours: Vec::new(),
     };
     apply(
         &mut state,
@@ -268,6 +269,22 @@ pub fn explained() -> LabState {
     state
 }
 
+/// The same digit with some like it.
+pub fn nearest() -> LabState {
+    let mut state = paused();
+    let (train, near) = (state.dataset.as_ref().map(|data| data.train.clone()), [9, 9, 4, 8, 9, 8, 8, 9, 3]);
+    if let (Some(digit), Some(train)) = (&mut state.digit, train) {
+        let neighbour = |(at, label): (usize, u8)| Neighbour {
+            index: at as u32,
+            label,
+            distance: 1.5 + at as f32 / 7.0,
+            image: Box::new(*train.image(at % train.len())),
+        };
+        Arc::make_mut(digit).neighbours = near.into_iter().enumerate().map(neighbour).collect();
+    }
+    state
+}
+
 /// The same digit after six epochs, twice forgotten.
 pub fn forgotten() -> LabState {
     let mut state = paused();
@@ -318,6 +335,7 @@ pub fn rewound() -> LabState {
             progress: whole.progress,
             network: NetworkState {
                 tensors: Vec::new(),
+                trained: None,
                 optimizer: OptimizerState { kind: OptimizerKind::Adam, updates: 0, moments: Vec::new() },
             },
             best: None,

@@ -350,6 +350,34 @@ fn the_log_tells_what_happened() {
 }
 
 #[test]
+fn the_average_of_the_weights_is_what_answers_and_leaves() {
+    let home = Home::new();
+    let train = ["train", "--arch", SMALL, "--epochs", "2", "--lr", "0.01", "--ema", "0.8", "--save", "a", "--json"];
+    let finished = run(&home, &train).good().objects().pop().unwrap();
+    let network = session(&home, "a").run.network;
+    assert_ne!(network.trained.as_ref(), Some(&network.tensors));
+    assert_eq!(run(&home, &["sessions", "show", "a", "--json"]).good().objects()[0]["settings"]["ema"], "0.8");
+
+    run(&home, &["export", "a", "-o", "a.h5"]).good();
+    run(&home, &["import", "a.h5", "--as", "b"]).good();
+    assert_eq!(session(&home, "b").run.network.tensors, network.tensors);
+    let answers = |name: &str| {
+        let evaluated = run(&home, &["eval", name, "--json"]).good().objects().remove(0);
+        let predicted = run(&home, &["predict", name, "0", "1", "--json"]).good().objects();
+        let probabilities = predicted.iter().map(|digit| digit["probabilities"].clone()).collect::<Vec<_>>();
+        (evaluated["loss"].clone(), evaluated["accuracy"].clone(), probabilities)
+    };
+    let (loss, accuracy, probabilities) = answers("a");
+    assert_eq!((&loss, &accuracy), (&finished["test_loss"], &finished["test_accuracy"]));
+    assert_eq!((loss, accuracy, probabilities), answers("b"));
+
+    // Both go on from the weights, with an average or without.
+    run(&home, &["train", "--resume", "a", "--epochs", "3", "--ema", "none"]).good();
+    assert_eq!(session(&home, "a").run.network.trained, None);
+    check_error(&home, &["train", "--ema", "1"], 2, "`1` is no ema");
+}
+
+#[test]
 fn a_network_goes_out_and_comes_back_the_same() {
     let home = Home::new();
     run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "first", "-q"]).good();

@@ -80,6 +80,7 @@ fn a_digit_is_corrupted_judged_and_the_test_set_measured() {
     terminal.resize(60, 18);
     terminal.wait_for("canny_");
     terminal.resize(80, 24);
+    terminal.wait_for("as it is: ");
     terminal.keys(ENTER);
     terminal.wait_for("canny_edges:5");
     terminal.wait_for("not corrupted");

@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options, dataset: &Dataset) -> Result<Report, Error>
         let arch: Arch = text.parse()?;
         let mut differences = Vec::new();
         for (precision, ..) in PRECISIONS {
-            let (mut network, mut reference) = networks(options, &arch, precision)?;
+            let [mut network, mut reference] = networks(options, &arch, precision)?;
             differences.push(check::compare(&arch, &mut *network, &mut *reference, &batch)?);
         }
         cases.extend(<[Difference; 2]>::try_from(differences));
@@ -57,15 +57,12 @@ pub(super) fn run(options: &Options, dataset: &Dataset) -> Result<Report, Error>
     Ok(Report { cases, training, step: time(options, dataset)? })
 }
 
-fn networks(
-    options: &Options,
-    arch: &Arch,
-    precision: Precision,
-) -> Result<(Box<dyn Network>, Box<dyn Network>), Error> {
+/// The network on the GPU, and on the CPU.
+fn networks(options: &Options, arch: &Arch, precision: Precision) -> Result<[Box<dyn Network>; 2], Error> {
     let setup = Setup { device: options.device(), kernels: options.kernels(), precision, ..Setup::default() };
     let network = nn::build(arch, &setup)?.0;
     let reference = nn::build(arch, &Setup { device: DeviceChoice::Cpu, ..Setup::default() })?.0;
-    Ok((network, reference))
+    Ok([network, reference])
 }
 
 /// Batch `number` of the training images in their order, again and again.
@@ -81,7 +78,7 @@ fn step(number: u64) -> Step {
 }
 
 fn train(options: &Options, dataset: &Dataset, precision: Precision) -> Result<f64, Error> {
-    let (mut network, mut reference) = networks(options, &Arch::default(), precision)?;
+    let [mut network, mut reference] = networks(options, &Arch::default(), precision)?;
     let (mut first, mut apart) = (0.0, 0.0_f64);
     for number in 0..STEPS {
         let batch = batch(dataset, number);
@@ -97,7 +94,7 @@ fn train(options: &Options, dataset: &Dataset, precision: Precision) -> Result<f
 
 /// Microseconds of a step.
 fn time(options: &Options, dataset: &Dataset) -> Result<f64, Error> {
-    let (mut network, _) = networks(options, &Arch::default(), Precision::default())?;
+    let [mut network, _] = networks(options, &Arch::default(), Precision::default())?;
     let mut done = 0;
     let mut train = || -> Result<f64, Error> {
         let (started, first) = (Instant::now(), done);

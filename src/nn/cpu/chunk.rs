@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::Range;
 
 use super::buffer::Buffer;
-use super::program::{Lent, Op, Program};
+use super::program::{Lent, Map, Op, Program};
 use super::simd::Level;
 use super::sparse::{CellHits, Hits};
 use super::weights::Weights;
@@ -130,6 +130,14 @@ impl Chunk {
         let stride = program.maps[program.output].len();
         let samples = self.maps[program.output].chunks_exact(stride).take(self.samples.len());
         samples.map(|row| std::array::from_fn(|class| row[class]))
+    }
+
+    /// What the last step gets of each sample, without the padding.
+    pub fn features(&self, program: &Program) -> impl Iterator<Item = Vec<f32>> {
+        let input = program.steps.last().map_or(0, |step| step.input);
+        let Map { channels, stride, .. } = program.maps[input];
+        let samples = self.maps[input].chunks_exact(program.maps[input].len()).take(self.samples.len());
+        samples.map(move |row| row.chunks_exact(stride).flat_map(|place| &place[..channels]).copied().collect())
     }
 
     /// Makes ready for the backward pass from `slopes`, the gradients of the logits.

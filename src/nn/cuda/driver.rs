@@ -109,7 +109,7 @@ impl Driver {
                 // The compiler's first words, in one line.
                 Err(CompileError::CompileError { log, .. }) => {
                     let log = log.to_string_lossy();
-                    problem = log.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
+                    log.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().clone_into(&mut problem);
                 }
                 Err(error) => problem = error.to_string(),
             }

@@ -12,6 +12,7 @@ use super::source::{self, Argument, Kernel, THREADS};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES, Image, Images, PIXELS};
 use crate::nn::param::Spec;
+use crate::nn::plan::normalise;
 use crate::nn::{NetworkError, Precision};
 
 /// The most steps of a burst.
@@ -109,6 +110,14 @@ pub struct Engine {
     data_sets: VecDeque<(Arc<Images>, CudaSlice<u8>)>,
     _module: Module,
     driver: Driver,
+}
+
+/// Which parameters a pass takes.
+#[derive(Clone, Copy)]
+enum Weights {
+    Trained,
+    /// Their moving average, if there is one.
+    Answering,
 }
 
 /// Which values of which parameter each block of a kernel does.
@@ -239,19 +248,41 @@ impl Engine {
 
     /// Logits `[sample, class]` of `batch`.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
-        let mut logits = Vec::with_capacity(batch.len());
+        let values = self.answers(batch, self.program.output)?;
+        Ok(values.as_chunks::<CLASSES>().0.to_vec())
+    }
+
+    /// What the last layer gets of each sample of `batch`.
+    pub fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        let Some(last) = self.program.steps.last().map(|step| step.input).filter(|&input| input > 0) else {
+            // The images themselves.
+            let mut image = [0; PIXELS];
+            let mut grey = |sample| {
+                batch.write(sample, &mut image);
+                image.iter().copied().map(normalise).collect()
+            };
+            return Ok((0..batch.len()).map(&mut grey).collect());
+        };
+        let len = self.program.maps[last].len();
+        let values = self.answers(batch, last)?;
+        Ok(values.chunks_exact(len).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The values of `map` for each sample of `batch`, as they answer: with the moving average of the parameters, if there is one.
+    fn answers(&mut self, batch: &Batch, map: usize) -> Result<Vec<f32>, NetworkError> {
+        let len = self.program.maps[map].len();
+        let mut all = vec![0.0; batch.len() * len];
         for start in (0..batch.len()).step_by(CHUNK) {
             let chunk = batch.part(start..batch.len().min(start + CHUNK));
             self.make_room(chunk.len())?;
             if !self.send(&[&chunk], vec![DeviceStep::default()])? {
                 self.send_pixels(&chunk, 0)?;
             }
-            self.launch_all(&self.launches.forward, 0, chunk.len())?;
-            let mut values = vec![0.0; chunk.len() * CLASSES];
-            self.driver.download(&self.maps.values[self.program.output], &mut values)?;
-            logits.extend_from_slice(values.as_chunks::<CLASSES>().0);
+            self.launch_all(&self.launches.forward, 0, chunk.len(), Weights::Answering)?;
+            let values = &mut all[start * len..][..chunk.len() * len];
+            self.driver.download(&self.maps.values[map], values)?;
         }
-        Ok(logits)
+        Ok(all)
     }
 
     fn make_room(&mut self, samples: usize) -> Result<(), NetworkError> {
@@ -334,7 +365,7 @@ impl Engine {
 
     /// Launches the kernels of step `slot` of the burst for up to `samples` samples; how many there are, they read themselves.
     fn training_step(&self, slot: usize, samples: usize) -> Result<(), NetworkError> {
-        self.launch_all(&self.launches.forward, slot, samples)?;
+        self.launch_all(&self.launches.forward, slot, samples, Weights::Trained)?;
         let step = self.step(slot);
         let output = self.program.output;
         let maps = &self.maps;
@@ -345,13 +376,13 @@ impl Engine {
             0,
             &[step, address(&maps.values[output]), address(&maps.slopes[output])],
         )?;
-        self.launch_all(&self.launches.backward, slot, samples)?;
+        self.launch_all(&self.launches.backward, slot, samples, Weights::Trained)?;
         // The update has one block more, for the loss.
         for ((kernel, blocks), more) in [(&self.reduce, 0), (&self.update, 1)] {
             let arguments = [step, address(&self.tensor_table), address(&blocks.table), address(&self.bad)];
             self.launch(*kernel, [blocks.count + more, 1, 1], THREADS, 0, &arguments)?;
         }
-        self.launch_all(&self.launches.follow, slot, samples)
+        self.launch_all(&self.launches.follow, slot, samples, Weights::Trained)
     }
 
     /// Where step `slot` of the burst lies.
@@ -360,29 +391,39 @@ impl Engine {
     }
 
     /// Launches kernels one after the other, but those that can run beside what follows.
-    fn launch_all(&self, launches: &[Launch], slot: usize, samples: usize) -> Result<(), NetworkError> {
+    fn launch_all(
+        &self,
+        launches: &[Launch],
+        slot: usize,
+        samples: usize,
+        weights: Weights,
+    ) -> Result<(), NetworkError> {
         let mut aside = false;
         for Launch { kernel, function } in launches {
             let mut arguments = vec![self.step(slot)];
-            arguments.extend(kernel.arguments.iter().map(|&argument| self.resolve(argument)));
+            arguments.extend(kernel.arguments.iter().map(|&argument| self.resolve(argument, weights)));
             let grid = kernel.grid.blocks(samples);
             let launch = || self.launch(*function, grid, kernel.threads, kernel.shared, &arguments);
             if kernel.aside {
-                self.driver.aside(launch)?
+                self.driver.aside(launch)?;
             } else {
-                launch()?
+                launch()?;
             }
             aside |= kernel.aside;
         }
         if aside { self.driver.together() } else { Ok(()) }
     }
 
-    fn resolve(&self, argument: Argument) -> Address {
+    fn resolve(&self, argument: Argument, weights: Weights) -> Address {
         match argument {
             Argument::Value(map) => address(&self.maps.values[map]),
             Argument::Slope(map) => address(&self.maps.slopes[map]),
             Argument::Maximum(map) => address(&self.maps.maxima[map]),
-            Argument::Parameter(parameter) => self.tensors[parameter].value,
+            Argument::Parameter(parameter) => match (weights, self.tensors[parameter]) {
+                (Weights::Answering, DeviceTensor { average, .. }) if average != 0 => average,
+                (_, DeviceTensor { value, .. }) => value,
+            },
+            Argument::Average(parameter) => self.tensors[parameter].average,
             Argument::Partial(step) => address(&self.rooms[step][0]),
             Argument::Statistics(step) => address(&self.rooms[step][1]),
             Argument::Sums(step) => address(&self.rooms[step][2]),

@@ -1180,6 +1180,11 @@ __device__ __forceinline__ void image_forward(const Step *step, float *y) {
     EACH(i, step->count * PIXELS) y[i] = step->pixels[(u64)step->rows[i / PIXELS] * PIXELS + i % PIXELS] * (1.0f / 255.0f);
 }
 
+// A moving average after the next value; with nothing kept it is that value, to the bit.
+__device__ __forceinline__ float moved(float average, float next, float keep) {
+    return keep > 0.0f ? average + (1.0f - keep) * (next - average) : next;
+}
+
 // ---- Batch norm ----
 
 // Of `C` channels at `POSITIONS` positions of each sample. Sums over a batch: blocks of 32 channels and shares of the rows (grid),
@@ -1277,13 +1282,14 @@ __device__ __forceinline__ void norm_backward(const Step *step, const float *x, 
     }
 }
 
-// Moves the running statistics towards the batch's, if the step counts.
+// Moves the running statistic `running` towards the batch's, if the step counts, and its moving average, if there is one, after it.
 template <int C>
-__device__ __forceinline__ void norm_follow(const float *statistics, float *mean, float *variance, const unsigned *bad) {
+__device__ __forceinline__ void norm_follow(const Step *step, const float *statistic, float *running, float *average,
+                                            const unsigned *bad) {
     if (*bad) return;
     EACH(c, C) {
-        mean[c] = NORM_MOMENTUM * mean[c] + (1.0f - NORM_MOMENTUM) * statistics[c];
-        variance[c] = NORM_MOMENTUM * variance[c] + (1.0f - NORM_MOMENTUM) * statistics[C + c];
+        running[c] = NORM_MOMENTUM * running[c] + (1.0f - NORM_MOMENTUM) * statistic[c];
+        if (average) average[c] = moved(average[c], running[c], step->keep);
     }
 }
 
@@ -1387,5 +1393,5 @@ extern "C" __global__ void __launch_bounds__(256)
         next -= g / sqrtf(s + 1e-7f) * rate;
     }
     tensor.value[i] = next;
-    if (tensor.average) tensor.average[i] += (1.0f - step->keep) * (next - tensor.average[i]);
+    if (tensor.average) tensor.average[i] = moved(tensor.average[i], next, step->keep);
 }

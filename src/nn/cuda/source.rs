@@ -284,6 +284,8 @@ pub enum Argument {
     Maximum(usize),
     /// The parameter with this number.
     Parameter(usize),
+    /// Its moving average, nowhere if there is none.
+    Average(usize),
     /// Partial sums of this step.
     Partial(usize),
     /// Mean, variance and inverse deviation of this step's channels.
@@ -385,82 +387,89 @@ impl Writer<'_> {
                 let other = ("const float *other", Argument::Value(*other));
                 by_value(&[x, other, y], &format!("add_forward<{len}, {relu}>(step, x, other, y)"));
             }
-            Op::BatchNorm { parameter, channels: c, relu } => {
-                let positions = len / c;
-                let parameters = |kind: usize| Argument::Parameter(parameter + kind);
-                let partial = Argument::Partial(self.index);
-                let statistics = Argument::Statistics(self.index);
-                kernels.push(self.kernel(
-                    "sums",
-                    THREADS,
-                    Grid::Fixed([c.div_ceil(32), NORM_SHARES, 1]),
-                    &[x, ("float *partial", partial)],
-                    &format!("norm_sums<{positions}, {c}>(step, x, partial)"),
-                ));
-                kernels.push(self.kernel(
-                    "finish",
-                    THREADS,
-                    Grid::Fixed([c.div_ceil(THREADS), 1, 1]),
-                    &[
-                        x,
-                        ("const float *partial", partial),
-                        ("const float *mean", parameters(2)),
-                        ("const float *variance", parameters(3)),
-                        ("float *statistics", statistics),
-                    ],
-                    &format!(
-                        "norm_finish<{positions}, {c}>(step, x, partial, mean, variance, statistics, {NORM_SHARES})"
-                    ),
-                ));
-                kernels.push(self.kernel(
-                    "forward",
-                    THREADS,
-                    values,
-                    &[
-                        x,
-                        ("const float *scale", parameters(0)),
-                        ("const float *shift", parameters(1)),
-                        ("const float *statistics", statistics),
-                        y,
-                    ],
-                    &format!("norm_forward<{positions}, {c}, {relu}>(step, x, scale, shift, statistics, y)"),
-                ));
-            }
-            Op::Affine(affine) => {
-                let (grey, x_text) = self.source();
-                let (layer, rate) = dropout(affine.dropout);
-                let shape = shape(affine);
-                let parameters = [
-                    x,
-                    ("const float *w", Argument::Parameter(affine.parameter)),
-                    ("const float *b", Argument::Parameter(affine.parameter + 1)),
-                    y,
-                    ("u8 *maximum", Argument::Maximum(step.output)),
-                ];
-                let rest = format!("w, b, y, maximum, {layer}, {rate})");
-                kernels.push(match forward_way(affine, step.input == 0, self.limit) {
-                    Way::Tiles(tile) => {
-                        let body = format!("conv_forward<{shape}, {}, {grey}>(step, {x_text}, {rest}", tile.text());
-                        self.kernel("forward", tile.threads(), Grid::Product(affine.clone(), tile), &parameters, &body)
-                    }
-                    Way::Whole(whole) => {
-                        let Whole { samples, warps: [wm, wn], .. } = whole;
-                        let columns = whole.columns();
-                        let body = format!(
-                            "whole_forward<{shape}, {samples}, {columns}, {wm}, {wn}, {grey}>(step, {x_text}, {rest}"
-                        );
-                        let grid = Grid::Samples(samples, affine.filters.div_ceil(columns));
-                        let kernel = self.kernel("forward", whole.threads(), grid, &parameters, &body);
-                        Kernel { shared: whole.shared, ..kernel }
-                    }
-                    Way::Image => {
-                        let grid = Grid::Samples(1, affine.filters.div_ceil(32));
-                        let body = format!("image_conv_forward<{shape}>(step, {rest}");
-                        self.kernel("forward", THREADS, grid, &parameters, &body)
-                    }
-                });
-            }
+            Op::BatchNorm { parameter, channels, relu } => self.norm_forward(*parameter, *channels, *relu, kernels),
+            Op::Affine(affine) => self.affine_forward(affine, kernels),
         }
+    }
+
+    fn norm_forward(&self, parameter: usize, c: usize, relu: bool, kernels: &mut Vec<Kernel>) {
+        let step = &self.program.steps[self.index];
+        let len = self.program.maps[step.input].len();
+        let (x, y) = (("const float *x", Argument::Value(step.input)), ("float *y", Argument::Value(step.output)));
+        let values = Grid::Values(len);
+        let positions = len / c;
+        let parameters = |kind: usize| Argument::Parameter(parameter + kind);
+        let partial = Argument::Partial(self.index);
+        let statistics = Argument::Statistics(self.index);
+        kernels.push(self.kernel(
+            "sums",
+            THREADS,
+            Grid::Fixed([c.div_ceil(32), NORM_SHARES, 1]),
+            &[x, ("float *partial", partial)],
+            &format!("norm_sums<{positions}, {c}>(step, x, partial)"),
+        ));
+        kernels.push(self.kernel(
+            "finish",
+            THREADS,
+            Grid::Fixed([c.div_ceil(THREADS), 1, 1]),
+            &[
+                x,
+                ("const float *partial", partial),
+                ("const float *mean", parameters(2)),
+                ("const float *variance", parameters(3)),
+                ("float *statistics", statistics),
+            ],
+            &format!("norm_finish<{positions}, {c}>(step, x, partial, mean, variance, statistics, {NORM_SHARES})"),
+        ));
+        kernels.push(self.kernel(
+            "forward",
+            THREADS,
+            values,
+            &[
+                x,
+                ("const float *scale", parameters(0)),
+                ("const float *shift", parameters(1)),
+                ("const float *statistics", statistics),
+                y,
+            ],
+            &format!("norm_forward<{positions}, {c}, {relu}>(step, x, scale, shift, statistics, y)"),
+        ));
+    }
+
+    fn affine_forward(&self, affine: &Affine, kernels: &mut Vec<Kernel>) {
+        let step = &self.program.steps[self.index];
+        let (x, y) = (("const float *x", Argument::Value(step.input)), ("float *y", Argument::Value(step.output)));
+        let (grey, x_text) = self.source();
+        let (layer, rate) = dropout(affine.dropout);
+        let shape = shape(affine);
+        let parameters = [
+            x,
+            ("const float *w", Argument::Parameter(affine.parameter)),
+            ("const float *b", Argument::Parameter(affine.parameter + 1)),
+            y,
+            ("u8 *maximum", Argument::Maximum(step.output)),
+        ];
+        let rest = format!("w, b, y, maximum, {layer}, {rate})");
+        kernels.push(match forward_way(affine, step.input == 0, self.limit) {
+            Way::Tiles(tile) => {
+                let body = format!("conv_forward<{shape}, {}, {grey}>(step, {x_text}, {rest}", tile.text());
+                self.kernel("forward", tile.threads(), Grid::Product(affine.clone(), tile), &parameters, &body)
+            }
+            Way::Whole(whole) => {
+                let Whole { samples, warps: [wm, wn], .. } = whole;
+                let columns = whole.columns();
+                let body =
+                    format!("whole_forward<{shape}, {samples}, {columns}, {wm}, {wn}, {grey}>(step, {x_text}, {rest}");
+                let grid = Grid::Samples(samples, affine.filters.div_ceil(columns));
+                let kernel = self.kernel("forward", whole.threads(), grid, &parameters, &body);
+                Kernel { shared: whole.shared, ..kernel }
+            }
+            Way::Image => {
+                let grid = Grid::Samples(1, affine.filters.div_ceil(32));
+                let body = format!("image_conv_forward<{shape}>(step, {rest}");
+                self.kernel("forward", THREADS, grid, &parameters, &body)
+            }
+        });
     }
 
     /// The type of the input of an affine step, and its value.
@@ -610,18 +619,21 @@ impl Writer<'_> {
 
     fn follow(&self, kernels: &mut Vec<Kernel>) {
         let Op::BatchNorm { parameter, channels, .. } = self.program.steps[self.index].op else { return };
-        kernels.push(self.kernel(
-            "follow",
-            THREADS,
-            Grid::Fixed([channels.div_ceil(THREADS), 1, 1]),
-            &[
-                ("const float *statistics", Argument::Statistics(self.index)),
-                ("float *mean", Argument::Parameter(parameter + 2)),
-                ("float *variance", Argument::Parameter(parameter + 3)),
-                ("const unsigned *bad", Argument::Bad),
-            ],
-            &format!("norm_follow<{channels}>(statistics, mean, variance, bad)"),
-        ));
+        for (what, kind) in [("mean", 0), ("variance", 1)] {
+            let running = parameter + 2 + kind;
+            kernels.push(self.kernel(
+                what,
+                THREADS,
+                Grid::Fixed([channels.div_ceil(THREADS), 1, 1]),
+                &[
+                    ("const float *statistics", Argument::Statistics(self.index)),
+                    ("float *running", Argument::Parameter(running)),
+                    ("float *average", Argument::Average(running)),
+                    ("const unsigned *bad", Argument::Bad),
+                ],
+                &format!("norm_follow<{channels}>(step, statistics + {}, running, average, bad)", kind * channels),
+            ));
+        }
     }
 }
 

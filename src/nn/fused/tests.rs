@@ -32,6 +32,10 @@ impl Plan<f32, Cpu> for OnlyGradients {
     ) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
         self.0.logits(parameters, batch)
     }
+
+    fn features(&mut self, parameters: &Parameters<f32, Cpu>, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        self.0.features(parameters, batch)
+    }
 }
 
 fn trained(plan: impl Plan<f32, Cpu>, arch: &Arch, optimizer: &str, weight_decay: f64) -> NetworkState {

@@ -55,6 +55,9 @@ pub(super) struct FileHistory {
     edits: Vec<(u64, String, String, String)>,
 }
 
+/// What the names of the tensors begin with that training goes on from, where those that answer are their moving average.
+const TRAINED: &str = "trained/";
+
 /// What can't be understood, and why.
 pub(super) fn content(what: &str, error: &dyn std::fmt::Display) -> FileError {
     FileError::Content(format!("{what}: {error}"))
@@ -134,8 +137,10 @@ impl From<&NetworkState> for FileNetwork {
     fn from(network: &NetworkState) -> Self {
         let tensor =
             |t: &NamedTensor| (t.name.clone(), t.shape.iter().map(|&dim| dim as u64).collect(), t.values.clone());
+        let trained = network.trained.iter().flatten().map(tensor);
+        let trained = trained.map(|(name, shape, values)| (format!("{TRAINED}{name}"), shape, values));
         Self {
-            tensors: network.tensors.iter().map(tensor).collect(),
+            tensors: network.tensors.iter().map(tensor).chain(trained).collect(),
             optimizer: network.optimizer.kind.to_string(),
             updates: network.optimizer.updates,
             moments: network.optimizer.moments.clone(),
@@ -159,8 +164,15 @@ impl TryFrom<FileNetwork> for NetworkState {
             }
             Ok(NamedTensor { name, shape: shape.into_iter().map(|dim| dim as usize).collect(), values })
         };
+        let tensors = file.tensors.into_iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
+        let (mut trained, tensors): (Vec<_>, Vec<_>) =
+            tensors.into_iter().partition(|tensor| tensor.name.starts_with(TRAINED));
+        for tensor in &mut trained {
+            tensor.name.drain(..TRAINED.len());
+        }
         Ok(Self {
-            tensors: file.tensors.into_iter().map(tensor).collect::<Result<_, _>>()?,
+            tensors,
+            trained: (!trained.is_empty()).then_some(trained),
             optimizer: OptimizerState { kind, updates: file.updates, moments: file.moments },
         })
     }

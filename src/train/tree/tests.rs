@@ -19,6 +19,7 @@ fn sized(epoch: u32, bytes: usize) -> RunState {
         progress: Progress { epoch, step: u64::from(epoch) * 10, ..Progress::default() },
         network: NetworkState {
             tensors: vec![tensor],
+            trained: None,
             optimizer: OptimizerState { kind: OptimizerKind::Adam, updates: 0, moments: Vec::new() },
         },
         best: None,
@@ -94,4 +95,8 @@ fn states_that_are_too_large_are_not_kept() {
     assert_eq!(epochs(&tree), [2, 3]);
     assert_eq!(tree.fork("b".into(), sized(3, 100 << 20)).unwrap_err(), TreeError::Full(100));
     assert_eq!((tree.branches().len(), tree.on()), (1, 0));
+    let mut averaged = sized(4, 100 << 20);
+    averaged.network.trained = Some(averaged.network.tensors.clone());
+    tree.keep(Arc::new(averaged), 10);
+    assert_eq!(epochs(&tree), [4], "an average is as large again");
 }

@@ -240,6 +240,8 @@ impl Pane for CommandLine {
             KeyCode::Char('n') if key.modifiers == KeyModifiers::CONTROL => self.recall(false),
             KeyCode::PageUp => self.transcript.scroll(5),
             KeyCode::PageDown => self.transcript.scroll(-5),
+            // No command begins with one, so that it can mean here what it means everywhere.
+            KeyCode::Char('?') if self.input.value().is_empty() => return None,
             KeyCode::Tab | KeyCode::BackTab | KeyCode::Esc | KeyCode::F(_) => return None,
             _ => {
                 self.input.handle_event(&Event::Key(key));

@@ -7,6 +7,7 @@ mod enquiry;
 mod explained;
 mod figures;
 mod gallery;
+mod neighbours;
 mod preview;
 mod sheet;
 mod studio;
@@ -176,6 +177,9 @@ impl Pane for Digits {
         if let Some(explanation) = &digit.explanation {
             return format!("{} {}", digit.source, Page::new(explanation, self.page).title(explanation));
         }
+        if !digit.neighbours.is_empty() {
+            return format!("{} and its like in training", digit.source);
+        }
         match (&lab.list, digit.place) {
             (Some(list), Some((place, of))) => format!("{} {} {place}/{of}", digit.source, list.title),
             _ => digit.source.to_string(),
@@ -196,7 +200,8 @@ impl Pane for Digits {
          taken for after each kept epoch, wrong ones underlined. `x` explains the digit that is shown: saliency (gradient × pixel: \
          orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
          place are wiped out), what pixels and biases add to each class's logit, the feature maps of each layer, and the \
-         first layer's weights; `m` and `M` turn its pages. `d` is paper to draw on: press the mouse and drag (the right button \
+         first layer's weights; `m` and `M` turn its pages. `v` shows the training digits nearest to it, by what the last layer \
+         gets of each: label and distance; where labels differ from the prediction the network has learnt to see them alike. `d` is paper to draw on: press the mouse and drag (the right button \
          erases), or put the pen down with Enter and move it. Beside it stands the drawing as the network sees it, cropped, \
          scaled into 20×20 pixels and centred by mass as MNIST's digits are, and what the network says, also while it trains. \
          `+` and a digit keep the drawing with its label; `next drawings` shows how many of those the network reads now."
@@ -226,6 +231,9 @@ impl Pane for Digits {
         if let Some(explanation) = &digit.explanation {
             let page = Page::new(explanation, self.page);
             return explained::render(context, digit, explanation, page, area, buffer);
+        }
+        if !digit.neighbours.is_empty() {
+            return neighbours::render(context, digit, area, buffer);
         }
         let room = Rect { width: area.width.saturating_sub(BARS), ..area };
         let image = context.graphics.digit(&digit.image, context.theme, room, buffer);
@@ -264,6 +272,10 @@ impl Pane for Digits {
             (Action::Explain, _) => {
                 (self.look, self.page) = (Look::Asked, 0);
                 return Some(Effect::ask(Command::Explain { input: None, class: None }));
+            }
+            (Action::Nearest, _) => {
+                self.look = Look::Asked;
+                return Some(Effect::ask(Command::Nearest { input: None }));
             }
             (Action::Forgotten, _) => {
                 self.look = Look::Asked;

@@ -80,6 +80,7 @@ fn confusion() {
 fn digits() {
     check("digits_none", &samples::ready(), Digits::default(), &[]);
     check("digits_wrong", &samples::paused(), Digits::default(), &[]);
+    check("digits_nearest", &samples::nearest(), Digits::default(), &[]);
     check("digits_forgotten", &samples::forgotten(), Digits::default(), &[]);
     check("digits_named", &samples::clothes(), Digits::default(), &[]);
     check("digits_gallery", &samples::tested(), Digits::default(), &[Action::Gallery, Action::Down]);

@@ -264,7 +264,8 @@ fn settings_are_changed_in_place() {
     check(samples::ready(), "3→", &[set(Setting::LearningRate, "0.003")]);
     check(samples::ready(), "3↓←", &[set(Setting::BatchSize, "32")]);
     check(samples::ready(), "3G→", &[set(Setting::Keep, "20")]);
-    check(samples::ready(), "3G↑→", &[set(Setting::EarlyStop, "1")]);
+    check(samples::ready(), "3G↑→", &[set(Setting::Ema, "0.99")]);
+    check(samples::ready(), "3G↑↑→", &[set(Setting::EarlyStop, "1")]);
     check(samples::ready(), "3↓⏎^u128⏎", &[set(Setting::BatchSize, "128")]);
     check(samples::ready(), "3⏎0⎋", &[]);
     // A wrong value is refused before it is sent, and can be mended.
@@ -393,6 +394,15 @@ fn help_scrolls_and_stops_at_its_end() {
     assert_eq!(model.overlay, Some(Overlay::Help { top: 0 }));
     play(&mut model, keys("?"));
     assert_eq!(model.overlay, None);
+}
+
+#[test]
+fn help_opens_on_the_empty_command_line_too() {
+    let mut model = super::model(samples::ready(), 80, 24);
+    play(&mut model, keys(":?"));
+    assert_eq!(model.overlay, Some(Overlay::Help { top: 0 }));
+    play(&mut model, keys("?help?"));
+    assert_eq!(model.overlay, None, "it is text like any other where something was typed");
 }
 
 fn guest() -> Model {

@@ -25,6 +25,7 @@ const STEP: Step = Step {
     weight_decay: 0.0,
     dropout: 0.5,
     label_smoothing: 0.0,
+    ema: None,
 };
 
 /// Samples in the chunk; the second and third show whether a kernel finds its way from one to the next.

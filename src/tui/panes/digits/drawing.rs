@@ -116,6 +116,7 @@ impl Drawing {
             preprocess: None,
             past: Vec::new(),
             explanation: None,
+            neighbours: Vec::new(),
         })
     }
 

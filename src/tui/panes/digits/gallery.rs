@@ -16,7 +16,7 @@ use crate::tui::panes::Context;
 use crate::tui::theme::{Glyphs, Theme};
 
 /// Images beside each other: always as many, so that a key means the same on every screen.
-const COLUMNS: usize = 5;
+pub const COLUMNS: usize = 5;
 /// Columns of the largest image: half the pixels.
 const LARGEST: u16 = 14;
 
@@ -94,7 +94,7 @@ impl Gallery {
 }
 
 /// Where the images are.
-struct Grid {
+pub struct Grid {
     /// Columns from one image to the next.
     stride: u16,
     /// Columns of an image; twice its lines.
@@ -104,7 +104,8 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(area: Rect) -> Self {
+    /// For as many images as `area` has room for.
+    pub fn new(area: Rect) -> Self {
         let stride = (area.width / COLUMNS as u16).max(1);
         // Two rows at least, where that leaves anything to see.
         let two_rows = (area.height / 2).saturating_sub(1) * 2;
@@ -118,7 +119,18 @@ impl Grid {
         selected / page * page
     }
 
-    fn place(&self, at: usize, area: Rect) -> Rect {
+    /// Rows of images.
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Where the picture is in its `place`, above the caption.
+    pub fn picture(&self, place: Rect) -> Rect {
+        Rect { width: self.side.min(place.width), height: place.height.saturating_sub(1), ..place }
+    }
+
+    /// Picture and caption of image `at`.
+    pub fn place(&self, at: usize, area: Rect) -> Rect {
         let (row, column) = ((at / COLUMNS) as u16, (at % COLUMNS) as u16);
         let height = self.side.div_ceil(2) + 1;
         Rect { x: area.x + column * self.stride, y: area.y + row * height, width: self.stride, height }
@@ -140,7 +152,7 @@ pub fn render(context: &Context, selected: usize, area: Rect, buffer: &mut Buffe
         if place.is_empty() || drawing.is_none() && index as usize >= dataset.test.len() {
             continue;
         }
-        let image = Rect { width: grid.side.min(place.width), height: place.height.saturating_sub(1), ..place };
+        let image = grid.picture(place);
         let picture = drawing.map_or_else(|| dataset.test.image(index as usize), |drawing| &drawing.image);
         context.graphics.blocks(picture, context.theme, image, buffer);
         let doubtful = drawing.is_none() && dataset.doubtful(index as usize);
