@@ -11,6 +11,7 @@ use super::output::Output;
 use crate::arch::PRESETS;
 use crate::data::Dataset;
 use crate::error::Error;
+use crate::gpu::{self, Driver};
 use crate::nn::{self, Kernels, Setup};
 use crate::tui::graphics::{Graphics, probe};
 
@@ -39,7 +40,8 @@ impl Finding {
 pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
     let (data, data_error) = data(options);
     let (device, device_error) = device(options);
-    let findings = [terminal(), size(), colours(), graphics(options), connection(), data, sessions(options), device];
+    let findings =
+        [terminal(), size(), colours(), graphics(options), connection(), data, sessions(options), device, gpu()];
     let object: Map<String, Value> =
         std::iter::once(("event".to_owned(), json!("doctor")))
             .chain(findings.iter().map(|finding| {
@@ -147,5 +149,29 @@ fn device(options: &Options) -> (Finding, Option<Error>) {
             (Finding::good("device", found), None)
         }
         Err(error) => (Finding::poor("device", "none computes", error.to_string()), Some(error)),
+    }
+}
+
+fn gpu() -> Finding {
+    match gpu::driver() {
+        Driver::Absent => Finding::good("gpu", "no NVIDIA driver was found; the CPU needs none"),
+        Driver::Silent(error) => Finding::poor(
+            "gpu",
+            format!("the NVIDIA driver does not answer: {error}"),
+            "`nvidia-smi` should say the same; after an update of the driver the machine must be started anew",
+        ),
+        Driver::Present { version, gpus } if gpus.is_empty() => {
+            Finding::good("gpu", format!("none, beside an NVIDIA driver {version}"))
+        }
+        Driver::Present { version, gpus } => {
+            let found = format!("{}, driver {version}", gpus.join("; "));
+            if cfg!(feature = "cuda") {
+                Finding::good("gpu", found)
+            } else {
+                let advice =
+                    "this program was built without CUDA; `cargo build --release --features cuda` trains on it";
+                Finding::poor("gpu", found, advice)
+            }
+        }
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn build(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, Dev
 fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
     if setup.kernels != Kernels::Composed {
         let plan = Fused::new(arch, setup.threads);
-        let info = DeviceInfo { device: "cpu".into(), name: plan.level().to_string(), threads: plan.threads() };
+        let info =
+            DeviceInfo { device: "cpu".into(), name: plan.level().to_string(), threads: plan.threads(), pci: None };
         let network = PlanNetwork::<f32, _, _>::new(arch, Cpu::seed_from_u64(setup.seed), plan, setup.seed)?;
         return Ok((Box::new(network), info));
     }
@@ -65,7 +66,7 @@ fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), Net
         .map_err(NetworkError::device)?;
     let device = Cpu::seed_from_u64(setup.seed);
     let network = PlanNetwork::<f32, _, _>::new(arch, device.clone(), Composed::new(arch, &device)?, setup.seed)?;
-    let info = DeviceInfo { device: "cpu".into(), name: simd().into(), threads: pool.current_num_threads() };
+    let info = DeviceInfo { device: "cpu".into(), name: simd().into(), threads: pool.current_num_threads(), pci: None };
     Ok((Box::new(Pooled { pool, network }), info))
 }
 
@@ -75,8 +76,21 @@ fn cuda(arch: &Arch, setup: &Setup, number: usize) -> Result<(Box<dyn Network>, 
     let missing = |error| NetworkError::Unavailable(format!("there is no usable NVIDIA GPU {number}: {error}"));
     let device = dfdx::tensor::Cuda::try_build(number, setup.seed).map_err(missing)?;
     let network = PlanNetwork::<f32, _, _>::new(arch, device.clone(), Composed::new(arch, &device)?, setup.seed)?;
-    let info = DeviceInfo { device: format!("cuda:{number}"), name: "NVIDIA GPU".into(), threads: 1 };
+    let pci = pci_address(number);
+    let info = DeviceInfo { device: format!("cuda:{number}"), name: "NVIDIA GPU".into(), threads: 1, pci };
     Ok((Box::new(network), info))
+}
+
+/// Where the GPU that CUDA gives this number sits. dfdx holds it already: this asks the same context.
+#[cfg(feature = "cuda")]
+fn pci_address(number: usize) -> Option<String> {
+    use cudarc::driver::CudaDevice;
+    use cudarc::driver::sys::CUdevice_attribute_enum as Attribute;
+    let gpu = CudaDevice::new(number).ok()?;
+    let domain = gpu.attribute(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID).ok()?;
+    let bus = gpu.attribute(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID).ok()?;
+    let slot = gpu.attribute(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID).ok()?;
+    Some(format!("{domain:04x}:{bus:02x}:{slot:02x}.0"))
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -39,7 +39,7 @@ pub fn ready() -> LabState {
         name: "run-1".into(),
         parameters: config.arch.parameters(),
         config,
-        device: DeviceInfo { device: "cpu".into(), name: "AVX-512".into(), threads: 2 },
+        device: DeviceInfo { device: "cpu".into(), name: "AVX-512".into(), threads: 2, pci: None },
         split: Split::new(60_000, 0.2),
     };
     let mut state = LabState::default();
