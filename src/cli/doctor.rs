@@ -164,7 +164,7 @@ fn gpu() -> Finding {
             Finding::good("gpu", format!("none, beside an NVIDIA driver {version}"))
         }
         Driver::Present { version, gpus } => {
-            let found = format!("{}, driver {version}", gpus.join("; "));
+            let found = format!("{}; driver {version}", gpus.join("; "));
             if cfg!(feature = "cuda") {
                 Finding::good("gpu", found)
             } else {
