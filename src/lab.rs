@@ -3,7 +3,8 @@
 //! ```text
 //! Lab (handle, any thread) ── Request ──▶ Engine (its own thread) ── LabEvent ──▶ Publisher ── watch<Arc<LabState>> ──▶ screens
 //!                                           │ owns the Trainer                              
-//!                                           └─ Session ──▶ Saver (its own thread) ──▶ file
+//!                                           ├─ Session ──▶ Saver (its own thread) ──▶ file
+//!                                           └─ GpuSample ◀── Gauge (its own thread), where the run is on a GPU
 //! ```
 //!
 //! Between two batches the engine looks for requests; at rest it sleeps until one comes. Nothing that reads the state can
@@ -13,6 +14,7 @@ mod advisor;
 mod drawings;
 mod engine;
 mod evaluation;
+pub mod gauge;
 pub mod model;
 mod opening;
 mod past;
@@ -42,6 +44,7 @@ use crate::session::Store;
 use crate::state::LabState;
 use crate::train::settings::Settings;
 use crate::train::{RunConfig, Target};
+use gauge::Meter;
 use model::{Exporter, Plotter};
 
 /// A handle to the lab: commands go in, the state comes out. Clones speak to the same lab; when the last one is gone, the
@@ -101,6 +104,8 @@ pub struct LabOptions {
     pub exporter: Exporter,
     /// What writes curves.
     pub plotter: Plotter,
+    /// What looks at the GPU of a run.
+    pub meter: Meter,
 }
 
 /// What a lab begins with.

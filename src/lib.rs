@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`] | threads, channels, terminals, arguments |
 //! | lab | [`command`], [`reply`], [`error`], [`state`], [`advice`], [`lab`] | terminals |
-//! | adapters | [`export`], [`import`], [`serve`], [`attach`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
+//! | adapters | [`export`], [`import`], [`serve`], [`attach`], [`gpu`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
 //!
 //! One road in, one road out: whatever a person asks for is a [`command::Command`]; whatever happens is a
 //! [`state::LabEvent`], applied to the one [`state::LabState`] that all screens and printers read.
@@ -20,6 +20,7 @@ pub mod data;
 pub mod error;
 pub mod explain;
 pub mod export;
+pub mod gpu;
 pub mod import;
 pub mod lab;
 pub mod metrics;

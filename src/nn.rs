@@ -66,6 +66,8 @@ pub struct DeviceInfo {
     pub name: String,
     /// Threads that compute.
     pub threads: usize,
+    /// The PCI address of a GPU, `0000:3b:00.0`, which is the same whatever `CUDA_VISIBLE_DEVICES` makes of its number.
+    pub pci: Option<String>,
 }
 
 /// What the trainer needs of a network, whatever device it lives on. Not `Send`: built and used on the training thread.

@@ -1,5 +1,6 @@
 //! What the lab shows: one value, changed only by applying events, read by every screen, printer and server.
 
+mod gpu;
 mod overlay;
 
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use crate::train::settings::Settings;
 use crate::train::tree::Tree;
 use crate::train::{Goal, Progress, RunConfig};
 
+pub use gpu::{GpuFigure, GpuHistory, GpuReading, GpuSample, Part};
 pub use overlay::{Overlay, SESSIONS_AT_MOST};
 
 /// How many lines the log keeps.
@@ -60,6 +62,8 @@ pub struct LabState {
     pub advice: Arc<Vec<Advice>>,
     /// What it is saved as.
     pub saved: Option<Saved>,
+    /// What the run's GPU was seen to do; empty on the CPU and where no driver tells.
+    pub gpu: Arc<GpuHistory>,
     /// What happened, the newest last.
     pub log: Arc<VecDeque<LogLine>>,
 }
@@ -264,6 +268,8 @@ pub enum LabEvent {
     Overlaid(Vec<Overlay>),
     /// What the curves say.
     Advice(Vec<Advice>),
+    /// The GPU does something else than before; `None`: it is not seen any more.
+    Gpu(Option<GpuSample>),
     /// A line for the log.
     Log(LogLine),
 }
@@ -315,12 +321,16 @@ impl LabState {
             }
             LabEvent::Overlaid(sessions) => self.sessions = Arc::new(sessions),
             LabEvent::Advice(advice) => self.advice = Arc::new(advice),
+            LabEvent::Gpu(Some(sample)) => Arc::make_mut(&mut self.gpu).push(sample),
+            LabEvent::Gpu(None) => self.gpu = Arc::default(),
             LabEvent::Log(line) => self.log(line),
         }
     }
 
     fn begin(&mut self, begun: RunBegun) {
         let RunBegun { info, settings, progress, history, tree, saved } = begun;
+        // What another run on the same GPU made it do is still to be seen there.
+        let stays = self.run.as_ref().is_none_or(|run| run.device == info.device);
         *self = Self {
             phase: Phase::Ready,
             dataset: self.dataset.take(),
@@ -331,6 +341,7 @@ impl LabState {
             tree: Arc::new(tree),
             sessions: self.sessions.clone(),
             saved,
+            gpu: if stays { self.gpu.clone() } else { Arc::default() },
             log: self.log.clone(),
             ..Self::default()
         };

@@ -9,11 +9,12 @@ use std::time::Duration;
 use mnist_lab::advice::Finding;
 use mnist_lab::command::Command;
 use mnist_lab::error::Error;
+use mnist_lab::lab::gauge::Meter;
 use mnist_lab::lab::{Autosave, Lab, LabOptions, Start};
 use mnist_lab::nn::{DeviceChoice, Kernels};
 use mnist_lab::reply::Reply;
 use mnist_lab::session::Store;
-use mnist_lab::state::{LabState, Phase};
+use mnist_lab::state::{GpuReading, LabState, Phase};
 use mnist_lab::train::RunConfig;
 use mnist_lab::train::event::Reason;
 use mnist_lab::train::settings::Settings;
@@ -30,6 +31,10 @@ impl Bench {
     }
 
     fn start_on(folder: &Path, start: Start, threads: usize) -> Self {
+        Self::start_with(folder, start, threads, |_| None)
+    }
+
+    fn start_with(folder: &Path, start: Start, threads: usize, meter: Meter) -> Self {
         let options = LabOptions {
             data: None,
             store: Store::new(folder),
@@ -42,6 +47,7 @@ impl Bench {
             target: None,
             exporter: mnist_lab::export::model,
             plotter: mnist_lab::export::plot::state,
+            meter,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { lab: Lab::start(options).unwrap().0, runtime }
@@ -425,6 +431,36 @@ fn saved_sessions_are_drawn_behind_the_run() {
     bench.until(|state| state.overlays().is_empty());
 }
 
+/// What a gauge sees reaches the state, at rest and in training, also of another run on the same device; what it saw before
+/// publishes nothing, and where it looks no more nothing is shown.
+#[test]
+fn the_gpu_of_a_run_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2 };
+    let start = Start::Fresh(Box::new(config), Box::default());
+    // One look a second: that two are the same, and then the end, takes some.
+    let meter: Meter = |device| {
+        assert_eq!(device.device, "cpu");
+        let mut looks = [40, 40, 40, 40, 40, 55, 60].into_iter();
+        Some(Box::new(move || Some(GpuReading { utilisation: Some(looks.next()?), ..GpuReading::default() })))
+    };
+    let bench = Bench::start_with(folder.path(), start, 1, meter);
+    let busy = |state: &LabState| state.gpu.newest().and_then(|reading| reading.utilisation);
+    bench.until(|state| state.run.is_some() && busy(state) == Some(40));
+    let mut states = bench.lab.state();
+    states.borrow_and_update();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!states.has_changed().unwrap(), "what is seen again is not published again");
+    let ready = bench.run("new");
+    assert_eq!(busy(&ready), Some(40));
+    bench.ask("train").unwrap();
+    let seen = bench.until(|state| busy(state) == Some(55));
+    assert_eq!(seen.gpu.samples().len(), 2);
+    assert!(seen.gpu.samples()[1].seconds >= 5);
+    bench.ask("stop").unwrap();
+    bench.until(|state| state.gpu.newest().is_none());
+}
+
 #[test]
 fn data_that_cannot_be_read_is_told_to_everyone_who_asks() {
     let folder = tempfile::tempdir().unwrap();
@@ -442,6 +478,7 @@ fn data_that_cannot_be_read_is_told_to_everyone_who_asks() {
         target: None,
         exporter: mnist_lab::export::model,
         plotter: mnist_lab::export::plot::state,
+        meter: |_| None,
     };
     let (lab, thread) = Lab::start(options(Path::new("/nowhere/at/all"))).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

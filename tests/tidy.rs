@@ -8,7 +8,7 @@ const DOMAIN: &[&str] = &["random", "data", "arch", "metrics", "nn", "explain", 
 /// The lab: commands in, state out. It uses the domain.
 const LAB: &[&str] = &["command", "reply", "state", "advice", "lab", "error"];
 /// The ways in and out. They use the lab and the domain, and not each other.
-const ADAPTERS: &[&str] = &["cli", "repl", "serve", "export", "import", "tui", "attach"];
+const ADAPTERS: &[&str] = &["cli", "repl", "serve", "export", "import", "tui", "attach", "gpu"];
 /// The one adapter that may start the others: it reads the command line and gives way to what was asked for.
 const FRONT_DOOR: &str = "cli";
 

@@ -44,7 +44,7 @@ fn run(settings: &[(&str, &str)], epochs: &[(f64, f64, f64)]) -> LabState {
         name: "run-1".into(),
         parameters: 1,
         config,
-        device: DeviceInfo { device: "cpu".into(), name: String::new(), threads: 1 },
+        device: DeviceInfo { device: "cpu".into(), name: String::new(), threads: 1, pci: None },
         split: crate::data::Split::new(60_000, 0.2),
     };
     let mut all = Settings::default();

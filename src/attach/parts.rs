@@ -8,7 +8,7 @@ use super::frame::FrameError;
 use crate::data::Split;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{DeviceInfo, NetworkState};
-use crate::state::{Overlay, RunInfo};
+use crate::state::{GpuHistory, GpuSample, Overlay, RunInfo};
 use crate::train::history::{Edit, EpochRecord, History, NormRecord, StepRecord};
 use crate::train::settings::{Setting, Settings};
 use crate::train::tree::{Branch, Fork, Tree};
@@ -40,6 +40,13 @@ pub struct FarOverlay {
     name: String,
     slot: isize,
     history: FarHistory,
+}
+
+/// What a GPU was seen to do beyond what is known already: so many of the oldest samples are forgotten, and these come to the rest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FarGpu {
+    forgotten: usize,
+    samples: Vec<GpuSample>,
 }
 
 /// Branches, and the number of the one that the run is on.
@@ -131,6 +138,31 @@ impl FarOverlay {
     /// The curve as it is known here.
     pub fn near(self) -> Overlay {
         Overlay { name: self.name, slot: self.slot, history: Arc::new(self.history.into()) }
+    }
+}
+
+impl FarGpu {
+    /// What leads from `had` to `now`.
+    pub fn between(had: &GpuHistory, now: &GpuHistory) -> Self {
+        let (had, now) = (had.samples(), now.samples());
+        let oldest = now.front().and_then(|oldest| had.iter().position(|sample| sample == oldest));
+        let goes_on =
+            |at: &usize| now.len() >= had.len() - at && had.iter().skip(*at).eq(now.iter().take(had.len() - at));
+        let forgotten = oldest.filter(goes_on).unwrap_or(had.len());
+        Self { forgotten, samples: now.iter().skip(had.len() - forgotten).copied().collect() }
+    }
+
+    /// What is known here with this.
+    ///
+    /// # Errors
+    /// If it goes on from samples that are not there.
+    pub fn near(self, had: &GpuHistory) -> Result<GpuHistory, FrameError> {
+        if self.forgotten > had.samples().len() {
+            return Err(FrameError::Damaged("it forgets what is not there"));
+        }
+        let mut history = GpuHistory::default();
+        had.samples().iter().skip(self.forgotten).copied().chain(self.samples).for_each(|sample| history.push(sample));
+        Ok(history)
     }
 }
 

@@ -15,7 +15,8 @@ use crate::nn::DeviceInfo;
 use crate::nn::norms::LayerNorm;
 use crate::reply::{Classified, Reply};
 use crate::state::{
-    DigitList, DigitSource, DigitView, LabEvent, LabState, Level, LogLine, Overlay, Phase, RunBegun, RunInfo, Saved,
+    DigitList, DigitSource, DigitView, GpuReading, GpuSample, LabEvent, LabState, Level, LogLine, Overlay, Part, Phase,
+    RunBegun, RunInfo, Saved,
 };
 use crate::train::event::{Reason, TrainEvent};
 use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
@@ -40,7 +41,7 @@ fn begun() -> LabEvent {
         name: "run-1".into(),
         parameters: config.arch.parameters(),
         config,
-        device: DeviceInfo { device: "cpu".into(), name: "AVX2".into(), threads: 2 },
+        device: DeviceInfo { device: "cpu".into(), name: "AVX2".into(), threads: 2, pci: None },
         split: Split::new(60_000, 0.2),
     };
     LabEvent::Run(Box::new(RunBegun {
@@ -85,6 +86,17 @@ fn digit() -> LabEvent {
     }))
 }
 
+/// A reading of the GPU; where its time is not after the last one's, of another GPU.
+fn gpu(number: u64) -> LabEvent {
+    let reading = GpuReading {
+        utilisation: Some(number as u8),
+        memory: Some(Part { used: 2150, of: Some(81_559) }),
+        temperature: None,
+        power: Some(Part { used: number as u32, of: None }),
+    };
+    LabEvent::Gpu(Some(GpuSample { seconds: (number * number) as u32, reading }))
+}
+
 /// One event of each kind.
 fn event(kind: u8, number: u64) -> LabEvent {
     let mut settings = Settings::default();
@@ -115,6 +127,8 @@ fn event(kind: u8, number: u64) -> LabEvent {
         13 => LabEvent::Saved(Saved { name: "run-1".into(), step: number }),
         14 => LabEvent::Overlaid(vec![Overlay { name: "demo".into(), slot: -1, history: Arc::new(history) }]),
         15 => LabEvent::Log(LogLine { level: Level::Warning, text: format!("line {number}") }),
+        16 => gpu(number),
+        17 => LabEvent::Gpu(None),
         // A step that may go back.
         _ => step(number + 1, number as f32),
     }
@@ -167,6 +181,25 @@ fn little_travels_while_it_trains() {
     assert!(whole > 60_000 && part < 2000 && nothing < 50, "{whole}, {part}, {nothing}");
 }
 
+/// Of the minutes that are looked back on only what is new travels, also when the oldest is forgotten.
+#[test]
+fn readings_of_the_gpu_travel_once() {
+    let (mut lab, mut had, mut client) = (LabState::default(), LabState::default(), LabState::default());
+    lab.apply(begun());
+    for second in 0..1000 {
+        let reading = GpuReading { utilisation: Some((second % 7) as u8), ..GpuReading::default() };
+        lab.apply(LabEvent::Gpu(Some(GpuSample { seconds: second, reading })));
+        let update = Update::next(&mut had, &lab);
+        let bytes = encode(&Told::State(Box::new(update.clone())), TO_CLIENT).unwrap().len();
+        assert!(second == 0 || bytes < 60, "{bytes}");
+        carried(&mut client, update);
+        assert_eq!(client.gpu, lab.gpu);
+    }
+    lab.apply(LabEvent::Gpu(None));
+    carried(&mut client, Update::next(&mut had, &lab));
+    assert_eq!(client.gpu, lab.gpu);
+}
+
 #[test]
 fn opening_lines_are_understood_or_refused() {
     assert_eq!(read_knock(&knock(8)), Some(Ok(8)));
@@ -207,7 +240,7 @@ proptest! {
     /// Whatever happens, and whenever a client takes its share of it, it comes to have what the lab has.
     #[test]
     fn a_client_comes_to_have_what_the_lab_has(
-        events in proptest::collection::vec((0_u8..20, 1_u64..40, any::<bool>()), 1..60)
+        events in proptest::collection::vec((0_u8..22, 1_u64..40, any::<bool>()), 1..60)
     ) {
         let (mut lab, mut had, mut client) = (LabState::default(), LabState::default(), LabState::default());
         lab.apply(begun());
@@ -224,7 +257,7 @@ proptest! {
 
     /// A frame in which one byte is another is never taken for a message; nor is one that is cut off.
     #[test]
-    fn damage_is_noticed(kind in 0_u8..20, at in any::<proptest::sample::Index>(), flip in 1_u8.., cut in any::<bool>()) {
+    fn damage_is_noticed(kind in 0_u8..22, at in any::<proptest::sample::Index>(), flip in 1_u8.., cut in any::<bool>()) {
         let mut lab = LabState::default();
         lab.apply(begun());
         lab.apply(event(kind, 5));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::frame::FrameError;
-use super::parts::{FarOverlay, FarRun, FarSettings, FarTree};
+use super::parts::{FarGpu, FarOverlay, FarRun, FarSettings, FarTree};
 use crate::advice::Advice;
 use crate::metrics::Confusion;
 use crate::state::{DigitList, DigitView, LabState, LogLine, Phase, Saved, Tested};
@@ -36,6 +36,7 @@ pub struct Update {
     digit: Option<Option<Arc<DigitView>>>,
     advice: Option<Arc<Vec<Advice>>>,
     saved: Option<Option<Saved>>,
+    gpu: Option<FarGpu>,
     log: Option<Arc<VecDeque<LogLine>>>,
 }
 
@@ -83,6 +84,7 @@ impl Update {
             digit,
             advice,
             saved,
+            gpu,
             log,
         } = now;
         Self {
@@ -103,6 +105,7 @@ impl Update {
             digit: (!same(had.digit.as_ref(), digit.as_ref())).then(|| digit.clone()),
             advice: (!Arc::ptr_eq(&had.advice, advice)).then(|| advice.clone()),
             saved: changed(&had.saved, saved),
+            gpu: (!Arc::ptr_eq(&had.gpu, gpu)).then(|| FarGpu::between(&had.gpu, gpu)),
             log: (!Arc::ptr_eq(&had.log, log)).then(|| log.clone()),
         }
     }
@@ -138,6 +141,9 @@ impl Update {
         set(&mut state.digit, self.digit);
         set(&mut state.advice, self.advice);
         set(&mut state.saved, self.saved);
+        if let Some(gpu) = self.gpu {
+            state.gpu = Arc::new(gpu.near(&state.gpu)?);
+        }
         set(&mut state.log, self.log);
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::output::Output;
 use crate::arch::PRESETS;
 use crate::data::Dataset;
 use crate::error::Error;
+use crate::gpu::{self, Driver};
 use crate::nn::{self, DeviceInfo, Setup};
 use crate::tui::graphics::{Graphics, probe};
 
@@ -43,7 +44,8 @@ pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
     let (dataset, data_error) = dataset.map_or_else(|error| (None, Some(error)), |dataset| (Some(dataset), None));
     let (device, info) = device(options);
     let (info, device_error) = info.map_or_else(|error| (None, Some(error)), |info| (Some(info), None));
-    let findings = [terminal(), size(), colours(), graphics(options), connection(), data, sessions(options), device];
+    let findings =
+        [terminal(), size(), colours(), graphics(options), connection(), data, sessions(options), device, gpu()];
     // A GPU computes in other ways than the CPU: it is asked whether it comes to the same.
     let checked = match (info, dataset) {
         (Some(info), Some(dataset)) if info.device != "cpu" => Some(check::run(options, &dataset)?),
@@ -168,5 +170,29 @@ fn device(options: &Options) -> (Finding, Result<DeviceInfo, Error>) {
             (Finding::good("device", found), Ok(info))
         }
         Err(error) => (Finding::poor("device", "none computes", error.to_string()), Err(error)),
+    }
+}
+
+fn gpu() -> Finding {
+    match gpu::driver() {
+        Driver::Absent => Finding::good("gpu", "no NVIDIA driver was found; the CPU needs none"),
+        Driver::Silent(error) => Finding::poor(
+            "gpu",
+            format!("the NVIDIA driver does not answer: {error}"),
+            "`nvidia-smi` should say the same; after an update of the driver the machine must be started anew",
+        ),
+        Driver::Present { version, gpus } if gpus.is_empty() => {
+            Finding::good("gpu", format!("none, beside an NVIDIA driver {version}"))
+        }
+        Driver::Present { version, gpus } => {
+            let found = format!("{}; driver {version}", gpus.join("; "));
+            if cfg!(feature = "cuda") {
+                Finding::good("gpu", found)
+            } else {
+                let advice =
+                    "this program was built without CUDA; `cargo build --release --features cuda` trains on it";
+                Finding::poor("gpu", found, advice)
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::output::Output;
 use crate::command::Command;
 use crate::error::Error;
 use crate::lab::Lab;
-use crate::state::{LabState, Phase};
+use crate::state::{GpuFigure, LabState, Phase};
 use crate::train::Goal;
 use crate::train::history::EpochRecord;
 
@@ -192,6 +192,9 @@ fn advance_bar(bar: &ProgressBar, state: &LabState) {
     }
     if let Some(seconds) = state.eta() {
         message += &format!(", {seconds:.0} s left");
+    }
+    if let Some(busy) = state.gpu.newest().and_then(|reading| GpuFigure::Utilisation.text(reading)) {
+        message += &format!(", gpu {busy}");
     }
     bar.set_message(message);
 }

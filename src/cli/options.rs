@@ -11,6 +11,7 @@ use super::config::Config;
 use crate::arch::Arch;
 use crate::error::Error;
 use crate::export;
+use crate::gpu;
 use crate::lab::{Autosave, LabOptions, Start};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::session::Store;
@@ -88,6 +89,7 @@ impl Options {
             target: None,
             exporter: export::model,
             plotter: export::plot::state,
+            meter: gpu::meter,
         }
     }
 

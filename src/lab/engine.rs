@@ -1,7 +1,8 @@
 //! The engine: owns the trainer, answers one request at a time, trains between them.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 
+use super::gauge::{self, Gauge};
 use super::opening::{begun, fresh, load, session_rows};
 use super::past::Past;
 use super::publisher::Publisher;
@@ -86,6 +87,8 @@ pub(super) struct Engine<'p> {
     pub(super) tree: Tree,
     /// What the kept epochs said of the test digits.
     pub(super) past: Past,
+    /// What looks at the GPU, if the run is on one.
+    pub(super) gauge: Option<Gauge>,
     mode: Mode,
     pub(super) name: Name,
     /// A request that was taken from the inbox and is the next to be answered.
@@ -113,8 +116,18 @@ impl<'p> Engine<'p> {
             }
         };
         let past = Past::default();
-        let mut engine =
-            Self { options, publisher, saver, trainer, tree, past, mode: Mode::Resting, name, waiting: None };
+        let mut engine = Self {
+            options,
+            publisher,
+            saver,
+            trainer,
+            tree,
+            past,
+            gauge: None,
+            mode: Mode::Resting,
+            name,
+            waiting: None,
+        };
         engine.trainer.set_target(engine.options.target);
         engine.present(info, saved);
         Ok(engine)
@@ -127,6 +140,7 @@ impl<'p> Engine<'p> {
 
     /// Tells the state of the run that took the stage.
     pub(super) fn present(&mut self, device: DeviceInfo, saved: Option<Saved>) {
+        self.watch_device(&device);
         let config = self.trainer.config().clone();
         let info = RunInfo {
             name: self.name.as_str().into(),
@@ -150,6 +164,7 @@ impl<'p> Engine<'p> {
         while let Some(outcome) = self.saver.outcome() {
             self.tell_saved(outcome);
         }
+        self.read_gauge();
         if let Some(request) = self.waiting.take() {
             return Some(Work::Answer(request));
         }
@@ -161,8 +176,22 @@ impl<'p> Engine<'p> {
             },
             Mode::Resting => {
                 self.finish_saving();
-                self.publisher.show();
-                inbox.recv().ok().map(Work::Answer)
+                self.wait(inbox).map(Work::Answer)
+            }
+        }
+    }
+
+    /// Waits for a request; with a gauge it looks up now and then, without one it sleeps.
+    fn wait(&mut self, inbox: &Receiver<Request>) -> Option<Request> {
+        loop {
+            self.publisher.show();
+            if self.gauge.is_none() {
+                return inbox.recv().ok();
+            }
+            match inbox.recv_timeout(gauge::INTERVAL) {
+                Ok(request) => return Some(request),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.read_gauge(),
             }
         }
     }

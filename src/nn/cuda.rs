@@ -31,7 +31,7 @@ use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
 use crate::random::{Purpose, Stream};
 use driver::address;
-pub use driver::{count, name};
+pub use driver::{count, identity};
 use engine::{BURST, DeviceStep, Engine};
 
 /// How long a burst should take: a key is answered after it.

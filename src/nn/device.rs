@@ -54,7 +54,8 @@ pub(super) fn build(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, Dev
 fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), NetworkError> {
     if setup.kernels != Kernels::Composed {
         let plan = Fused::new(arch, setup.threads);
-        let info = DeviceInfo { device: "cpu".into(), name: plan.level().to_string(), threads: plan.threads() };
+        let info =
+            DeviceInfo { device: "cpu".into(), name: plan.level().to_string(), threads: plan.threads(), pci: None };
         let network = PlanNetwork::<f32, _, _>::new(arch, Cpu::seed_from_u64(setup.seed), plan, setup.seed)?;
         return Ok((Box::new(network), info));
     }
@@ -65,7 +66,7 @@ fn cpu(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, DeviceInfo), Net
         .map_err(NetworkError::device)?;
     let device = Cpu::seed_from_u64(setup.seed);
     let network = PlanNetwork::<f32, _, _>::new(arch, device.clone(), Composed::new(arch, &device)?, setup.seed)?;
-    let info = DeviceInfo { device: "cpu".into(), name: simd().into(), threads: pool.current_num_threads() };
+    let info = DeviceInfo { device: "cpu".into(), name: simd().into(), threads: pool.current_num_threads(), pci: None };
     Ok((Box::new(Pooled { pool, network }), info))
 }
 
@@ -74,7 +75,8 @@ fn cuda(arch: &Arch, setup: &Setup, number: usize) -> Result<(Box<dyn Network>, 
     use super::cuda::CudaNetwork;
 
     let device = gpu(number, setup.seed)?;
-    let info = DeviceInfo { device: format!("cuda:{number}"), name: super::cuda::name(number)?, threads: 1 };
+    let (name, pci) = super::cuda::identity(number)?;
+    let info = DeviceInfo { device: format!("cuda:{number}"), name, threads: 1, pci: Some(pci) };
     if setup.kernels != Kernels::Composed {
         return Ok((Box::new(CudaNetwork::new(arch, device, setup.seed, setup.precision)?), info));
     }

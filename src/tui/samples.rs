@@ -12,7 +12,8 @@ use crate::nn::norms::LayerNorm;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{DeviceInfo, NetworkState};
 use crate::state::{
-    DigitList, DigitSource, DigitView, LabEvent, LabState, Level, LogLine, Overlay, Phase, RunBegun, RunInfo, Saved,
+    DigitList, DigitSource, DigitView, GpuReading, GpuSample, LabEvent, LabState, Level, LogLine, Overlay, Part, Phase,
+    RunBegun, RunInfo, Saved,
 };
 use crate::train::event::{Reason, TrainEvent};
 use crate::train::history::{Edit, EpochRecord, History, Measured, NORMS_EVERY, NormRecord, StepRecord};
@@ -39,7 +40,7 @@ pub fn ready() -> LabState {
         name: "run-1".into(),
         parameters: config.arch.parameters(),
         config,
-        device: DeviceInfo { device: "cpu".into(), name: "AVX-512".into(), threads: 2 },
+        device: DeviceInfo { device: "cpu".into(), name: "AVX-512".into(), threads: 2, pci: None },
         split: Split::new(60_000, 0.2),
     };
     let mut state = LabState::default();
@@ -218,6 +219,36 @@ pub fn tested() -> LabState {
             }),
         ],
     );
+    state
+}
+
+/// The run of [`training`] on a GPU, seen for a minute and a half.
+pub fn on_a_gpu() -> LabState {
+    let mut state = training();
+    if let Some(run) = &mut state.run {
+        let pci = Some("0000:3b:00.0".into());
+        Arc::make_mut(run).device = DeviceInfo { device: "cuda:0".into(), name: "NVIDIA GPU".into(), threads: 1, pci };
+    }
+    for seconds in 0..90_u32 {
+        // It begins cold and idle, and computes in waves.
+        let busy = if seconds < 9 { 0 } else { 60 + (seconds * 13 % 32) };
+        let reading = GpuReading {
+            utilisation: Some(busy as u8),
+            memory: Some(Part { used: if seconds < 5 { 430 } else { 2150 }, of: Some(81_559) }),
+            temperature: Some(34 + seconds.min(54) as u16 / 2),
+            power: Some(Part { used: 70 + busy * 3, of: Some(700) }),
+        };
+        state.apply(LabEvent::Gpu(Some(GpuSample { seconds, reading })));
+    }
+    state
+}
+
+/// The same on a card that tells neither power nor how busy it is.
+pub fn on_a_taciturn_gpu() -> LabState {
+    let mut state = on_a_gpu();
+    let memory = Some(Part { used: 1100, of: Some(4096) });
+    let reading = GpuReading { memory, temperature: Some(48), ..GpuReading::default() };
+    apply(&mut state, [LabEvent::Gpu(None), LabEvent::Gpu(Some(GpuSample { seconds: 0, reading }))]);
     state
 }
 

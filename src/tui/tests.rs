@@ -77,6 +77,21 @@ fn one_pane_at_a_time() {
 }
 
 #[test]
+fn on_a_gpu() {
+    check("gpu_120x40", samples::on_a_gpu(), 120, 40, |_| {});
+    check("gpu_80x24", samples::on_a_gpu(), 80, 24, |_| {});
+    check("gpu_60x18", samples::on_a_gpu(), 60, 18, |_| {});
+    check("gpu_attached_160x40", samples::on_a_gpu(), 160, 40, |model| model.seat = Seat::Guest);
+    check("gpu_taciturn_80x24", samples::on_a_taciturn_gpu(), 80, 24, |_| {});
+    let mut plain = model(samples::on_a_gpu(), 120, 40);
+    plain.theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii);
+    plain.view = View::Zoomed;
+    let text = draw(&plain);
+    assert!(text.is_ascii());
+    insta::assert_snapshot!("gpu_ascii_zoomed_120x40", text);
+}
+
+#[test]
 fn the_studio_in_its_frame() {
     let open = |keys: &'static str| {
         move |model: &mut Model| {

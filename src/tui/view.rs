@@ -39,6 +39,7 @@ fn to_ascii(buffer: &mut Buffer) {
                 "→" | "≥" => ">",
                 "▏" | "│" => "|",
                 "’" | "‘" => "'",
+                "°" => " ",
                 _ => "?",
             };
             cell.set_symbol(plain);

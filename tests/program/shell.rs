@@ -295,6 +295,7 @@ fn what_describes_the_program_is_there() {
         (&["man"], ".TH"),
         (&["man", "train"], "--arch"),
         (&["doctor"], "device"),
+        (&["doctor"], "gpu          "),
     ] {
         let out = run(&home, arguments).good().out;
         assert!(out.replace('\\', "").contains(words), "{arguments:?}: {out}");

@@ -32,11 +32,15 @@ pub fn count() -> Result<usize, NetworkError> {
     result::init().and_then(|()| result::device::get_count()).map(|count| count as usize).map_err(NetworkError::device)
 }
 
-/// What the GPU with this number calls itself.
+/// What the GPU with this number calls itself, and its PCI address: `0000:3b:00.0`.
 ///
 /// # Errors
 /// If it does not work.
-pub fn name(number: usize) -> Result<String, NetworkError> {
+pub fn identity(number: usize) -> Result<(String, String), NetworkError> {
+    use sys::CUdevice_attribute_enum::{
+        CU_DEVICE_ATTRIBUTE_PCI_BUS_ID as BUS, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID as SLOT,
+        CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID as DOMAIN,
+    };
     let device = result::device::get(number as i32).map_err(NetworkError::device)?;
     let mut name = [0 as c_char; 128];
     // SAFETY: the driver writes at most as many bytes as it is told, and ends them with a zero.
@@ -44,7 +48,10 @@ pub fn name(number: usize) -> Result<String, NetworkError> {
         sys::cuDeviceGetName(name.as_mut_ptr(), name.len() as i32, device).result().map_err(NetworkError::device)?;
         CStr::from_ptr(name.as_ptr())
     };
-    Ok(name.to_string_lossy().into_owned())
+    // SAFETY: the driver gave the device.
+    let attribute = |which| unsafe { result::device::get_attribute(device, which) }.map_err(NetworkError::device);
+    let (domain, bus, slot) = (attribute(DOMAIN)?, attribute(BUS)?, attribute(SLOT)?);
+    Ok((name.to_string_lossy().into_owned(), format!("{domain:04x}:{bus:02x}:{slot:02x}.0")))
 }
 
 /// A GPU and the stream that all kernels run on, one after the other. The stream waits for dfdx's, and dfdx's for it.

@@ -1,9 +1,11 @@
-//! The curves pane: loss and error rate over the steps, how large the steps are layer by layer, and a cursor that reads them.
+//! The curves pane: loss and error rate over the steps, how large the steps are layer by layer, a cursor that reads them, and the
+//! GPU that it costs.
 
 mod axis;
 mod clock;
 mod curves;
 mod figures;
+mod gpu;
 mod layers;
 mod plot;
 mod reach;
@@ -86,10 +88,11 @@ impl Shown {
     }
 }
 
-/// Lines of the figures, and where the two charts are.
+/// Lines of the figures, where the two charts are, and the GPU's line, where there is one.
 struct Parts {
     figures: Rect,
     charts: [Rect; 2],
+    gpu: Rect,
 }
 
 /// What both charts have in common.
@@ -129,12 +132,14 @@ impl Charts {
         (steps / 100).max(1)
     }
 
-    fn parts(&self, area: Rect) -> Parts {
+    fn parts(&self, lab: &LabState, area: Rect) -> Parts {
         let two = self.cursor.is_some() && area.height >= HIGH && area.width < WIDE;
         let lines = if two { 2 } else { 1 };
-        let [figures, below] = Layout::vertical([Constraint::Length(lines), Constraint::Fill(1)]).areas(area);
+        let heights =
+            [Constraint::Length(lines), Constraint::Fill(1), Constraint::Length(gpu::lines(&lab.gpu, area.height))];
+        let [figures, below, gpu] = Layout::vertical(heights).areas(area);
         let below = if below.height < SMALLEST { Rect { height: 0, ..below } } else { below };
-        Parts { figures, charts: Layout::horizontal([Constraint::Fill(1); 2]).spacing(1).areas(below) }
+        Parts { figures, charts: Layout::horizontal([Constraint::Fill(1); 2]).spacing(1).areas(below), gpu }
     }
 
     /// Moves the cursor by `strides`; past the newest step it goes away.
@@ -297,7 +302,10 @@ impl Pane for Charts {
          is about 0.001 where a network learns well; then the norm of the weights and the learning rate. Left and Right, or a \
          click, put a cursor on a step: its figures stand above the curves, with the last validation before it and what was \
          changed there; it stays there while the run goes on, until Esc. `[` and `]` move it from epoch to epoch, `r` rewinds \
-         the run to the last epoch that ended there. `plot FILE.svg` (.png, .csv) writes the curves to a file."
+         the run to the last epoch that ended there. `plot FILE.svg` (.png, .csv) writes the curves to a file. Of a run on an \
+         NVIDIA GPU the last line tells how busy that is, how much of its memory is in use (by other programs too), how hot it is \
+         and what power it draws, beside bars of the last five minutes: full is all the time, all the memory, 100 °C, and the \
+         limit that is set for its power. What the driver does not tell is left out."
     }
 
     fn render(&self, context: &Context, area: Rect, buffer: &mut Buffer) {
@@ -310,7 +318,7 @@ impl Pane for Charts {
             buffer.set_stringn(area.x, area.y, "Space begins training", usize::from(area.width), context.theme.dim);
             return;
         }
-        let Parts { figures, charts } = self.parts(area);
+        let Parts { figures, charts, gpu } = self.parts(context.lab, area);
         let columns = usize::from(figures.width);
         let lines = match (self.shown, self.cursor) {
             (Shown::Learning, Some(cursor)) => {
@@ -327,6 +335,7 @@ impl Pane for Charts {
             line.render(row, buffer);
         }
         self.charts(context, charts, buffer);
+        gpu::render(&context.lab.gpu, context.theme, gpu, buffer);
     }
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
@@ -353,7 +362,7 @@ impl Pane for Charts {
 
     fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
         let (history, clock, window) = (lab.whole_history(), self.clock(lab), self.window(lab));
-        let chart = self.parts(area).charts.map(plot::inside).into_iter().find(|inside| inside.contains(position));
+        let chart = self.parts(lab, area).charts.map(plot::inside).into_iter().find(|inside| inside.contains(position));
         if let (Some(inside), Some(first)) = (chart, history.steps.first()) {
             let step = clock.step(window.place(position.x - inside.x, inside.width) as f64);
             self.cursor = Some(step.clamp(first.step, newest(history)));

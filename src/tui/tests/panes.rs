@@ -60,6 +60,8 @@ fn curves() {
     check("curves_by_layer_cursor", &samples::training(), Charts::default(), &[view, scale, left]);
     check("curves_of_weights", &samples::training(), Charts::default(), &[view, view]);
     check("curves_not_measured", &samples::ready(), Charts::default(), &[view]);
+    check("curves_on_a_gpu", &samples::on_a_gpu(), Charts::default(), &[]);
+    check("curves_on_a_gpu_cursor", &samples::on_a_gpu(), Charts::default(), &[view, left]);
     check("curves_no_number", &samples::diverged(), Charts::default(), &[left, Action::Right, top, Action::Bottom]);
 }
 

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::state::{LabState, Phase};
+use crate::state::{GpuFigure, LabState, Phase};
 use crate::train::event::Reason;
 use crate::tui::Seat;
 use crate::tui::format::{percent, rate, remaining};
@@ -37,7 +37,7 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     let room = usize::from(area.width.saturating_sub(2));
     let mut facts = facts(lab, theme, usize::from(area.width));
     if model.seat == Seat::Guest {
-        facts.insert(1, Fact::new(4, "attached", theme.accent));
+        facts.insert(1, Fact::new(8, "attached", theme.accent));
     }
     let needed = |facts: &[Fact]| facts.iter().map(Fact::width).sum::<usize>() + 3 * facts.len().saturating_sub(1);
     while needed(&facts) > room && facts.len() > 1 {
@@ -55,28 +55,42 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
 }
 
 fn facts<'a>(lab: &LabState, theme: &'a Theme, columns: usize) -> Vec<Fact<'a>> {
-    let symbols = theme.symbols();
     let mut facts = vec![name(lab, theme)];
     let (word, style) = phase(lab, theme);
-    facts.push(Fact::new(9, word, style));
+    facts.push(Fact::new(13, word, style));
     let Some(run) = &lab.run else { return facts };
-    facts.push(epochs(lab, theme, (columns / 8).clamp(6, 24)));
+    // The GPU's figures say more than a long bar.
+    let share = if lab.gpu.newest().is_some() { 12 } else { 8 };
+    facts.push(epochs(lab, theme, (columns / share).clamp(6, 24)));
     if let Some(speed) = lab.samples_per_second() {
-        facts.push(Fact::new(5, format!("{} img/s", rate(speed)), theme.text));
+        facts.push(Fact::new(9, format!("{} img/s", rate(speed)), theme.text));
     }
     if let Some(seconds) = lab.eta().filter(|_| lab.phase == Phase::Training) {
-        facts.push(Fact::new(6, format!("ETA {}", remaining(seconds)), theme.text));
+        facts.push(Fact::new(10, format!("ETA {}", remaining(seconds)), theme.text));
     }
     if let Some(measured) = lab.history.epochs.last().and_then(|epoch| epoch.validation) {
         facts.push(Fact {
-            rank: 7,
+            rank: 11,
             spans: vec![Span::styled("val ", theme.dim), Span::styled(percent(measured.accuracy), theme.validation)],
         });
     }
-    facts.push(Fact::new(3, format!("{}{}{}", run.device.device, symbols.times, run.device.threads), theme.dim));
+    facts.extend(gpu(lab, theme));
+    facts.push(Fact::new(3, run.device.to_string(), theme.dim));
     facts.push(Fact::new(1, run.device.name.clone(), theme.dim));
     facts.push(Fact::new(2, format!("{} parameters", grouped(run.parameters)), theme.dim));
     facts.retain(|fact| fact.width() > 0);
+    facts
+}
+
+/// `gpu 87 %`, `2.1/80 GiB`, `61 °C`, `320 W`: what the driver tells, the most telling kept longest.
+fn gpu<'a>(lab: &LabState, theme: &'a Theme) -> Vec<Fact<'a>> {
+    let Some(reading) = lab.gpu.newest() else { return Vec::new() };
+    let texts = GpuFigure::ALL.into_iter().filter_map(|figure| figure.text(reading));
+    let fact = |(text, rank)| Fact::new(rank, text, theme.text);
+    let mut facts: Vec<Fact> = texts.zip((4..8).rev()).map(fact).collect();
+    if let Some(first) = facts.first_mut() {
+        first.spans.insert(0, Span::styled("gpu ", theme.dim));
+    }
     facts
 }
 
@@ -86,7 +100,7 @@ fn name<'a>(lab: &LabState, theme: &'a Theme) -> Fact<'a> {
     if lab.is_unsaved() {
         spans.push(Span::styled(format!(" {}", theme.symbols().unsaved), theme.warning));
     }
-    Fact { rank: 10, spans }
+    Fact { rank: 14, spans }
 }
 
 fn phase(lab: &LabState, theme: &Theme) -> (String, Style) {
@@ -128,7 +142,7 @@ fn epochs<'a>(lab: &LabState, theme: &'a Theme, cells: usize) -> Fact<'a> {
     let Symbols { bar: [done, left], .. } = theme.symbols();
     let full = (share * cells as f64).round() as usize;
     Fact {
-        rank: 8,
+        rank: 12,
         spans: vec![
             Span::styled("epoch ", theme.dim),
             Span::styled(format!("{epoch}/{total} "), theme.text),

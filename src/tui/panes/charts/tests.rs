@@ -130,7 +130,7 @@ fn no_history_is_too_odd_to_draw() {
     ];
     let graphics = Graphics::default();
     for history in histories {
-        let lab = LabState { history: history.into(), ..samples::training() };
+        let lab = LabState { history: history.into(), ..samples::on_a_gpu() };
         for glyphs in [Glyphs::Unicode, Glyphs::Ascii] {
             let theme = Theme::new(ColorDepth::Sixteen, Background::Dark, glyphs);
             let context = Context { lab: &lab, theme: &theme, graphics: &graphics, focused: true };
