@@ -23,7 +23,7 @@ use dfdx::tensor::Cuda;
 use super::average::{self, Average};
 use super::backend::Values;
 use super::network;
-use super::norms::{Before, LayerNorm};
+use super::norms::{self, LayerNorm};
 use super::optim::{BETAS, Optimizer, OptimizerKind};
 use super::param::Parameters;
 use super::{BatchResult, Network, NetworkError, NetworkState, Precision, Step};
@@ -32,7 +32,7 @@ use crate::data::{Batch, CLASSES};
 use crate::random::{Purpose, Stream};
 use driver::address;
 pub use driver::{count, identity};
-use engine::{BURST, DeviceStep, Engine};
+use engine::{BURST, DeviceResult, DeviceStep, Engine};
 
 /// How long a burst should take: a key is answered after it.
 const BURST_TIME: Duration = Duration::from_millis(8);
@@ -80,14 +80,19 @@ impl CudaNetwork {
         })
     }
 
-    fn run(&mut self, steps: &[(Batch, Step)]) -> Result<Vec<BatchResult>, NetworkError> {
-        let Some((_, first)) = steps.first() else { return Ok(Vec::new()) };
-        self.optimizer.prepare(first.optimizer, &self.parameters)?;
-        let begins = first.ema.is_some() && self.average.is_none();
+    /// Makes ready for `steps`, has `train` do them, and counts in what came of it.
+    fn run<T>(
+        &mut self,
+        steps: &[(&Batch, &Step)],
+        train: impl FnOnce(&mut Engine, &[&Batch], Vec<DeviceStep>) -> Result<(Vec<DeviceResult>, T), NetworkError>,
+    ) -> Result<(Vec<BatchResult>, T), NetworkError> {
+        let ema = steps[0].1.ema;
+        self.optimizer.prepare(steps[0].1.optimizer, &self.parameters)?;
+        let begins = ema.is_some() && self.average.is_none();
         if begins {
             // The first step overwrites it.
             self.average = Some(Average::new(self.parameters.copy()?));
-        } else if first.ema.is_none() {
+        } else if ema.is_none() {
             self.average = None;
         }
         self.place()?;
@@ -97,19 +102,20 @@ impl CudaNetwork {
         if begins {
             on_device[0].keep = 0.0;
         }
-        let batches: Vec<&Batch> = steps.iter().map(|(batch, _)| batch).collect();
-        let results = self.engine.train(&batches, on_device)?;
+        let batches: Vec<&Batch> = steps.iter().map(|(batch, _)| *batch).collect();
+        let (results, more) = train(&mut self.engine, &batches, on_device)?;
         let finite = results.iter().filter(|result| result.loss.is_finite()).count();
         self.optimizer.count(finite as u64);
         if begins && finite == 0 {
             self.average = None;
         }
-        Ok(results
-            .into_iter()
-            .map(|result| BatchResult { loss: result.loss, predictions: result.predictions })
-            .collect())
+        let result = |DeviceResult { loss, predictions }| BatchResult { loss, predictions };
+        Ok((results.into_iter().map(result).collect(), more))
     }
 }
+
+/// What an empty batch comes to.
+const NOTHING: BatchResult = BatchResult { loss: 0.0, predictions: Vec::new() };
 
 impl Network for CudaNetwork {
     fn burst(&self) -> usize {
@@ -118,17 +124,20 @@ impl Network for CudaNetwork {
 
     fn train(&mut self, batch: &Batch, step: &Step) -> Result<BatchResult, NetworkError> {
         if batch.is_empty() {
-            return Ok(BatchResult { loss: 0.0, predictions: Vec::new() });
+            return Ok(NOTHING);
         }
-        let mut results = self.run(&[(batch.clone(), *step)])?;
-        results.pop().ok_or_else(|| NetworkError::Device("it gave no result".into()))
+        let train = |engine: &mut Engine, batches: &[&Batch], steps| Ok((engine.train(batches, steps)?, ()));
+        let (mut results, ()) = self.run(&[(batch, step)], train)?;
+        results.pop().ok_or_else(silent)
     }
 
     fn train_burst(&mut self, steps: &[(Batch, Step)]) -> Result<Vec<BatchResult>, NetworkError> {
         let started = Instant::now();
+        let train = |engine: &mut Engine, batches: &[&Batch], steps| Ok((engine.train(batches, steps)?, ()));
         let mut results = Vec::with_capacity(steps.len());
         for steps in steps.chunks(BURST) {
-            results.append(&mut self.run(steps)?);
+            let steps: Vec<(&Batch, &Step)> = steps.iter().map(|(batch, step)| (batch, step)).collect();
+            results.append(&mut self.run(&steps, train)?.0);
             if results.last().is_some_and(|result| !result.loss.is_finite()) {
                 return Ok(results);
             }
@@ -141,10 +150,16 @@ impl Network for CudaNetwork {
     }
 
     fn train_measured(&mut self, batch: &Batch, step: &Step) -> Result<(BatchResult, Vec<LayerNorm>), NetworkError> {
-        let before = Before::new(&self.parameters)?;
-        let result = self.train(batch, step)?;
-        let moved = result.loss.is_finite() && !batch.is_empty();
-        let norms = if moved { before.compare(&self.parameters, &self.gradients)? } else { Vec::new() };
+        if batch.is_empty() {
+            return Ok((NOTHING, Vec::new()));
+        }
+        let train = |engine: &mut Engine, batches: &[&Batch], steps: Vec<DeviceStep>| {
+            let (result, squares) = engine.train_measured(batches[0], steps[0])?;
+            Ok((result.into_iter().collect(), squares))
+        };
+        let (mut results, squares) = self.run(&[(batch, step)], train)?;
+        let result = results.pop().ok_or_else(silent)?;
+        let norms = if result.loss.is_finite() { norms::of(&self.parameters.specs, &squares) } else { Vec::new() };
         Ok((result, norms))
     }
 
@@ -166,6 +181,10 @@ impl Network for CudaNetwork {
         (self.parameters, self.average, self.optimizer) = network::restored(&self.parameters, state)?;
         Ok(())
     }
+}
+
+fn silent() -> NetworkError {
+    NetworkError::Device("it gave no result".into())
 }
 
 /// `step` for the kernels; `update` counts the optimizer's updates, this one included.
@@ -193,3 +212,6 @@ fn device_step(step: &Step, update: u64) -> DeviceStep {
         ..DeviceStep::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

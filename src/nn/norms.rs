@@ -65,21 +65,26 @@ impl<E: Dtype> Before<E> {
         gradients: &[Values<E, D>],
     ) -> Result<Vec<LayerNorm>, NetworkError> {
         let device = &parameters.device;
-        let mut norms = Vec::new();
-        for (_, members) in groups(&parameters.specs) {
-            let [mut gradient, mut weight, mut update] = [0.0; 3];
-            for member in members {
-                let (before, after) = (&self.0[member], device.download(&parameters.values[member])?);
-                let slope = device.download(&gradients[member])?;
-                gradient += sum_of_squares(&slope, &slope, |value, _| wide(value));
-                weight += sum_of_squares(before, before, |value, _| wide(value));
-                update += sum_of_squares(before, &after, |old, new| wide(new) - wide(old));
-            }
-            let norm = |squares: f64| squares.sqrt() as f32;
-            norms.push(LayerNorm { gradient: norm(gradient), weight: norm(weight), update: norm(update) });
+        let mut squares = Vec::new();
+        for ((before, after), gradient) in self.0.iter().zip(&parameters.values).zip(gradients) {
+            let (after, gradient) = (device.download(after)?, device.download(gradient)?);
+            squares.push([
+                sum_of_squares(&gradient, &gradient, |value, _| wide(value)),
+                sum_of_squares(before, before, |value, _| wide(value)),
+                sum_of_squares(before, &after, |old, new| wide(new) - wide(old)),
+            ]);
         }
-        Ok(norms)
+        Ok(of(&parameters.specs, &squares))
     }
+}
+
+/// The norms of the layers from the sums of the squares of each parameter's gradient, values and change.
+pub(super) fn of(specs: &[Spec], squares: &[[f64; 3]]) -> Vec<LayerNorm> {
+    let norm = |(_, members): (String, Vec<usize>)| {
+        let whole = |which: usize| members.iter().map(|&member| squares[member][which]).sum::<f64>().sqrt() as f32;
+        LayerNorm { gradient: whole(0), weight: whole(1), update: whole(2) }
+    };
+    groups(specs).into_iter().map(norm).collect()
 }
 
 fn wide<E: Dtype>(value: E) -> f64 {

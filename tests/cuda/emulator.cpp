@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <mutex>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -169,9 +170,14 @@ int cuStreamCreate(void **stream, unsigned) { return *stream = (void *)1, 0; }
 int cuStreamDestroy_v2(void *) { return 0; }
 int cuStreamSynchronize(void *) { return 0; }
 
+// One thing at a time, whichever thread asks for it: templates' shared memory is one even in different libraries.
+static std::recursive_mutex turn;
+typedef std::lock_guard<std::recursive_mutex> Turn;
+
 static const size_t GUARD = 256;
 static std::map<Pointer, size_t> memory;
 int cuMemAlloc_v2(Pointer *at, size_t bytes) {
+    Turn mine(turn);
     const size_t whole = (bytes + 255) / 256 * 256;
     char *p = (char *)aligned_alloc(256, whole + GUARD);
     if (!p) return 2;
@@ -180,6 +186,7 @@ int cuMemAlloc_v2(Pointer *at, size_t bytes) {
     return 0;
 }
 int cuMemFree_v2(Pointer at) {
+    Turn mine(turn);
     auto found = memory.find(at);
     if (found == memory.end()) return 1;
     const unsigned char *guard = (const unsigned char *)at + found->second;
@@ -209,7 +216,7 @@ struct Module { void *library; void (*run)(void (*)(void **), void **, const uns
 struct Kernel { void (*entry)(void **); Module *module; int parameters; };
 struct Launch { Kernel *kernel; std::vector<Pointer> arguments; unsigned grid[3], threads; };
 typedef std::vector<Launch> Graph;
-static Graph *recording;
+static thread_local Graph *recording;
 
 int cuModuleLoadData(Module **module, const void *image) {
     // The image is the library's path, as nvrtcGetPTX gave it.
@@ -228,6 +235,7 @@ int cuModuleGetFunction(Kernel **kernel, Module *module, const char *name) {
     return 0;
 }
 static void run(Launch &launch) {
+    Turn mine(turn);
     std::vector<void *> pointers;
     for (Pointer &argument : launch.arguments) pointers.push_back(&argument);
     launch.kernel->module->run(launch.kernel->entry, pointers.data(), launch.grid, launch.threads);
@@ -262,6 +270,8 @@ int nvrtcCompileProgram(Source *source, int, const char *const *) {
     char base[] = "/tmp/emulated-kernels-XXXXXX";
     if (!mkdtemp(base)) return 1;
     const std::string folder = base, file = folder + "/kernels.cpp", log = folder + "/log";
+    const char *keep = getenv("EMULATOR_KEEP");
+    if (keep && *keep) std::ofstream(keep + folder.substr(4) + ".cu") << source->text;
     std::string code = KERNEL + source->text, wrappers;
     // Each kernel gets a function that unpacks its arguments, all of which have eight bytes.
     const std::string mark = "extern \"C\" __global__ void";
@@ -296,6 +306,7 @@ int nvrtcCompileProgram(Source *source, int, const char *const *) {
     const int code_of_compiler = system(command.c_str());
     std::ifstream in(log);
     source->log.assign(std::istreambuf_iterator<char>(in), {});
+    remove(file.c_str());
     if (code_of_compiler) fprintf(stderr, "emulator: %s\n%.4000s\n", command.c_str(), source->log.c_str());
     return code_of_compiler ? 6 : 0;
 }

@@ -36,6 +36,7 @@ pub struct DeviceStep {
     pub predictions: Address,
     pub losses: Address,
     pub result: Address,
+    pub squares: Address,
     pub dropout: u64,
     pub count: u32,
     pub training: u32,
@@ -107,6 +108,8 @@ pub struct Engine {
     tensors: Vec<DeviceTensor>,
     tensor_table: CudaSlice<u64>,
     bad: CudaSlice<u32>,
+    /// What the last measured step left: see `Step` in `kernels.cu`.
+    squares: CudaSlice<f32>,
     data_sets: VecDeque<(Arc<Images>, CudaSlice<u8>)>,
     _module: Module,
     driver: Driver,
@@ -124,6 +127,8 @@ enum Weights {
 struct Blocks {
     table: CudaSlice<u32>,
     count: usize,
+    /// Of each block.
+    parameters: Vec<usize>,
 }
 
 /// What lies between the steps, for so many samples.
@@ -188,20 +193,22 @@ impl Engine {
             let parts: Vec<[u32; 2]> = parts.map(|part| part.map(|number| number as u32)).collect();
             let mut table = driver.zeros(2 * parts.len())?;
             driver.upload(&parts, &mut table, 0)?;
-            Ok(Blocks { table, count: parts.len() })
+            Ok(Blocks { table, count: parts.len(), parameters: parts.iter().map(|part| part[0] as usize).collect() })
         };
+        let update = blocks(THREADS)?;
         Ok(Self {
             graphs: (0..BURST / GROUP).map(|_| None).collect(),
             launches,
             loss: module.function("loss")?,
             reduce: (module.function("reduce")?, blocks(32)?),
-            update: (module.function("update")?, blocks(THREADS)?),
             maps: Maps::new(&driver, &program, 0)?,
             mail: Mail::new(&driver, 0)?,
             program,
             rooms,
             tensor_table: driver.zeros(tensors.len() * size_of::<DeviceTensor>() / 8)?,
             tensors,
+            squares: driver.zeros(3 * update.count)?,
+            update: (module.function("update")?, update),
             bad: driver.zeros(1)?,
             data_sets: VecDeque::new(),
             _module: module,
@@ -244,6 +251,24 @@ impl Engine {
             }
         }
         self.results(batches)
+    }
+
+    /// The same for a single batch, and the sums of the squares of gradient, parameter and change of each parameter.
+    pub fn train_measured(
+        &mut self,
+        batch: &Batch,
+        step: DeviceStep,
+    ) -> Result<(Option<DeviceResult>, Vec<[f64; 3]>), NetworkError> {
+        let step = DeviceStep { squares: address(&self.squares), ..step };
+        let result = self.train(&[batch], vec![step])?.pop();
+        let blocks = &self.update.1;
+        let mut squares = vec![0.0_f32; 3 * blocks.count];
+        self.driver.download(&self.squares, &mut squares)?;
+        let mut sums = vec![[0.0; 3]; self.tensors.len()];
+        for (&parameter, squares) in blocks.parameters.iter().zip(squares.as_chunks::<3>().0) {
+            sums[parameter].iter_mut().zip(squares).for_each(|(sum, &square)| *sum += f64::from(square));
+        }
+        Ok((result, sums))
     }
 
     /// Logits `[sample, class]` of `batch`.

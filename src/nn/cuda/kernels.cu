@@ -20,6 +20,8 @@ struct Step {
     u8 *predictions;          // of each sample, the class with the largest logit
     float *losses;            // of each sample
     float *result;            // mean loss, and 1 if a gradient was not finite
+    float *squares;           // if it is wanted, how large the step is: for each block of the update the sums of the squares of
+                              // gradient, parameter and change
     u64 dropout;              // names the dropout masks of the step
     unsigned count;           // samples
     unsigned training;        // 0 or 1
@@ -631,8 +633,9 @@ static float dynamic_memory[58112] __attribute__((aligned(16)));
 extern __shared__ __align__(16) float dynamic_memory[];
 #endif
 
+// `memory` and `len` are multiples of 4 values.
 __device__ __forceinline__ void zero(float *memory, int len) {
-    for (int i = threadIdx.x; i < len; i += blockDim.x) memory[i] = 0.0f;
+    for (int i = threadIdx.x * 4; i < len; i += blockDim.x * 4) *(float4 *)(memory + i) = zero4();
 }
 
 // Calls `store(i, load(i))` for each `i` below `LEN`, the threads in turn. Several loads are under way before the first store: the
@@ -662,11 +665,11 @@ template <int STRIDE> __device__ __forceinline__ void store4(float *to, float4 v
     }
 }
 
-// The maps of samples `first` to `first + N` with the convolution's zeros around them, each position `STRIDE` apart; the zeros are
-// there already. Samples from `count` on are zero.
-template <class T, int N, int STRIDE, int THREADS, class X>
+// The maps of samples `first` to `first + N` with the convolution's zeros around them, positions `STRIDE` apart and rows `PITCH`; the
+// zeros are there already. Samples from `count` on are zero.
+template <class T, int N, int STRIDE, int PITCH, int THREADS, class X>
 __device__ __forceinline__ void lay_out_map(float *to, const X &x, int first, int count) {
-    enum { QUADS = T::C / 4, LEN = T::H * T::W * QUADS, WIDE = T::W + 2 * T::P, AREA = (T::H + 2 * T::P) * WIDE };
+    enum { QUADS = T::C / 4, LEN = T::H * T::W * QUADS, AREA = (T::H + 2 * T::P) * PITCH };
     in_batches<N * LEN, THREADS>(
         [&](int i) {
             const int sample = first + i / LEN, at = i % LEN / QUADS;
@@ -674,7 +677,7 @@ __device__ __forceinline__ void lay_out_map(float *to, const X &x, int first, in
         },
         [&](int i, float4 v) {
             const int at = i % LEN / QUADS;
-            store4<STRIDE>(to + (i / LEN * AREA + (at / T::W + T::P) * WIDE + at % T::W + T::P) * STRIDE + i % QUADS * 4, rounded(v));
+            store4<STRIDE>(to + i / LEN * AREA + (at / T::W + T::P) * PITCH + (at % T::W + T::P) * STRIDE + i % QUADS * 4, rounded(v));
         });
 }
 
@@ -720,13 +723,27 @@ __device__ __forceinline__ void lay_out_slopes(float *to, const Slopes<T> &slope
         });
 }
 
-// How a block of `WM` by `WN` warps shares `ROWS` rows and `NB` columns.
+// How a block of `WM` by `WN` warps, twice, shares `ROWS` rows and `NB` columns; of each eight entries of the sum, the first half of
+// the warps takes every other one, and the second half the rest.
 template <int ROWS, int NB_, int WM_, int WN_, bool PAIRS> struct Share {
     enum {
-        NB = NB_, WM = WM_, WN = WN_, THREADS = 32 * WM * WN, TILES = (ROWS + 15) / 16,
+        NB = NB_, WM = WM_, WN = WN_, HALF = 32 * WM * WN, THREADS = 2 * HALF, TILES = (ROWS + 15) / 16,
         MT = PAIRS ? (TILES / 2 + WM - 1) / WM * 2 : (TILES + WM - 1) / WM, NT = NB / 8 / WN
     };
 };
+
+// Adds the second half's sums to the first's, by way of `memory`, which all have read.
+template <class S, int MT, int NT> __device__ __forceinline__ void add_halves(float (&sums)[MT][NT][4], float *memory) {
+    __syncthreads();
+    float *mine = memory + threadIdx.x % S::HALF;
+#pragma unroll
+    for (int i = 0; i < MT * NT * 4; i++)
+        if (threadIdx.x >= S::HALF) mine[i * S::HALF] = sums[i / 4 / NT][i / 4 % NT][i % 4];
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < MT * NT * 4; i++)
+        if (threadIdx.x < S::HALF) sums[i / 4 / NT][i / 4 % NT][i % 4] += mine[i * S::HALF];
+}
 
 // Grid: groups of `N` samples, groups of `NB` filters.
 template <class T, int N, int NB, int WM, int WN, class X>
@@ -736,19 +753,21 @@ __device__ __forceinline__ void whole_forward(const Step *step, const X &x, cons
     typedef Share<ROWS, NB, WM, WN, POOL> S;
     enum {
         // The rows of a fragment are windows 1 position apart, or 2 with a pool: in different banks all the same.
-        WIDE = T::W + 2 * T::P, AREA = (T::H + 2 * T::P) * WIDE, STRIDE = POOL ? T::C + 2 : T::C + 4,
-        MAP = (N * AREA * STRIDE + 3) / 4 * 4, DOWN = T::C + 4, QUADS = NB * T::C / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
+        // That holds from one row of them to the next too.
+        STRIDE = POOL ? T::C + 2 : T::C + 4, WIDE = (T::W + 2 * T::P) * STRIDE, BANKS = POOL ? 16 : 32,
+        PITCH = WIDE + ((T::PW * T::S * STRIDE - WIDE) % BANKS + BANKS) % BANKS, AREA = (T::H + 2 * T::P) * PITCH,
+        MAP = (N * AREA + 3) / 4 * 4, DOWN = T::C + 4, QUADS = T::KW * NB * T::C / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
     };
     const int count = step->count, first = blockIdx.x * N, n = blockIdx.y * NB;
     if (first >= count) return;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, quarter = lane % 4;
-    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x % S::HALF / 32, group = lane / 4, quarter = lane % 4;
+    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8, half = threadIdx.x / S::HALF;
     float *map = dynamic_memory, *tile = map + MAP;
     if (T::P > 0) {
         zero(map, MAP);
         __syncthreads();
     }
-    lay_out_map<T, N, STRIDE, S::THREADS>(map, x, first, count);
+    lay_out_map<T, N, STRIDE, PITCH, S::THREADS>(map, x, first, count);
     // Where the windows of this thread's rows start.
     int from[S::MT][2];
 #pragma unroll
@@ -757,43 +776,50 @@ __device__ __forceinline__ void whole_forward(const Step *step, const X &x, cons
         for (int v = 0; v < 2; v++) {
             const int row = m0 + i * 16 + group + v * 8;
             const Place at = place<T>(row < ROWS ? row : 0);
-            from[i][v] = ((at.sample < N ? at.sample : 0) * AREA + at.y * T::S * WIDE + at.x * T::S) * STRIDE;
+            from[i][v] = (at.sample < N ? at.sample : 0) * AREA + at.y * T::S * PITCH + at.x * T::S * STRIDE;
         }
+    // Weights come one row of the kernel at a time.
     float4 held[HELD];
-    const auto fetch = [&](int tap) {
+    const auto fetch = [&](int row) {
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS, f = n + at / (T::C / 4);
-            held[i] = at < QUADS && f < T::F ? *(const float4 *)(weight + (f * T::TAPS + tap) * T::C + at % (T::C / 4) * 4) : zero4();
+            const int at = threadIdx.x + i * S::THREADS, c = at % (T::C / 4) * 4, tap = at / (T::C / 4) % T::KW;
+            const int f = n + at / (T::C / 4) / T::KW;
+            const bool there = at < QUADS && f < T::F;
+            held[i] = there ? *(const float4 *)(weight + (f * T::TAPS + row * T::KW + tap) * T::C + c) : zero4();
         }
     };
     float sums[S::MT][S::NT][4];
     clear<S::MT, S::NT>(sums);
     fetch(0);
-    for (int tap = 0; tap < T::TAPS; tap++) {
+    for (int row = 0; row < T::KH; row++) {
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS;
-            if (at < QUADS) *(float4 *)(tile + at / (T::C / 4) * DOWN + at % (T::C / 4) * 4) = rounded(held[i]);
+            const int at = threadIdx.x + i * S::THREADS, c = at % (T::C / 4) * 4, tap = at / (T::C / 4) % T::KW;
+            if (at < QUADS) *(float4 *)(tile + (tap * NB + at / (T::C / 4) / T::KW) * DOWN + c) = rounded(held[i]);
         }
         __syncthreads();
-        if (tap + 1 < T::TAPS) fetch(tap + 1);
-        const float *under = map + (tap / T::KW * WIDE + tap % T::KW) * STRIDE;
+        if (row + 1 < T::KH) fetch(row + 1);
+        for (int tap = 0; tap < T::KW; tap++) {
+            const float *under = map + row * PITCH + tap * STRIDE, *beside = tile + tap * NB * DOWN;
 #pragma unroll 4
-        for (int k = 0; k < T::C; k += 8) {
-            float a[S::MT][4], b[S::NT][2];
+            for (int k = half * 8; k < T::C; k += 16) {
+                float a[S::MT][4], b[S::NT][2];
 #pragma unroll
-            for (int i = 0; i < S::MT; i++)
+                for (int i = 0; i < S::MT; i++)
 #pragma unroll
-                for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
+                    for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
 #pragma unroll
-            for (int j = 0; j < S::NT; j++)
+                for (int j = 0; j < S::NT; j++)
 #pragma unroll
-                for (int v = 0; v < 2; v++) b[j][v] = tile[(n0 + j * 8 + group) * DOWN + k + quarter + v * 4];
-            multiply_all<S::MT, S::NT>(sums, a, b);
+                    for (int v = 0; v < 2; v++) b[j][v] = beside[(n0 + j * 8 + group) * DOWN + k + quarter + v * 4];
+                multiply_all<S::MT, S::NT>(sums, a, b);
+            }
         }
     }
+    add_halves<S, S::MT, S::NT>(sums, dynamic_memory);
+    if (half > 0) return;
     const Finish<T> finish(step, bias, y, maximum, layer, rate);
     const int cells = (count - first) * T::PH * T::PW < CELLS ? (count - first) * T::PH * T::PW : CELLS;
 #pragma unroll
@@ -814,9 +840,9 @@ __device__ __forceinline__ void whole_forward(const Step *step, const X &x, cons
 #pragma unroll
                 for (int i = 0; i < S::MT; i++)
 #pragma unroll
-                    for (int half = 0; half < 2; half++) {
-                        const int row = m0 + i * 16 + group + half * 8;
-                        if (row < cells) finish.position(first * T::PH * T::PW + row, f, sums[i][j][v + half * 2]);
+                    for (int lower = 0; lower < 2; lower++) {
+                        const int row = m0 + i * 16 + group + lower * 8;
+                        if (row < cells) finish.position(first * T::PH * T::PW + row, f, sums[i][j][v + lower * 2]);
                     }
             }
         }
@@ -830,19 +856,19 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
     enum { ROWS = N * T::H * T::W };
     typedef Share<ROWS, NB, WM, WN, false> S;
     enum {
-        WIDE = T::W + T::KW - 1, AREA = (T::H + T::KH - 1) * WIDE, STRIDE = T::F + 4, MAP = N * AREA * STRIDE, ACROSS = NB + 8,
-        QUADS = T::F * NB / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
+        STRIDE = T::F + 4, WIDE = (T::W + T::KW - 1) * STRIDE, PITCH = WIDE + ((T::W * STRIDE - WIDE) % 32 + 32) % 32,
+        AREA = (T::H + T::KH - 1) * PITCH, MAP = N * AREA, ACROSS = NB + 8, QUADS = T::KW * T::F * NB / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
     };
     const int count = step->count, first = blockIdx.x * N, n = blockIdx.y * NB;
     if (first >= count) return;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, quarter = lane % 4;
-    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x % S::HALF / 32, group = lane / 4, quarter = lane % 4;
+    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8, half = threadIdx.x / S::HALF;
     float *map = dynamic_memory, *tile = map + MAP;
     zero(map, MAP);
     __syncthreads();
     const Slopes<T> slopes = {slope, y, maximum, dropout_scale(step, layer, rate)};
     lay_out_slopes<T, N, S::THREADS>(map, slopes, first, count, [](int sample, int y, int x) {
-        return (sample * AREA + (y * T::S + T::KH - 1 - T::P) * WIDE + x * T::S + T::KW - 1 - T::P) * STRIDE;
+        return sample * AREA + (y * T::S + T::KH - 1 - T::P) * PITCH + (x * T::S + T::KW - 1 - T::P) * STRIDE;
     });
     int from[S::MT][2];
 #pragma unroll
@@ -850,44 +876,49 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
 #pragma unroll
         for (int v = 0; v < 2; v++) {
             const int row = m0 + i * 16 + group + v * 8, at = row < ROWS ? row : 0;
-            from[i][v] = (at / (T::H * T::W) * AREA + at / T::W % T::H * WIDE + at % T::W) * STRIDE;
+            from[i][v] = at / (T::H * T::W) * AREA + at / T::W % T::H * PITCH + at % T::W * STRIDE;
         }
     float4 held[HELD];
-    const auto fetch = [&](int tap) {
+    const auto fetch = [&](int row) {
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS, c = n + at % (NB / 4) * 4;
-            held[i] = at < QUADS && c < T::C ? *(const float4 *)(weight + (at / (NB / 4) * T::TAPS + tap) * T::C + c) : zero4();
+            const int at = threadIdx.x + i * S::THREADS, c = n + at % (NB / 4) * 4, f = at / (NB / 4) / T::KW;
+            const int tap = row * T::KW + at / (NB / 4) % T::KW;
+            held[i] = at < QUADS && c < T::C ? *(const float4 *)(weight + (f * T::TAPS + tap) * T::C + c) : zero4();
         }
     };
     float sums[S::MT][S::NT][4];
     clear<S::MT, S::NT>(sums);
     fetch(0);
-    for (int tap = 0; tap < T::TAPS; tap++) {
+    for (int row = 0; row < T::KH; row++) {
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS;
-            if (at < QUADS) *(float4 *)(tile + at / (NB / 4) * ACROSS + at % (NB / 4) * 4) = rounded(held[i]);
+            const int at = threadIdx.x + i * S::THREADS, f = at / (NB / 4) / T::KW, tap = at / (NB / 4) % T::KW;
+            if (at < QUADS) *(float4 *)(tile + (tap * T::F + f) * ACROSS + at % (NB / 4) * 4) = rounded(held[i]);
         }
         __syncthreads();
-        if (tap + 1 < T::TAPS) fetch(tap + 1);
-        // The kernel turned round: its first entry meets the last slope.
-        const float *under = map + ((T::KH - 1 - tap / T::KW) * WIDE + T::KW - 1 - tap % T::KW) * STRIDE;
+        if (row + 1 < T::KH) fetch(row + 1);
+        for (int tap = 0; tap < T::KW; tap++) {
+            // The kernel turned round: its first entry meets the last slope.
+            const float *under = map + (T::KH - 1 - row) * PITCH + (T::KW - 1 - tap) * STRIDE, *beside = tile + tap * T::F * ACROSS;
 #pragma unroll 4
-        for (int k = 0; k < T::F; k += 8) {
-            float a[S::MT][4], b[S::NT][2];
+            for (int k = half * 8; k < T::F; k += 16) {
+                float a[S::MT][4], b[S::NT][2];
 #pragma unroll
-            for (int i = 0; i < S::MT; i++)
+                for (int i = 0; i < S::MT; i++)
 #pragma unroll
-                for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
+                    for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
 #pragma unroll
-            for (int j = 0; j < S::NT; j++)
+                for (int j = 0; j < S::NT; j++)
 #pragma unroll
-                for (int v = 0; v < 2; v++) b[j][v] = tile[(k + quarter + v * 4) * ACROSS + n0 + j * 8 + group];
-            multiply_all<S::MT, S::NT>(sums, a, b);
+                    for (int v = 0; v < 2; v++) b[j][v] = beside[(k + quarter + v * 4) * ACROSS + n0 + j * 8 + group];
+                multiply_all<S::MT, S::NT>(sums, a, b);
+            }
         }
     }
+    add_halves<S, S::MT, S::NT>(sums, dynamic_memory);
+    if (half > 0) return;
 #pragma unroll
     for (int i = 0; i < S::MT; i++)
 #pragma unroll
@@ -938,11 +969,11 @@ __device__ __forceinline__ void whole_weight_gradient(const Step *step, const X 
     clear<MT, 1>(bias);
     for (int chunk = blockIdx.z; chunk < groups; chunk += gridDim.z) {
         __syncthreads();
-        lay_out_map<T, N, STRIDE, 32 * WM * WN>(map, x, chunk * N, count);
+        lay_out_map<T, N, STRIDE, WIDE * STRIDE, 32 * WM * WN>(map, x, chunk * N, count);
         lay_out_slopes<T, N, 32 * WM * WN>(slope_map, slopes, chunk * N, count,
                              [](int sample, int y, int x) { return ((sample * OH + y) * OW + x) * ACROSS; });
         __syncthreads();
-#pragma unroll 1
+#pragma unroll 4
         for (int k = 0; k < STEPS * 8; k += 8) {
             float a[MT][4], b[NT][2], one[1][2] = {{group == 0 ? 1.0f : 0.0f, group == 0 ? 1.0f : 0.0f}};
             const float *line = slope_map + (k + quarter) * ACROSS + m0 + group;
@@ -1336,7 +1367,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const unsigned splits = groups < tensor.splits ? groups : tensor.splits;
     float sum = 0.0f;
     if (i < tensor.len)
-#pragma unroll 8
+#pragma unroll 16
         for (unsigned split = lane; split < splits; split += 8) sum += tensor.partial[split * tensor.stride + i];
     sums[lane][column] = sum;
     __syncthreads();
@@ -1346,29 +1377,8 @@ extern "C" __global__ void __launch_bounds__(256)
     if (!(fabsf(sum) <= 3.402823466e38f)) *bad = 1;
 }
 
-// Updates the parameters, as dfdx's optimizers do it, unless a gradient of this step or an earlier one of the same burst was not
-// finite.
-extern "C" __global__ void __launch_bounds__(256)
-    update(const Step *step, const Tensor *tensors, const uint2 *blocks, const unsigned *bad) {
-    if (blockIdx.x == gridDim.x - 1) {
-        // The last block has the mean loss to do.
-        __shared__ double sums[256];
-        double sum = 0.0;
-        for (unsigned sample = threadIdx.x; sample < step->count; sample += 256) sum += step->losses[sample];
-        sums[threadIdx.x] = sum;
-        __syncthreads();
-        for (int half = 128; half > 0; half /= 2) {
-            if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-            __syncthreads();
-        }
-        if (threadIdx.x == 0) step->result[0] = (float)(sums[0] / step->count), step->result[1] = *bad ? 1.0f : 0.0f;
-        return;
-    }
-    const uint2 block = blocks[blockIdx.x]; // as for `reduce`, but of 256 values
-    if (*bad) return;
-    const Tensor tensor = tensors[block.x];
-    const unsigned i = block.y + threadIdx.x;
-    if (i >= tensor.len) return;
+// Updates value `i` of a parameter, as dfdx's optimizers do it.
+__device__ __forceinline__ void update_value(const Step *step, const Tensor &tensor, unsigned i, float (&squares)[3]) {
     const float value = tensor.value[i], decay = tensor.decays ? step->decay : 0.0f, rate = step->rate;
     const float g = tensor.gradient[i] + (step->optimizer == ADAMW ? 0.0f : decay * value);
     float next = value;
@@ -1393,5 +1403,41 @@ extern "C" __global__ void __launch_bounds__(256)
         next -= g / sqrtf(s + 1e-7f) * rate;
     }
     tensor.value[i] = next;
+    squares[0] = tensor.gradient[i] * tensor.gradient[i], squares[1] = value * value, squares[2] = (next - value) * (next - value);
     if (tensor.average) tensor.average[i] = moved(tensor.average[i], next, step->keep);
+}
+
+// Updates the parameters, unless a gradient of this step or an earlier one of the same burst was not
+// finite.
+extern "C" __global__ void __launch_bounds__(256)
+    update(const Step *step, const Tensor *tensors, const uint2 *blocks, const unsigned *bad) {
+    if (blockIdx.x == gridDim.x - 1) {
+        // The last block has the mean loss to do.
+        __shared__ double sums[256];
+        double sum = 0.0;
+        for (unsigned sample = threadIdx.x; sample < step->count; sample += 256) sum += step->losses[sample];
+        sums[threadIdx.x] = sum;
+        __syncthreads();
+        for (int half = 128; half > 0; half /= 2) {
+            if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+            __syncthreads();
+        }
+        if (threadIdx.x == 0) step->result[0] = (float)(sums[0] / step->count), step->result[1] = *bad ? 1.0f : 0.0f;
+        return;
+    }
+    const uint2 block = blocks[blockIdx.x]; // as for `reduce`, but of 256 values
+    if (*bad) return;
+    const Tensor tensor = tensors[block.x];
+    const unsigned i = block.y + threadIdx.x;
+    float squares[3] = {0.0f, 0.0f, 0.0f};
+    if (i < tensor.len) update_value(step, tensor, i, squares);
+    if (!step->squares) return;
+    __shared__ float sums[3][256];
+    for (int which = 0; which < 3; which++) sums[which][threadIdx.x] = squares[which];
+    __syncthreads();
+    if (threadIdx.x < 3) {
+        double sum = 0.0;
+        for (int thread = 0; thread < 256; thread++) sum += sums[threadIdx.x][thread];
+        step->squares[blockIdx.x * 3 + threadIdx.x] = (float)sum;
+    }
 }

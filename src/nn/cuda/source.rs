@@ -96,6 +96,8 @@ struct Whole {
     /// 16×8 fragments of a warp.
     fragments: [usize; 2],
     warps: [usize; 2],
+    /// How many such groups of warps share the sums.
+    groups: usize,
     /// Bytes of shared memory.
     shared: usize,
 }
@@ -107,7 +109,13 @@ impl Whole {
     }
 
     const fn threads(&self) -> usize {
-        32 * self.warps[0] * self.warps[1]
+        32 * self.warps[0] * self.warps[1] * self.groups
+    }
+
+    /// The same with two groups of warps, and memory to add up what they have.
+    fn doubled(self) -> Self {
+        let sums = 4 * self.threads() * self.fragments[0] * self.fragments[1] * 4;
+        Self { groups: 2, shared: self.shared.max(sums), ..self }
     }
 }
 
@@ -137,10 +145,13 @@ fn forward_way(affine: &Affine, image: bool, limit: usize) -> Way {
     let tiles = rows(samples).div_ceil(16);
     let mt = if pool { (tiles / 2).div_ceil(4) * 2 } else { tiles.div_ceil(4) };
     let nt = affine.filters.div_ceil(8).min(MOST_FRAGMENTS / mt.min(MOST_FRAGMENTS)).min(if mt == 1 { 4 } else { 8 });
-    // With some to spare for what the kernel rounds up.
-    let shared = 4 * ((samples * padded(affine) + nt * 8) * (affine.input[2] + 4) + 4);
-    let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], shared };
-    if can_be_whole(affine) && mt <= 4 && shared <= limit {
+    // With some to spare for what the kernel rounds up in each row.
+    let [height, width, channels] = affine.input;
+    let [height, width] = [height, width].map(|side| side + 2 * affine.padding);
+    let map = samples * height * (width * (channels + 4) + 32);
+    let shared = 4 * (map + affine.kernel[1] * nt * 8 * (channels + 4));
+    let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], groups: 1, shared }.doubled();
+    if can_be_whole(affine) && mt <= 4 && whole.shared <= limit {
         Way::Whole(whole)
     } else {
         Way::Tiles(Tile::forward(affine))
@@ -153,10 +164,11 @@ fn input_way(affine: &Affine, limit: usize) -> Way {
     let samples = (112 / (height * width)).max(1);
     let mt = (samples * height * width).div_ceil(16).div_ceil(4);
     let nt = channels.div_ceil(8).min(4);
-    let area = (height + affine.kernel[0] - 1) * (width + affine.kernel[1] - 1);
-    let shared = 4 * (samples * area * (affine.filters + 4) + affine.filters * (nt * 8 + 8));
-    let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], shared };
-    if can_be_whole(affine) && mt <= 4 && shared <= limit {
+    let [kh, kw] = affine.kernel;
+    let map = samples * (height + kh - 1) * ((width + kw - 1) * (affine.filters + 4) + 32);
+    let shared = 4 * (map + kw * affine.filters * (nt * 8 + 8));
+    let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], groups: 1, shared }.doubled();
+    if can_be_whole(affine) && mt <= 4 && whole.shared <= limit {
         Way::Whole(whole)
     } else {
         Way::Tiles(Tile::input_gradient(affine))
@@ -184,7 +196,7 @@ fn weight_way(affine: &Affine, image: bool, limit: usize) -> (Way, [usize; 3]) {
     let steps = (samples * positions).div_ceil(8) * 8;
     let map = samples * padded(affine) * (affine.input[2] + 8);
     let shared = 4 * (map + steps * (affine.filters + 8) + steps);
-    let whole = Whole { samples, fragments: [mt, nt], warps: [wm, wn], shared };
+    let whole = Whole { samples, fragments: [mt, nt], warps: [wm, wn], groups: 1, shared };
     let down = affine.filters.div_ceil(mt * wm * 16);
     if can_be_whole(affine) && shared <= limit {
         return (Way::Whole(whole), [across, down, (BLOCKS / (across * down)).max(1)]);
@@ -345,7 +357,8 @@ impl Writer<'_> {
     /// A kernel that calls `body` with these parameters, each with what it is given.
     fn kernel(&self, what: &str, threads: usize, grid: Grid, parameters: &[(&str, Argument)], body: &str) -> Kernel {
         let name = format!("{what}_{}", self.index);
-        let mut text = format!("extern \"C\" __global__ void __launch_bounds__({threads}) {name}(const Step *step");
+        // At two blocks on a multiprocessor, one computes while the other waits for memory.
+        let mut text = format!("extern \"C\" __global__ void __launch_bounds__({threads}, 2) {name}(const Step *step");
         for (parameter, _) in parameters {
             let _ = write!(text, ", {parameter}");
         }
@@ -583,7 +596,7 @@ impl Writer<'_> {
                 self.kernel("weight", tile.threads(), grid, &parameters, &body)
             }
             Way::Whole(whole) => {
-                let Whole { samples, fragments: [mt, nt], warps: [wm, wn], shared } = whole;
+                let Whole { samples, fragments: [mt, nt], warps: [wm, wn], shared, .. } = whole;
                 let body = format!(
                     "whole_weight_gradient<{shape}, {samples}, {mt}, {nt}, {wm}, {wn}, {grey}>(step, {x_text}, {rest}"
                 );
