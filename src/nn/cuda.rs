@@ -2,8 +2,10 @@
 //!
 //! - **Program** ([`program`]): the architecture as steps; a convolution or dense layer with its bias, rectifier, dropout and 2×2
 //!   pooling is one of them.
+//! - **Blocks** ([`blocks`]): which samples, rows and columns a block of threads does.
 //! - **Source** ([`source`]): the steps as CUDA C++ over the templates of `kernels.cu`, with all shapes in it.
 //! - **Driver** ([`driver`]): compilation, memory, launches, graphs; the only part that talks to CUDA.
+//! - **Memory** ([`memory`]): what lies on the GPU, and the structures that the kernels read.
 //! - **Engine** ([`engine`]): the data set stays on the device, and a *burst* of steps runs there without the CPU: recorded graphs of
 //!   launches read from memory which samples to take and what the hyperparameters are, and the results come back once a burst.
 //!
@@ -11,8 +13,10 @@
 
 #![expect(unsafe_code, reason = "launches of kernels; each block says why it is sound")]
 
+mod blocks;
 mod driver;
 mod engine;
+mod memory;
 mod program;
 mod source;
 
@@ -32,7 +36,8 @@ use crate::data::{Batch, CLASSES};
 use crate::random::{Purpose, Stream};
 use driver::address;
 pub use driver::{count, identity};
-use engine::{BURST, DeviceResult, DeviceStep, Engine};
+use engine::{DeviceResult, Engine};
+use memory::{BURST, DeviceStep};
 
 /// How long a burst should take: a key is answered after it.
 const BURST_TIME: Duration = Duration::from_millis(8);

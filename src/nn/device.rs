@@ -47,7 +47,13 @@ pub(super) fn build(arch: &Arch, setup: &Setup) -> Result<(Box<dyn Network>, Dev
     match setup.device {
         DeviceChoice::Cpu => cpu(arch, setup),
         DeviceChoice::Cuda(number) => cuda(arch, setup, number),
-        DeviceChoice::Auto => cuda(arch, setup, 0).or_else(|_| cpu(arch, setup)),
+        DeviceChoice::Auto => cuda(arch, setup, 0).or_else(|error| {
+            // A program without CUDA is not expected to find a GPU.
+            if cfg!(feature = "cuda") {
+                tracing::warn!("computing on the CPU: {error}");
+            }
+            cpu(arch, setup)
+        }),
     }
 }
 

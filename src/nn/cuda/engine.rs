@@ -6,7 +6,9 @@ use std::sync::Arc;
 use cudarc::driver::{CudaDevice, CudaSlice};
 use rayon::prelude::*;
 
+use super::blocks;
 use super::driver::{Address, Driver, Function, Graph, Module, address};
+use super::memory::{BURST, DeviceStep, DeviceTensor, Mail, Maps, STEP};
 use super::program::{Op, Program};
 use super::source::{self, Argument, Kernel, THREADS};
 use crate::arch::Arch;
@@ -15,8 +17,6 @@ use crate::nn::param::Spec;
 use crate::nn::plan::normalise;
 use crate::nn::{NetworkError, Precision};
 
-/// The most steps of a burst.
-pub const BURST: usize = 32;
 /// Steps that are recorded in one graph.
 const GROUP: usize = 8;
 /// Samples that are evaluated together.
@@ -25,50 +25,6 @@ const CHUNK: usize = 1024;
 const DATA_SETS: usize = 3;
 /// Data sets smaller than this are not kept there: their pixels go with the batch.
 const SMALL: usize = 1000;
-
-/// A training step or evaluation as the kernels see it: `Step` in `kernels.cu`.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct DeviceStep {
-    pub pixels: Address,
-    pub rows: Address,
-    pub labels: Address,
-    pub predictions: Address,
-    pub losses: Address,
-    pub result: Address,
-    pub squares: Address,
-    pub dropout: u64,
-    pub count: u32,
-    pub training: u32,
-    pub dropout_rate: f32,
-    pub smoothing: f32,
-    pub rate: f32,
-    pub decay: f32,
-    pub corrections: [f32; 2],
-    pub momentum: f32,
-    pub keep: f32,
-    pub optimizer: u32,
-    pub nesterov: u32,
-}
-
-/// A parameter as the kernels see it: `Tensor` in `kernels.cu`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct DeviceTensor {
-    pub value: Address,
-    pub moments: [Address; 2],
-    pub average: Address,
-    partial: Address,
-    pub gradient: Address,
-    len: u32,
-    splits: u32,
-    stride: u32,
-    decays: u32,
-    /// Parts of the work that are dealt to one of the splits at a time, or 0.
-    group: u32,
-    /// Parts that each sample is cut into for that.
-    parts: u32,
-}
 
 /// What came out of a step on the device.
 #[derive(Clone, Debug)]
@@ -131,31 +87,6 @@ struct Blocks {
     parameters: Vec<usize>,
 }
 
-/// What lies between the steps, for so many samples.
-struct Maps {
-    samples: usize,
-    values: Vec<CudaSlice<f32>>,
-    slopes: Vec<CudaSlice<f32>>,
-    /// Where the maximum of each window was, two bytes each, of which fused kernels use one.
-    maxima: Vec<CudaSlice<u16>>,
-}
-
-/// What travels with a burst, for so many samples in each of its steps.
-struct Mail {
-    samples: usize,
-    steps: CudaSlice<u64>,
-    rows: CudaSlice<u32>,
-    labels: CudaSlice<u8>,
-    results: CudaSlice<f32>,
-    predictions: CudaSlice<u8>,
-    losses: CudaSlice<f32>,
-    /// Images that are not on the device, for each step of the burst; made when they are first needed.
-    pixels: Option<CudaSlice<u8>>,
-}
-
-/// Bytes of a step in the mail.
-const STEP: usize = size_of::<DeviceStep>();
-
 impl Engine {
     /// For `arch` on `device`; `specs` are its parameters.
     pub fn new(
@@ -200,7 +131,7 @@ impl Engine {
             graphs: (0..BURST / GROUP).map(|_| None).collect(),
             launches,
             loss: module.function("loss")?,
-            reduce: (module.function("reduce")?, blocks(32)?),
+            reduce: (module.function("reduce")?, blocks(16)?),
             maps: Maps::new(&driver, &program, 0)?,
             mail: Mail::new(&driver, 0)?,
             program,
@@ -359,7 +290,7 @@ impl Engine {
         let mut images: Vec<Image> = vec![[0; PIXELS]; batch.len()];
         images.par_iter_mut().enumerate().for_each(|(sample, image)| batch.write(sample, image));
         let offset = slot * self.mail.samples * PIXELS;
-        let to = self.mail.pixels.as_mut().expect("room was made when the burst was sent");
+        let to = self.mail.images.as_mut().expect("room was made when the burst was sent");
         self.driver.upload(&images, to, offset)
     }
 
@@ -489,55 +420,6 @@ impl Engine {
     }
 }
 
-impl Maps {
-    fn new(driver: &Driver, program: &Program, samples: usize) -> Result<Self, NetworkError> {
-        let sized = |map: &super::program::Map, wanted: bool| if wanted { samples * map.len() } else { 0 };
-        // The images are read where they are.
-        let values = program.maps.iter().enumerate().map(|(index, map)| driver.zeros(sized(map, index > 0)));
-        let slopes = program.maps.iter().map(|map| driver.zeros(sized(map, map.trained)));
-        let pooled = |index: usize| {
-            program.steps.iter().any(|step| {
-                let pools = match &step.op {
-                    Op::Affine(affine) => affine.after == super::program::After::ReluPool,
-                    Op::MaxPool { .. } => true,
-                    _ => false,
-                };
-                step.output == index && pools
-            })
-        };
-        let maxima = program.maps.iter().enumerate().map(|(index, map)| driver.zeros(sized(map, pooled(index))));
-        Ok(Self {
-            samples,
-            values: values.collect::<Result<_, _>>()?,
-            slopes: slopes.collect::<Result<_, _>>()?,
-            maxima: maxima.collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-impl Mail {
-    fn new(driver: &Driver, samples: usize) -> Result<Self, NetworkError> {
-        Ok(Self {
-            samples,
-            steps: driver.zeros(BURST * STEP / 8)?,
-            rows: driver.zeros(BURST * samples)?,
-            labels: driver.zeros(BURST * samples)?,
-            results: driver.zeros(BURST * 2)?,
-            predictions: driver.zeros(BURST * samples)?,
-            losses: driver.zeros(BURST * samples)?,
-            pixels: None,
-        })
-    }
-
-    /// Where the images of a burst go.
-    fn pixels(&mut self, driver: &Driver) -> Result<Address, NetworkError> {
-        if self.pixels.is_none() {
-            self.pixels = Some(driver.zeros(BURST * self.samples * PIXELS)?);
-        }
-        Ok(self.pixels.as_ref().map_or(0, address))
-    }
-}
-
 /// What is known of the parameters before they have a place.
 fn tensors(program: &Program, rooms: &[[CudaSlice<f32>; 3]], specs: &[Spec], limit: usize) -> Vec<DeviceTensor> {
     let mut tensors = vec![DeviceTensor::default(); specs.len()];
@@ -558,7 +440,7 @@ fn tensors(program: &Program, rooms: &[[CudaSlice<f32>; 3]], specs: &[Spec], lim
         match &step.op {
             Op::Affine(affine) => {
                 let weight = affine.filters * affine.depth();
-                let shares = source::shares(affine, step.input == 0, limit);
+                let shares = blocks::shares(affine, step.input == 0, limit);
                 set(affine.parameter, partial, 0, shares, weight + affine.filters);
                 set(affine.parameter + 1, partial, weight, shares, weight + affine.filters);
             }

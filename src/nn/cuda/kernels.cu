@@ -723,27 +723,13 @@ __device__ __forceinline__ void lay_out_slopes(float *to, const Slopes<T> &slope
         });
 }
 
-// How a block of `WM` by `WN` warps, twice, shares `ROWS` rows and `NB` columns; of each eight entries of the sum, the first half of
-// the warps takes every other one, and the second half the rest.
+// How `WM` by `WN` warps share `ROWS` rows and `NB` columns.
 template <int ROWS, int NB_, int WM_, int WN_, bool PAIRS> struct Share {
     enum {
-        NB = NB_, WM = WM_, WN = WN_, HALF = 32 * WM * WN, THREADS = 2 * HALF, TILES = (ROWS + 15) / 16,
+        NB = NB_, WM = WM_, WN = WN_, THREADS = 32 * WM * WN, TILES = (ROWS + 15) / 16,
         MT = PAIRS ? (TILES / 2 + WM - 1) / WM * 2 : (TILES + WM - 1) / WM, NT = NB / 8 / WN
     };
 };
-
-// Adds the second half's sums to the first's, by way of `memory`, which all have read.
-template <class S, int MT, int NT> __device__ __forceinline__ void add_halves(float (&sums)[MT][NT][4], float *memory) {
-    __syncthreads();
-    float *mine = memory + threadIdx.x % S::HALF;
-#pragma unroll
-    for (int i = 0; i < MT * NT * 4; i++)
-        if (threadIdx.x >= S::HALF) mine[i * S::HALF] = sums[i / 4 / NT][i / 4 % NT][i % 4];
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < MT * NT * 4; i++)
-        if (threadIdx.x < S::HALF) sums[i / 4 / NT][i / 4 % NT][i % 4] += mine[i * S::HALF];
-}
 
 // Grid: groups of `N` samples, groups of `NB` filters.
 template <class T, int N, int NB, int WM, int WN, class X>
@@ -756,12 +742,12 @@ __device__ __forceinline__ void whole_forward(const Step *step, const X &x, cons
         // That holds from one row of them to the next too.
         STRIDE = POOL ? T::C + 2 : T::C + 4, WIDE = (T::W + 2 * T::P) * STRIDE, BANKS = POOL ? 16 : 32,
         PITCH = WIDE + ((T::PW * T::S * STRIDE - WIDE) % BANKS + BANKS) % BANKS, AREA = (T::H + 2 * T::P) * PITCH,
-        MAP = (N * AREA + 3) / 4 * 4, DOWN = T::C + 4, QUADS = T::KW * NB * T::C / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
+        MAP = (N * AREA + 3) / 4 * 4, DOWN = T::C + 4, QUADS = NB * T::C / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
     };
     const int count = step->count, first = blockIdx.x * N, n = blockIdx.y * NB;
     if (first >= count) return;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x % S::HALF / 32, group = lane / 4, quarter = lane % 4;
-    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8, half = threadIdx.x / S::HALF;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, quarter = lane % 4;
+    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8;
     float *map = dynamic_memory, *tile = map + MAP;
     if (T::P > 0) {
         zero(map, MAP);
@@ -778,48 +764,42 @@ __device__ __forceinline__ void whole_forward(const Step *step, const X &x, cons
             const Place at = place<T>(row < ROWS ? row : 0);
             from[i][v] = (at.sample < N ? at.sample : 0) * AREA + at.y * T::S * PITCH + at.x * T::S * STRIDE;
         }
-    // Weights come one row of the kernel at a time.
+    // Weights come one entry of the kernel at a time.
     float4 held[HELD];
-    const auto fetch = [&](int row) {
+    const auto fetch = [&](int tap) {
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS, c = at % (T::C / 4) * 4, tap = at / (T::C / 4) % T::KW;
-            const int f = n + at / (T::C / 4) / T::KW;
-            const bool there = at < QUADS && f < T::F;
-            held[i] = there ? *(const float4 *)(weight + (f * T::TAPS + row * T::KW + tap) * T::C + c) : zero4();
+            const int at = threadIdx.x + i * S::THREADS, f = n + at / (T::C / 4), c = at % (T::C / 4) * 4;
+            held[i] = at < QUADS && f < T::F ? *(const float4 *)(weight + (f * T::TAPS + tap) * T::C + c) : zero4();
         }
     };
     float sums[S::MT][S::NT][4];
     clear<S::MT, S::NT>(sums);
     fetch(0);
-    for (int row = 0; row < T::KH; row++) {
+    for (int tap = 0; tap < T::TAPS; tap++) {
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS, c = at % (T::C / 4) * 4, tap = at / (T::C / 4) % T::KW;
-            if (at < QUADS) *(float4 *)(tile + (tap * NB + at / (T::C / 4) / T::KW) * DOWN + c) = rounded(held[i]);
+            const int at = threadIdx.x + i * S::THREADS;
+            if (at < QUADS) *(float4 *)(tile + at / (T::C / 4) * DOWN + at % (T::C / 4) * 4) = rounded(held[i]);
         }
         __syncthreads();
-        if (row + 1 < T::KH) fetch(row + 1);
-        for (int tap = 0; tap < T::KW; tap++) {
-            const float *under = map + row * PITCH + tap * STRIDE, *beside = tile + tap * NB * DOWN;
+        if (tap + 1 < T::TAPS) fetch(tap + 1);
+        const float *under = map + tap / T::KW * PITCH + tap % T::KW * STRIDE;
 #pragma unroll 4
-            for (int k = half * 8; k < T::C; k += 16) {
-                float a[S::MT][4], b[S::NT][2];
+        for (int k = 0; k < T::C; k += 8) {
+            float a[S::MT][4], b[S::NT][2];
 #pragma unroll
-                for (int i = 0; i < S::MT; i++)
+            for (int i = 0; i < S::MT; i++)
 #pragma unroll
-                    for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
+                for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
 #pragma unroll
-                for (int j = 0; j < S::NT; j++)
+            for (int j = 0; j < S::NT; j++)
 #pragma unroll
-                    for (int v = 0; v < 2; v++) b[j][v] = beside[(n0 + j * 8 + group) * DOWN + k + quarter + v * 4];
-                multiply_all<S::MT, S::NT>(sums, a, b);
-            }
+                for (int v = 0; v < 2; v++) b[j][v] = tile[(n0 + j * 8 + group) * DOWN + k + quarter + v * 4];
+            multiply_all<S::MT, S::NT>(sums, a, b);
         }
     }
-    add_halves<S, S::MT, S::NT>(sums, dynamic_memory);
-    if (half > 0) return;
     const Finish<T> finish(step, bias, y, maximum, layer, rate);
     const int cells = (count - first) * T::PH * T::PW < CELLS ? (count - first) * T::PH * T::PW : CELLS;
 #pragma unroll
@@ -848,7 +828,21 @@ __device__ __forceinline__ void whole_forward(const Step *step, const X &x, cons
         }
 }
 
-// Grid: groups of `N` samples, groups of `NB` channels. The slopes lie in a map as large as the windows of the turned kernel reach,
+// Adds the second half's sums to the first's, by way of `memory`, which all have read.
+template <int HALF, int MT, int NT> __device__ __forceinline__ void add_halves(float (&sums)[MT][NT][4], float *memory) {
+    __syncthreads();
+    float *mine = memory + threadIdx.x % HALF;
+#pragma unroll
+    for (int i = 0; i < MT * NT * 4; i++)
+        if (threadIdx.x >= HALF) mine[i * HALF] = sums[i / 4 / NT][i / 4 % NT][i % 4];
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < MT * NT * 4; i++)
+        if (threadIdx.x < HALF) sums[i / 4 / NT][i / 4 % NT][i % 4] += mine[i * HALF];
+}
+
+// Twice `WM` by `WN` warps, of which the first half takes every other eight entries of the sum, and the second half the rest. Grid:
+// groups of `N` samples, groups of `NB` channels. The slopes lie in a map as large as the windows of the turned kernel reach,
 // with zeros between them if the stride is 2.
 template <class T, int N, int NB, int WM, int WN, bool ADD>
 __device__ __forceinline__ void whole_input_gradient(const Step *step, const float *weight, const float *y, const u8 *maximum,
@@ -856,18 +850,19 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
     enum { ROWS = N * T::H * T::W };
     typedef Share<ROWS, NB, WM, WN, false> S;
     enum {
+        HALF = S::THREADS, THREADS = 2 * HALF,
         STRIDE = T::F + 4, WIDE = (T::W + T::KW - 1) * STRIDE, PITCH = WIDE + ((T::W * STRIDE - WIDE) % 32 + 32) % 32,
-        AREA = (T::H + T::KH - 1) * PITCH, MAP = N * AREA, ACROSS = NB + 8, QUADS = T::KW * T::F * NB / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
+        AREA = (T::H + T::KH - 1) * PITCH, MAP = N * AREA, ACROSS = NB + 8, QUADS = T::KW * T::F * NB / 4, HELD = (QUADS + THREADS - 1) / THREADS
     };
     const int count = step->count, first = blockIdx.x * N, n = blockIdx.y * NB;
     if (first >= count) return;
-    const int lane = threadIdx.x % 32, warp = threadIdx.x % S::HALF / 32, group = lane / 4, quarter = lane % 4;
-    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8, half = threadIdx.x / S::HALF;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x % HALF / 32, group = lane / 4, quarter = lane % 4;
+    const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8, half = threadIdx.x / HALF;
     float *map = dynamic_memory, *tile = map + MAP;
     zero(map, MAP);
     __syncthreads();
     const Slopes<T> slopes = {slope, y, maximum, dropout_scale(step, layer, rate)};
-    lay_out_slopes<T, N, S::THREADS>(map, slopes, first, count, [](int sample, int y, int x) {
+    lay_out_slopes<T, N, THREADS>(map, slopes, first, count, [](int sample, int y, int x) {
         return sample * AREA + (y * T::S + T::KH - 1 - T::P) * PITCH + (x * T::S + T::KW - 1 - T::P) * STRIDE;
     });
     int from[S::MT][2];
@@ -882,7 +877,7 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
     const auto fetch = [&](int row) {
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS, c = n + at % (NB / 4) * 4, f = at / (NB / 4) / T::KW;
+            const int at = threadIdx.x + i * THREADS, c = n + at % (NB / 4) * 4, f = at / (NB / 4) / T::KW;
             const int tap = row * T::KW + at / (NB / 4) % T::KW;
             held[i] = at < QUADS && c < T::C ? *(const float4 *)(weight + (f * T::TAPS + tap) * T::C + c) : zero4();
         }
@@ -894,7 +889,7 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * S::THREADS, f = at / (NB / 4) / T::KW, tap = at / (NB / 4) % T::KW;
+            const int at = threadIdx.x + i * THREADS, f = at / (NB / 4) / T::KW, tap = at / (NB / 4) % T::KW;
             if (at < QUADS) *(float4 *)(tile + (tap * T::F + f) * ACROSS + at % (NB / 4) * 4) = rounded(held[i]);
         }
         __syncthreads();
@@ -917,7 +912,7 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
             }
         }
     }
-    add_halves<S, S::MT, S::NT>(sums, dynamic_memory);
+    add_halves<HALF, S::MT, S::NT>(sums, dynamic_memory);
     if (half > 0) return;
 #pragma unroll
     for (int i = 0; i < S::MT; i++)
@@ -1355,24 +1350,24 @@ extern "C" __global__ void __launch_bounds__(128) loss(const Step *step, const f
 
 // ---- Gradients and update ----
 
-// Adds up the partial sums, and sets `bad` if one is not finite. Each block does 32 values of one parameter, whose number and first
-// value are in `blocks`; 8 threads share the sum of one value.
+// Adds up the partial sums, and sets `bad` if one is not finite. Each block does 16 values of one parameter, whose number and first
+// value are in `blocks`; 16 threads share the sum of one value.
 extern "C" __global__ void __launch_bounds__(256)
     reduce(const Step *step, const Tensor *tensors, const uint2 *blocks, unsigned *bad) {
-    __shared__ float sums[8][32];
+    __shared__ float sums[16][16];
     const uint2 block = blocks[blockIdx.x];
     const Tensor tensor = tensors[block.x];
-    const unsigned lane = threadIdx.x / 32, column = threadIdx.x % 32, i = block.y + column;
+    const unsigned lane = threadIdx.x / 16, column = threadIdx.x % 16, i = block.y + column;
     const unsigned groups = tensor.group ? (step->count * tensor.parts + tensor.group - 1) / tensor.group : tensor.splits;
     const unsigned splits = groups < tensor.splits ? groups : tensor.splits;
     float sum = 0.0f;
     if (i < tensor.len)
-#pragma unroll 16
-        for (unsigned split = lane; split < splits; split += 8) sum += tensor.partial[split * tensor.stride + i];
+#pragma unroll 8
+        for (unsigned split = lane; split < splits; split += 16) sum += tensor.partial[split * tensor.stride + i];
     sums[lane][column] = sum;
     __syncthreads();
     if (lane > 0 || i >= tensor.len) return;
-    for (int other = 1; other < 8; other++) sum += sums[other][column];
+    for (int other = 1; other < 16; other++) sum += sums[other][column];
     tensor.gradient[i] = sum;
     if (!(fabsf(sum) <= 3.402823466e38f)) *bad = 1;
 }
