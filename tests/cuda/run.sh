@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of src/nn/cuda on a machine without a GPU: links it with an emulator of the CUDA driver, which compiles the kernels for the
-# CPU. Needs a C++ compiler (CXX) on an x86-64 machine. Arguments go to the tests.
+# CPU. Needs a C++ compiler (CXX) on an x86-64 machine. Arguments name the tests, all of them if there are none.
 #
 # With KERNELS=DIR, the sources of all kernels that ran are left there, for ptx.sh.
 set -euo pipefail
@@ -27,4 +27,4 @@ test=$(cargo rustc --locked --features cuda-ci --lib --profile test --message-fo
 import json, sys
 made = [json.loads(line) for line in sys.stdin]
 print(next(m["executable"] for m in made if m.get("executable") and m["target"]["kind"] == ["lib"]))')
-EMULATOR_KEEP=${KERNELS:-} "$test" cuda:: "$@"
+EMULATOR_KEEP=${KERNELS:-} "$test" "${@:-cuda::}"
