@@ -58,7 +58,7 @@ impl CudaNetwork {
     /// The network of `arch` before training.
     ///
     /// # Errors
-    /// If there are no kernels for one of its layers, or the device fails.
+    /// If the device fails, or NVIDIA's compiler is not there.
     pub fn new(arch: &Arch, device: Cuda, seed: u64, precision: Precision) -> Result<Self, NetworkError> {
         let parameters = Parameters::new(arch, device, seed)?;
         let gradients = parameters.zeros()?;

@@ -52,6 +52,8 @@ struct Launch {
 pub struct Engine {
     // Dropped in this order: graphs before what they launch, all of it before the driver.
     graphs: Vec<Option<Graph>>,
+    /// The batch size that the graphs have blocks for.
+    recorded: usize,
     launches: Launches,
     loss: Function,
     reduce: (Function, Blocks),
@@ -129,6 +131,7 @@ impl Engine {
         let update = blocks(THREADS)?;
         Ok(Self {
             graphs: (0..BURST / GROUP).map(|_| None).collect(),
+            recorded: 0,
             launches,
             loss: module.function("loss")?,
             reduce: (module.function("reduce")?, blocks(16)?),
@@ -170,7 +173,7 @@ impl Engine {
         let mut step = 0;
         while step < batches.len() {
             if resident && step.is_multiple_of(GROUP) && step + GROUP <= batches.len() {
-                self.replay_group(step / GROUP)?;
+                self.replay_group(step / GROUP, samples)?;
                 step += GROUP;
             } else {
                 if !resident {
@@ -307,10 +310,16 @@ impl Engine {
         Ok(at)
     }
 
-    fn replay_group(&mut self, group: usize) -> Result<(), NetworkError> {
+    /// Does the steps of a group, which have up to `samples` samples each.
+    fn replay_group(&mut self, group: usize, samples: usize) -> Result<(), NetworkError> {
+        if samples != self.recorded {
+            // Not for as many as there is room for, which evaluation may have made much of.
+            self.graphs.fill_with(|| None);
+            self.recorded = samples;
+        }
         if self.graphs[group].is_none() {
             let graph = self.driver.record(|| {
-                (group * GROUP..(group + 1) * GROUP).try_for_each(|slot| self.training_step(slot, self.maps.samples))
+                (group * GROUP..(group + 1) * GROUP).try_for_each(|slot| self.training_step(slot, samples))
             })?;
             self.graphs[group] = Some(graph);
         }

@@ -12,7 +12,7 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned long long u64;
 
-// One training step or evaluation; the program's `Step` has the same layout.
+// One training step or evaluation; the program's `DeviceStep` has the same layout.
 struct Step {
     const u8 *pixels;         // images of 784 grey values
     const unsigned *rows;     // of each sample, which image
@@ -36,7 +36,7 @@ struct Step {
     unsigned nesterov;        // 0 or 1
 };
 
-// One parameter; the program's `Tensor` has the same layout.
+// One parameter; the program's `DeviceTensor` has the same layout.
 struct Tensor {
     float *value, *first, *second; // the parameter and its moments
     float *average;                // its moving average, or 0
@@ -407,8 +407,7 @@ template <int LINES, int BK, int THREADS, class Source> struct Stage<LINES, BK, 
         for (int i = 0; i < ROUNDS; i++) {
             const int at = threadIdx.x + i * THREADS;
             if (LINES * BK / 4 % THREADS == 0 || at < LINES * BK / 4)
-                *(float4 *)(tile + at / (LINES / 4) * STRIDE + at % (LINES / 4) * 4) =
-                    rounded(held[i]);
+                *(float4 *)(tile + at / (LINES / 4) * STRIDE + at % (LINES / 4) * 4) = rounded(held[i]);
         }
     }
     static __device__ __forceinline__ float value(const float *tile, int line, int k) { return tile[k * STRIDE + line]; }
@@ -427,8 +426,8 @@ template <class G> struct Sums {
     float at[G::MT][G::NT][4];
 };
 
-// Sums `k` from `begin` to `end` (whole slabs of `BK`) of the tile whose first row and column are `m` and `n`. All threads of a
-// warp group with `wk` 0 hold the result; the others' is to be ignored.
+// Sums `k` from `begin` to `end` (whole slabs of `BK`) of the tile whose first row and column are `m` and `n`. Of the warps that share
+// a sum the first hold the result; what the others hold is to be ignored.
 template <class G, bool ALONG_A, bool ALONG_B, class A, class B>
 __device__ __forceinline__ void product(Sums<G> &sums, const A &left, const B &right, int m, int n, int begin, int end) {
     typedef Stage<G::BM, G::BK, G::THREADS, ALONG_A, A> StageA;
