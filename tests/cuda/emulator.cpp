@@ -35,8 +35,12 @@ struct Dim { unsigned x, y, z; };
 static Dim blockIdx, gridDim, blockDim, threadIdx;
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(8) int2 { int x, y; };
 struct alignas(8) float2 { float x, y; };
+struct alignas(2) uchar2 { unsigned char x, y; };
 struct alignas(4) uchar4 { unsigned char x, y, z, w; };
+static uchar2 make_uchar2(int x, int y) { return {(unsigned char)x, (unsigned char)y}; }
+static int2 make_int2(int x, int y) { return {x, y}; }
 static float2 make_float2(float x, float y) { return {x, y}; }
 static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
@@ -85,9 +89,21 @@ static void block(unsigned threads) {
         if (events == before) { fprintf(stderr, "emulator: threads wait for some that ended or are elsewhere\n"); abort(); }
     }
 }
+// What the lanes of a warp do together: the one that comes last does it for all. What the others gave lies on their stacks, which they
+// leave as they are until they are run again.
 struct Lane { const float *a, *b; float *d; };
 static Lane lanes[1024];
-static unsigned arrived[32], products[32];
+static unsigned arrived[32], rounds[32];
+template <class All> static void together(const Lane &mine, const All &all) {
+    const unsigned warp = current / 32, now = rounds[warp];
+    lanes[current] = mine;
+    events++;
+    if (++arrived[warp] == 32) {
+        arrived[warp] = 0, rounds[warp]++;
+        all(lanes + warp * 32);
+    }
+    while (now == rounds[warp]) wait();
+}
 }
 
 static void __syncthreads() {
@@ -96,6 +112,7 @@ static void __syncthreads() {
     if (++emulator::at_barrier == emulator::alive) emulator::at_barrier = 0, emulator::barrier++;
     while (now == emulator::barrier) emulator::wait();
 }
+static int min(int a, int b) { return a < b ? a : b; }
 static float tf32(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
@@ -106,14 +123,7 @@ static float tf32(float x) {
     return x;
 }
 static void multiply(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
-    const unsigned warp = emulator::current / 32, lane = emulator::current % 32;
-    emulator::lanes[emulator::current] = {a, b, d};
-    const unsigned now = emulator::products[warp];
-    emulator::events++;
-    // The operands of the others lie on their stacks, which they leave as they are until they are run again.
-    if (++emulator::arrived[warp] == 32) {
-        emulator::arrived[warp] = 0, emulator::products[warp]++;
-        const emulator::Lane *all = emulator::lanes + warp * 32;
+    emulator::together({a, b, d}, [](const emulator::Lane *all) {
         float left[16][8], right[8][8];
         for (int l = 0; l < 32; l++) {
             const int group = l / 4, quarter = l % 4;
@@ -127,8 +137,14 @@ static void multiply(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
                 for (int k = 0; k < 8; k++) sum += left[row][k] * right[k][column];
                 all[l].d[v] = sum;
             }
-    }
-    while (now == emulator::products[warp]) emulator::wait();
+    });
+}
+static void load_matrices(float (&d)[4], const float *row) {
+    if ((uintptr_t)row % 16) { fprintf(stderr, "emulator: a row of a matrix does not start at a multiple of 16 bytes\n"); abort(); }
+    emulator::together({row, nullptr, d}, [](const emulator::Lane *all) {
+        for (int l = 0; l < 32; l++)
+            for (int v = 0; v < 4; v++) all[l].d[v] = all[v * 8 + l / 4].a[l % 4];
+    });
 }
 extern "C" void emulator_run(void (*entry)(void **), void **arguments, const unsigned *grid, unsigned threads) {
     emulator::entry = entry;

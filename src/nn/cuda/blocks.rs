@@ -122,10 +122,20 @@ fn can_be_whole(affine: &Affine) -> bool {
     height * width > 1 && channels.is_multiple_of(8) && affine.filters.is_multiple_of(8)
 }
 
-/// Rows and columns that the zeros around the input add to it.
-fn padded(affine: &Affine) -> usize {
+/// Rows and columns of the input with the zeros around it.
+fn padded(affine: &Affine) -> [usize; 2] {
     let [height, width, _] = affine.input;
-    (height + 2 * affine.padding) * (width + 2 * affine.padding)
+    [height, width].map(|side| side + 2 * affine.padding)
+}
+
+/// Values of a map whose positions are `stride` apart, with as much to spare as the kernels leave between rows at most.
+const fn map(height: usize, width: usize, stride: usize) -> usize {
+    height * (width * stride + 32)
+}
+
+/// As in `kernels.cu`.
+const fn across(len: usize) -> usize {
+    if len.is_multiple_of(16) { len + 8 } else { len }
 }
 
 /// The way of the forward pass, where a block can have `limit` bytes of shared memory; `image` if the image goes in.
@@ -139,11 +149,9 @@ pub fn forward_way(affine: &Affine, image: bool, limit: usize) -> Way {
     let tiles = rows(samples).div_ceil(16);
     let mt = if pool { (tiles / 2).div_ceil(4) * 2 } else { tiles.div_ceil(4) };
     let nt = affine.filters.div_ceil(8).min(MOST_FRAGMENTS / mt.min(MOST_FRAGMENTS)).min(if mt == 1 { 4 } else { 8 });
-    // With some to spare for what the kernel rounds up in each row.
-    let [height, width, channels] = affine.input;
-    let [height, width] = [height, width].map(|side| side + 2 * affine.padding);
-    let map = samples * height * (width * (channels + 4) + 32);
-    let shared = 4 * (map + nt * 8 * (channels + 4));
+    let stride = affine.input[2] + 4;
+    let [height, width] = padded(affine).map(|side| if pool { side.next_multiple_of(2) } else { side });
+    let shared = 4 * (samples * map(height, width, stride) + 2 * nt * 8 * stride);
     let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], groups: 1, shared };
     if can_be_whole(affine) && mt <= 4 && whole.shared <= limit {
         Way::Whole(whole)
@@ -159,8 +167,8 @@ pub fn input_way(affine: &Affine, limit: usize) -> Way {
     let mt = (samples * height * width).div_ceil(16).div_ceil(4);
     let nt = channels.div_ceil(8).min(4);
     let [kh, kw] = affine.kernel;
-    let map = samples * (height + kh - 1) * ((width + kw - 1) * (affine.filters + 4) + 32);
-    let shared = 4 * (map + kw * affine.filters * (nt * 8 + 8));
+    let slopes = samples * map(height + kh - 1, width + kw - 1, affine.filters + 4);
+    let shared = 4 * (slopes + kw * affine.filters * across(nt * 8));
     let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], groups: 1, shared }.doubled();
     if can_be_whole(affine) && mt <= 4 && whole.shared <= limit {
         Way::Whole(whole)
@@ -172,7 +180,7 @@ pub fn input_way(affine: &Affine, limit: usize) -> Way {
 /// The way of the gradient of the weights, with the blocks of its grid: the last are shares of the sum.
 pub fn weight_way(affine: &Affine, image: bool, limit: usize) -> (Way, [usize; 3]) {
     if image && affine.output() != [1, 1] {
-        return (Way::Image, [affine.filters.div_ceil(32), 1, 2 * BLOCKS]);
+        return (Way::Image, [affine.filters.div_ceil(32), 1, BLOCKS]);
     }
     let positions = match affine.after {
         After::ReluPool => affine.output().map(|side| side / 2 * 2).iter().product::<usize>(),
@@ -184,16 +192,25 @@ pub fn weight_way(affine: &Affine, image: bool, limit: usize) -> (Way, [usize; 3
         17.. => (2, 1),
         _ => (1, 1),
     };
-    let (entries, wn) = (affine.depth() / 8, 8 / wm);
-    let across = entries.div_ceil(wn * 5).max(1);
-    let nt = entries.div_ceil(wn * across).max(1);
-    let steps = (samples * positions).div_ceil(8) * 8;
-    let map = samples * padded(affine) * (affine.input[2] + 8);
-    let shared = 4 * (map + steps * (affine.filters + 8) + steps);
+    let wn = 8 / wm;
+    let [kh, kw] = affine.kernel;
+    let (taps, groups) = (kh * kw, affine.input[2] / 8);
+    let (columns, parts) = if groups.is_multiple_of(wn) && taps > 1 {
+        // A warp takes 8 channels in several entries of the kernel.
+        (taps, groups / wn)
+    } else {
+        ((taps * groups).div_ceil(wn), 1)
+    };
+    let nt = columns.div_ceil(columns.div_ceil(5).max(1)).max(1);
+    let wide = parts * columns.div_ceil(nt).max(1);
+    let steps = (samples * positions).next_multiple_of(8);
+    let [height, width] = padded(affine);
+    let maps = samples * map(height, width, across(affine.input[2]));
+    let shared = 4 * (maps + steps * (across(affine.filters) + 1));
     let whole = Whole { samples, fragments: [mt, nt], warps: [wm, wn], groups: 1, shared };
     let down = affine.filters.div_ceil(mt * wm * 16);
     if can_be_whole(affine) && shared <= limit {
-        return (Way::Whole(whole), [across, down, (BLOCKS / (across * down)).max(1)]);
+        return (Way::Whole(whole), [wide, down, (BLOCKS / (wide * down)).max(1)]);
     }
     let tile = Tile::weight_gradient(affine);
     let (across, down) = ((affine.depth() + 1).div_ceil(tile.columns), affine.filters.div_ceil(tile.rows));

@@ -134,7 +134,7 @@ impl Engine {
             recorded: 0,
             launches,
             loss: module.function("loss")?,
-            reduce: (module.function("reduce")?, blocks(16)?),
+            reduce: (module.function("reduce")?, blocks(32)?),
             maps: Maps::new(&driver, &program, 0)?,
             mail: Mail::new(&driver, 0)?,
             program,

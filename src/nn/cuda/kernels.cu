@@ -86,6 +86,17 @@ __device__ __forceinline__ void multiply(float (&d)[4], const float (&a)[4], con
     }
 #endif
 }
+
+// Four 8x4 matrices from shared memory: lane `l` says where row `l % 8` of matrix `l / 8` starts, a multiple of 16 bytes, and gets of
+// each matrix the value in row `l / 4` and column `l % 4`.
+__device__ __forceinline__ void load_matrices(float (&d)[4], const float *row) {
+    unsigned bits[4];
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(bits[0]), "=r"(bits[1]), "=r"(bits[2]), "=r"(bits[3])
+                 : "r"((unsigned)__cvta_generic_to_shared(row)));
+#pragma unroll
+    for (int v = 0; v < 4; v++) d[v] = __uint_as_float(bits[v]);
+}
 #endif
 
 // ---- Random numbers: the program's counter-based streams ----
@@ -203,7 +214,11 @@ template <class T> struct Slopes {
     const u8 *maximum;
     float scale; // of dropout
 
-    __device__ __forceinline__ float one(float slope, float value) const { return value > 0.0f ? slope * scale : 0.0f; }
+    // What the rectifier lets through to where `value` is positive.
+    __device__ __forceinline__ float passed(float slope, float value) const { return value > 0.0f ? slope * scale : 0.0f; }
+    __device__ __forceinline__ float4 passed(float4 slope, float4 value) const {
+        return make_float4(passed(slope.x, value.x), passed(slope.y, value.y), passed(slope.z, value.z), passed(slope.w, value.w));
+    }
 
     // Of filters `f` to `f + 3` at a place inside the output.
     __device__ __forceinline__ float4 at(int sample, int y, int x, int f) const {
@@ -224,9 +239,7 @@ template <class T> struct Slopes {
         }
         const int cell = ((sample * T::OH + y) * T::OW + x) * T::F;
         const float4 s = quad<T::F>(slope + cell, f);
-        if (T::AFTER == NOTHING) return s;
-        const float4 v = quad<T::F>(value + cell, f);
-        return make_float4(one(s.x, v.x), one(s.y, v.y), one(s.z, v.z), one(s.w, v.w));
+        return T::AFTER == NOTHING ? s : passed(s, quad<T::F>(value + cell, f));
     }
 };
 
@@ -306,19 +319,29 @@ template <class T, class X> struct WindowsAcross {
 
 // ---- Products ----
 
+// With half of the last place of TF32 added, so that a product, which cuts off the rest, rounds it: half the instructions of `tf32`.
+// What is not a number stays it.
+__device__ __forceinline__ float carried(float x) {
+#if defined(EMULATED) || __CUDA_ARCH__ < 800
+    return tf32(x);
+#else
+    return x == x ? __uint_as_float(__float_as_uint(x) + 0x1000) : x;
+#endif
+}
+
 // As it goes into a product: rounded once, on the way into shared memory, unless all digits are wanted.
 __device__ __forceinline__ float4 rounded(float4 v) {
 #ifdef PRECISE
     return v;
 #else
-    return make_float4(tf32(v.x), tf32(v.y), tf32(v.z), tf32(v.w));
+    return make_float4(carried(v.x), carried(v.y), carried(v.z), carried(v.w));
 #endif
 }
 
 // sums += x * y for all pairs of fragments.
 template <int MT, int NT>
 __device__ __forceinline__ void multiply_all(float (&sums)[MT][NT][4], float (&x)[MT][4], float (&y)[NT][2]) {
-#ifdef PRECISE
+#if defined(PRECISE) && (defined(EMULATED) || __CUDA_ARCH__ >= 800)
     // Three products of halves give nearly all of a float's bits.
     float x_low[MT][4], y_low[NT][2];
 #pragma unroll
@@ -347,6 +370,26 @@ __device__ __forceinline__ void multiply_all(float (&sums)[MT][NT][4], float (&x
     for (int i = 0; i < MT; i++)
 #pragma unroll
         for (int j = 0; j < NT; j++) multiply(sums[i][j], x[i], y[j]);
+}
+
+// Fragments from a tile whose values lie along `k`, its lines `STRIDE` apart: an odd number of quads, so that eight lines are in
+// different banks. Left operand: a lane's line of 16 and its half of the eight `k`.
+template <int STRIDE> __device__ __forceinline__ int left_lane() {
+    return threadIdx.x % 16 * STRIDE + threadIdx.x / 16 % 2 * 4;
+}
+
+// Right operand, `NT` times 8 lines from `tile` on.
+template <int NT, int STRIDE> __device__ __forceinline__ void load_right(float (&y)[NT][2], const float *tile) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int j = 0; j + 1 < NT; j += 2) {
+        float two[4];
+        load_matrices(two, tile + (j * 8 + lane / 16 * 8 + lane % 8) * STRIDE + lane / 8 % 2 * 4);
+        y[j][0] = two[0], y[j][1] = two[1], y[j + 1][0] = two[2], y[j + 1][1] = two[3];
+    }
+    if (NT % 2 == 1)
+#pragma unroll
+        for (int v = 0; v < 2; v++) y[NT - 1][v] = tile[((NT - 1) * 8 + lane / 4) * STRIDE + lane % 4 + v * 4];
 }
 
 template <int MT, int NT> __device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
@@ -385,7 +428,13 @@ template <int LINES, int BK, int THREADS, class Source> struct Stage<LINES, BK, 
                 *(float4 *)(tile + at / (BK / 4) * STRIDE + at % (BK / 4) * 4) = rounded(held[i]);
         }
     }
-    static __device__ __forceinline__ float value(const float *tile, int line, int k) { return tile[line * STRIDE + k]; }
+    template <int MT> static __device__ __forceinline__ void left(float (&x)[MT][4], const float *tile, int line, int k) {
+#pragma unroll
+        for (int i = 0; i < MT; i++) load_matrices(x[i], tile + (line + i * 16) * STRIDE + k + left_lane<STRIDE>());
+    }
+    template <int NT> static __device__ __forceinline__ void right(float (&y)[NT][2], const float *tile, int line, int k) {
+        load_right<NT, STRIDE>(y, tile + line * STRIDE + k);
+    }
 };
 
 template <int LINES, int BK, int THREADS, class Source> struct Stage<LINES, BK, THREADS, false, Source> {
@@ -410,7 +459,20 @@ template <int LINES, int BK, int THREADS, class Source> struct Stage<LINES, BK, 
                 *(float4 *)(tile + at / (LINES / 4) * STRIDE + at % (LINES / 4) * 4) = rounded(held[i]);
         }
     }
-    static __device__ __forceinline__ float value(const float *tile, int line, int k) { return tile[k * STRIDE + line]; }
+    template <int MT> static __device__ __forceinline__ void left(float (&x)[MT][4], const float *tile, int line, int k) {
+        const float *from = tile + (k + threadIdx.x % 4) * STRIDE + line + threadIdx.x % 32 / 4;
+#pragma unroll
+        for (int i = 0; i < MT; i++)
+#pragma unroll
+            for (int v = 0; v < 4; v++) x[i][v] = from[v / 2 * 4 * STRIDE + i * 16 + v % 2 * 8];
+    }
+    template <int NT> static __device__ __forceinline__ void right(float (&y)[NT][2], const float *tile, int line, int k) {
+        const float *from = tile + (k + threadIdx.x % 4) * STRIDE + line + threadIdx.x % 32 / 4;
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#pragma unroll
+            for (int v = 0; v < 2; v++) y[j][v] = from[v * 4 * STRIDE + j * 8];
+    }
 };
 
 // A block's tile of a product: `BM` rows and `BN` columns, `BK` entries of the sum at a time; `WM` by `WN` warps share the tile,
@@ -436,7 +498,7 @@ __device__ __forceinline__ void product(Sums<G> &sums, const A &left, const B &r
     __shared__ __align__(16) float tile_b[StageB::SIZE];
     StageA a(left, m);
     StageB b(right, n);
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, quarter = lane % 4;
+    const int warp = threadIdx.x / 32;
     const int m0 = warp % G::WM * (G::BM / G::WM), n0 = warp / G::WM % G::WN * (G::BN / G::WN);
     const int k0 = warp / (G::WM * G::WN) * (G::BK / G::WK);
     clear<G::MT, G::NT>(sums.at);
@@ -454,16 +516,8 @@ __device__ __forceinline__ void product(Sums<G> &sums, const A &left, const B &r
 #pragma unroll
         for (int k = 0; k < G::BK / G::WK; k += 8) {
             float x[G::MT][4], y[G::NT][2];
-#pragma unroll
-            for (int i = 0; i < G::MT; i++)
-#pragma unroll
-                for (int v = 0; v < 4; v++)
-                    x[i][v] = StageA::value(tile_a, m0 + i * 16 + group + v % 2 * 8, k0 + k + quarter + v / 2 * 4);
-#pragma unroll
-            for (int j = 0; j < G::NT; j++)
-#pragma unroll
-                for (int v = 0; v < 2; v++)
-                    y[j][v] = StageB::value(tile_b, n0 + j * 8 + group, k0 + k + quarter + v * 4);
+            StageA::template left<G::MT>(x, tile_a, m0, k0 + k);
+            StageB::template right<G::NT>(y, tile_b, n0, k0 + k);
             multiply_all<G::MT, G::NT>(sums.at, x, y);
         }
     }
@@ -510,6 +564,12 @@ template <class G, class Each> __device__ __forceinline__ void for_each(const Su
 
 // ---- Convolutions and dense layers ----
 
+// The largest of some values, and which it is.
+struct Maximum {
+    float value;
+    int where;
+};
+
 // What is done with the sums of a convolution: `layer` names the dropout behind the rectifier, -1 for none, with the layer's own
 // `rate`.
 template <class T> struct Finish {
@@ -523,25 +583,26 @@ template <class T> struct Finish {
         : bias(bias), y(y), maximum(maximum), share(layer < 0 ? 0.0f : dropout_rate(step, rate)),
           key(mix(step->dropout ^ (u64)layer)) {}
 
-    // The four corners of a window.
-    __device__ __forceinline__ void window(int window, int f, float a, float b, float c, float d) const {
-        float best = a;
-        int where = 0;
-        if (b > best) best = b, where = 1;
-        if (c > best) best = c, where = 2;
-        if (d > best) best = d, where = 3;
-        best += bias[f];
-        const bool alive = best > 0.0f;
-        y[window * T::F + f] = alive ? best : 0.0f;
-        maximum[window * T::F + f] = alive ? where : DEAD;
+    // The four corners of a window: the maximum and where it was.
+    __device__ __forceinline__ Maximum window(int f, float a, float b, float c, float d) const {
+        Maximum best = {a, 0};
+        if (b > best.value) best = {b, 1};
+        if (c > best.value) best = {c, 2};
+        if (d > best.value) best = {d, 3};
+        best.value += bias[f];
+        return best.value > 0.0f ? best : Maximum{0.0f, DEAD};
     }
 
-    // One position.
-    __device__ __forceinline__ void position(int row, int f, float sum) const {
+    // The value at one position, a row of `y`.
+    __device__ __forceinline__ float position(int row, int f, float sum) const {
         float value = sum + bias[f];
         if (T::AFTER == RELU) value = value > 0.0f ? value : 0.0f;
-        if (share > 0.0f) value *= dropout_factor(key, share, row * T::F + f);
-        y[row * T::F + f] = value;
+        return share > 0.0f ? value * dropout_factor(key, share, row * T::F + f) : value;
+    }
+
+    __device__ __forceinline__ void write(int cell, int f, Maximum best) const {
+        y[cell * T::F + f] = best.value;
+        maximum[cell * T::F + f] = best.where;
     }
 };
 
@@ -570,14 +631,14 @@ __device__ __forceinline__ void conv_forward(const Step *step, const X &x, const
                 for (int v = 0; v < 2; v++) {
                     const int f = column + j * 8 + v;
                     if (f < T::F)
-                        finish.window(window, f, sums.at[i][j][v], sums.at[i][j][v + 2], sums.at[i + 1][j][v],
-                                      sums.at[i + 1][j][v + 2]);
+                        finish.write(window, f, finish.window(f, sums.at[i][j][v], sums.at[i][j][v + 2], sums.at[i + 1][j][v],
+                                                              sums.at[i + 1][j][v + 2]));
                 }
         }
         return;
     }
     for_each(sums, m, n, [&](int row, int f, float sum) {
-        if (row < count * T::OH * T::OW && f < T::F) finish.position(row, f, sum);
+        if (row < count * T::OH * T::OW && f < T::F) y[row * T::F + f] = finish.position(row, f, sum);
     });
 }
 
@@ -637,48 +698,81 @@ __device__ __forceinline__ void zero(float *memory, int len) {
     for (int i = threadIdx.x * 4; i < len; i += blockDim.x * 4) *(float4 *)(memory + i) = zero4();
 }
 
-// Calls `store(i, load(i))` for each `i` below `LEN`, the threads in turn. Several loads are under way before the first store: the
-// compiler can't know that they don't meet.
-template <int LEN, int THREADS, class Load, class Store>
-__device__ __forceinline__ void in_batches(const Load &load, const Store &store) {
-    enum { EACH_ = (LEN + THREADS - 1) / THREADS, BATCH = EACH_ < 8 ? EACH_ : 8 };
-    typedef decltype(load(0)) Value;
-    for (int start = threadIdx.x; start < LEN; start += THREADS * BATCH) {
-        Value held[BATCH];
-#pragma unroll
-        for (int i = 0; i < BATCH; i++)
-            if (start + i * THREADS < LEN) held[i] = load(start + i * THREADS);
-#pragma unroll
-        for (int i = 0; i < BATCH; i++)
-            if (start + i * THREADS < LEN) store(start + i * THREADS, held[i]);
-    }
+// How far apart lines of `len` values lie whose threads are 4 lines by 8 values: 8 or 24 banks.
+__device__ constexpr int across(int len) { return len % 16 == 0 ? len + 8 : len; }
+
+// What is to be added to `at` so that it is `to` modulo the banks.
+__device__ constexpr int pad(int at, int to) { return ((to - at) % 32 + 32) % 32; }
+
+// The place of position `p` in maps of `H` by `W` positions, `N` samples one behind the other, where positions are `X` apart, rows
+// `Y` and samples `Z`.
+template <int H, int W, int N, int X, int Y, int Z> __device__ __forceinline__ int spread(int p) {
+    return p * X + (Y == W * X ? 0 : p / W * (Y - W * X)) + (N == 1 || Z == H * Y ? 0 : p / (H * W) * (Z - H * Y));
 }
 
-// Four values to an address that is a multiple of 16 bytes, or of 8.
-template <int STRIDE> __device__ __forceinline__ void store4(float *to, float4 v) {
-    if (STRIDE % 4 == 0) {
-        *(float4 *)to = v;
-    } else {
-        *(float2 *)to = make_float2(v.x, v.y);
-        *(float2 *)(to + 2) = make_float2(v.z, v.w);
-    }
-}
+// Moves `Layout::LEN` values to where they belong in shared memory. Several loads are under way before the first store: the compiler
+// can't know that they don't meet. `fetch` starts the first of them.
+template <class Layout, int THREADS> struct Mover {
+    enum { ROUNDS = (Layout::LEN + THREADS - 1) / THREADS, BATCH = ROUNDS < 8 ? ROUNDS : 8, UNROLLED = ROUNDS <= 24 ? ROUNDS : 1 };
+    const Layout layout;
+    typename Layout::Value held[BATCH];
 
-// The maps of samples `first` to `first + N` with the convolution's zeros around them, positions `STRIDE` apart and rows `PITCH`; the
-// zeros are there already. Samples from `count` on are zero.
-template <class T, int N, int STRIDE, int PITCH, int THREADS, class X>
-__device__ __forceinline__ void lay_out_map(float *to, const X &x, int first, int count) {
-    enum { QUADS = T::C / 4, LEN = T::H * T::W * QUADS, AREA = (T::H + 2 * T::P) * PITCH };
-    in_batches<N * LEN, THREADS>(
-        [&](int i) {
-            const int sample = first + i / LEN, at = i % LEN / QUADS;
-            return sample < count ? x.template at4<T>(sample, at / T::W, at % T::W, i % QUADS * 4) : zero4();
-        },
-        [&](int i, float4 v) {
-            const int at = i % LEN / QUADS;
-            store4<STRIDE>(to + i / LEN * AREA + (at / T::W + T::P) * PITCH + (at % T::W + T::P) * STRIDE + i % QUADS * 4, rounded(v));
-        });
-}
+    __device__ __forceinline__ Mover(const Layout &layout) : layout(layout) {}
+
+    __device__ __forceinline__ void fetch(int first, int start = 0) {
+        const int thread = thread_number();
+#pragma unroll
+        for (int i = 0; i < BATCH; i++)
+            if (in_range(start + i, thread)) held[i] = layout.load(first, thread + (start + i) * THREADS);
+    }
+    __device__ __forceinline__ void store(float *to, int first) {
+        const int thread = thread_number();
+#pragma unroll UNROLLED
+        for (int start = 0; start < ROUNDS; start += BATCH) {
+            if (start > 0) fetch(first, start);
+#pragma unroll
+            for (int i = 0; i < BATCH; i++)
+                if (in_range(start + i, thread)) layout.store(to, thread + (start + i) * THREADS, held[i]);
+        }
+    }
+
+    // Only the last round may be short.
+    static __device__ __forceinline__ bool in_range(int round, int thread) {
+        return round < Layout::LEN / THREADS || (round < ROUNDS && thread + round * THREADS < Layout::LEN);
+    }
+    // `threadIdx.x`, of which the compiler does not know that it is the same each time: it would keep all addresses in registers.
+    static __device__ __forceinline__ int thread_number() {
+        int thread = threadIdx.x;
+#ifndef EMULATED
+        asm volatile("" : "+r"(thread));
+#endif
+        return thread;
+    }
+};
+
+// The maps of `N` samples from `first` on, `START` behind the place of their first position; what lies between is left as it is.
+// Samples from `count` on are what the last one ends with. `SPLIT`: rows and columns lie by twos, first all the even ones, then the odd ones `DOWN` and
+// `RIGHT` further.
+template <class T, int N, int X, int Y, int Z, int START, bool SPLIT, int DOWN, int RIGHT> struct MapLayout {
+    enum { QUADS = T::C / 4, EACH_ = T::H * T::W * QUADS, LEN = N * EACH_ };
+    const float *x;
+    int count;
+    typedef float4 Value;
+
+    __device__ __forceinline__ float4 load(int first, int i) const {
+        if (N > 1) i = min(i, (count - first) * EACH_ - 1);
+        return ((const float4 *)(x + first * T::H * T::W * T::C))[i];
+    }
+    __device__ __forceinline__ void store(float *to, int i, float4 v) const {
+        const int at = i / QUADS;
+        int place = spread<T::H, T::W, N, X, Y, Z>(at) + START;
+        if (SPLIT) {
+            const int row = at / T::W % T::H + T::P, column = at % T::W + T::P;
+            place = at / (T::H * T::W) * Z + row / 2 * Y + row % 2 * DOWN + column / 2 * X + column % 2 * RIGHT;
+        }
+        *(float4 *)(to + place + i % QUADS * 4) = rounded(v);
+    }
+};
 
 // Slopes and, behind a pool, where each belongs.
 struct Placed {
@@ -686,41 +780,39 @@ struct Placed {
     uchar4 where;
 };
 
-// The slopes of samples `first` to `first + N` at the positions of the output, `place(sample, y, x)` says where in `to`.
-template <class T, int N, int THREADS, class At>
-__device__ __forceinline__ void lay_out_slopes(float *to, const Slopes<T> &slopes, int first, int count, const At &at) {
-    enum { QUADS = T::F / 4, LEN = T::PH * T::PW * QUADS };
-    in_batches<N * LEN, THREADS>(
-        [&](int i) {
-            const int sample = first + i / LEN, cell = i % LEN / QUADS, f = i % QUADS * 4;
-            Placed placed = {zero4(), {DEAD, DEAD, DEAD, DEAD}};
-            if (sample < count) {
-                const int from = (sample * T::PH * T::PW + cell) * T::F + f;
-                if (T::AFTER == RELU_POOL) {
-                    placed.slope = *(const float4 *)(slopes.slope + from);
-                    placed.where = *(const uchar4 *)(slopes.maximum + from);
-                } else {
-                    placed.slope = slopes.at(sample, cell / T::PW, cell % T::PW, f);
-                }
-            }
-            return placed;
-        },
-        [&](int i, const Placed &placed) {
-            const int sample = i / LEN, cell = i % LEN / QUADS, f = i % QUADS * 4;
-            const float4 s = rounded(placed.slope);
-            const uchar4 where = placed.where;
-            if (T::AFTER == RELU_POOL) {
-                // A cell's one slope goes to one of four positions, and zero to the others.
+// The slopes of `N` samples from `first` on, zero from `count` on. What was stored of the output, and so its slopes, are cells: positions, or windows whose
+// four positions lie `DOWN` and `RIGHT` of the first.
+template <class T, int N, int X, int Y, int Z, int START, int DOWN, int RIGHT> struct SlopeLayout {
+    enum { QUADS = T::F / 4, EACH_ = T::PH * T::PW * QUADS, LEN = N * EACH_ };
+    Slopes<T> slopes;
+    int count;
+    typedef Placed Value;
+
+    __device__ __forceinline__ Placed load(int first, int i) const {
+        Placed placed = {zero4(), {DEAD, DEAD, DEAD, DEAD}};
+        if (N > 1 && i >= (count - first) * EACH_) return placed;
+        const int start = first * T::PH * T::PW * T::F;
+        placed.slope = ((const float4 *)(slopes.slope + start))[i];
+        if (T::AFTER == RELU_POOL) placed.where = ((const uchar4 *)(slopes.maximum + start))[i];
+        if (T::AFTER == RELU) placed.slope = slopes.passed(placed.slope, ((const float4 *)(slopes.value + start))[i]);
+        return placed;
+    }
+    __device__ __forceinline__ void store(float *to, int i, const Placed &placed) const {
+        const float4 s = rounded(placed.slope);
+        const uchar4 where = placed.where;
+        to += spread<T::PH, T::PW, N, X, Y, Z>(i / QUADS) + START + i % QUADS * 4;
+        if (T::AFTER != RELU_POOL) {
+            *(float4 *)to = s;
+            return;
+        }
+        // A cell's one slope goes to one of four positions, and zero to the others.
 #pragma unroll
-                for (int corner = 0; corner < 4; corner++)
-                    *(float4 *)(to + at(sample, cell / T::PW * 2 + corner / 2, cell % T::PW * 2 + corner % 2) + f) =
-                        make_float4(where.x == corner ? s.x : 0.0f, where.y == corner ? s.y : 0.0f,
-                                    where.z == corner ? s.z : 0.0f, where.w == corner ? s.w : 0.0f);
-            } else {
-                *(float4 *)(to + at(sample, cell / T::PW, cell % T::PW) + f) = s;
-            }
-        });
-}
+        for (int corner = 0; corner < 4; corner++)
+            *(float4 *)(to + corner / 2 * DOWN + corner % 2 * RIGHT) =
+                make_float4(where.x == corner ? s.x : 0.0f, where.y == corner ? s.y : 0.0f, where.z == corner ? s.z : 0.0f,
+                            where.w == corner ? s.w : 0.0f);
+    }
+};
 
 // How `WM` by `WN` warps share `ROWS` rows and `NB` columns.
 template <int ROWS, int NB_, int WM_, int WN_, bool PAIRS> struct Share {
@@ -731,100 +823,110 @@ template <int ROWS, int NB_, int WM_, int WN_, bool PAIRS> struct Share {
 };
 
 // Grid: groups of `N` samples, groups of `NB` filters.
-template <class T, int N, int NB, int WM, int WN, class X>
-__device__ __forceinline__ void whole_forward(const Step *step, const X &x, const float *weight, const float *bias, float *y,
+template <class T, int N, int NB, int WM, int WN>
+__device__ __forceinline__ void whole_forward(const Step *step, const float *x, const float *weight, const float *bias, float *y,
                                               u8 *maximum, int layer, float rate) {
     enum { POOL = T::AFTER == RELU_POOL, CELLS = N * T::PH * T::PW, ROWS = POOL ? (CELLS + 7) / 8 * 32 : CELLS };
     typedef Share<ROWS, NB, WM, WN, POOL> S;
     enum {
-        // The rows of a fragment are windows 1 position apart, or 2 with a pool: in different banks all the same.
-        // That holds from one row of them to the next too.
-        STRIDE = POOL ? T::C + 2 : T::C + 4, WIDE = (T::W + 2 * T::P) * STRIDE, BANKS = POOL ? 16 : 32,
-        PITCH = WIDE + ((T::PW * T::S * STRIDE - WIDE) % BANKS + BANKS) % BANKS, AREA = (T::H + 2 * T::P) * PITCH,
-        MAP = (N * AREA + 3) / 4 * 4, DOWN = T::C + 4, QUADS = NB * T::C / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS
+        // Rows of a fragment are windows next to each other. Behind a pool these are two positions apart: with even and odd ones on
+        // their own they are neighbours too. A row of windows goes on in the banks where the one before ended.
+        STRIDE = T::C + 4, H = T::H + 2 * T::P, W = T::W + 2 * T::P, HALF_H = (H + 1) / 2, HALF_W = (W + 1) / 2,
+        WIDE = (POOL ? 2 * HALF_W : W) * STRIDE, PITCH = WIDE + pad(WIDE, T::PW * T::S * STRIDE),
+        AREA = (POOL ? 2 * HALF_H : H) * PITCH, MAP = N * AREA, QUADS = NB * T::C / 4, HELD = (QUADS + S::THREADS - 1) / S::THREADS,
+        RIGHT = HALF_W * STRIDE, DOWN = HALF_H * PITCH, ODD = POOL && T::S % 2 == 1
     };
+    typedef MapLayout<T, N, STRIDE, PITCH, AREA, T::P * (PITCH + STRIDE), POOL, DOWN, RIGHT> Layout;
     const int count = step->count, first = blockIdx.x * N, n = blockIdx.y * NB;
     if (first >= count) return;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, quarter = lane % 4;
     const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8;
-    float *map = dynamic_memory, *tile = map + MAP;
-    if (T::P > 0) {
-        zero(map, MAP);
-        __syncthreads();
-    }
-    lay_out_map<T, N, STRIDE, PITCH, S::THREADS>(map, x, first, count);
-    // Where the windows of this thread's rows start.
-    int from[S::MT][2];
-#pragma unroll
-    for (int i = 0; i < S::MT; i++)
-#pragma unroll
-        for (int v = 0; v < 2; v++) {
-            const int row = m0 + i * 16 + group + v * 8;
-            const Place at = place<T>(row < ROWS ? row : 0);
-            from[i][v] = (at.sample < N ? at.sample : 0) * AREA + at.y * T::S * PITCH + at.x * T::S * STRIDE;
-        }
-    // Weights come one entry of the kernel at a time.
+    float *map = dynamic_memory, *tiles = map + MAP;
+    Mover<Layout, S::THREADS> mover({x, count});
+    mover.fetch(first);
+    // Weights come one entry of the kernel at a time, in two tiles by turns.
     float4 held[HELD];
     const auto fetch = [&](int tap) {
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
             const int at = threadIdx.x + i * S::THREADS, f = n + at / (T::C / 4), c = at % (T::C / 4) * 4;
-            held[i] = at < QUADS && f < T::F ? *(const float4 *)(weight + (f * T::TAPS + tap) * T::C + c) : zero4();
+            const bool there = (QUADS % S::THREADS == 0 || at < QUADS) && (T::F % NB == 0 || f < T::F);
+            held[i] = there ? *(const float4 *)(weight + (f * T::TAPS + tap) * T::C + c) : zero4();
         }
     };
+    fetch(0);
+    if (T::P > 0) {
+        zero(map, MAP);
+        __syncthreads();
+    }
+    mover.store(map, first);
+    // Where the windows of this lane's rows start.
+    int from[S::MT];
+#pragma unroll
+    for (int i = 0; i < S::MT; i++) {
+        const int row = m0 + i * 16 + lane % 16;
+        const Place at = place<T>(row < ROWS ? row : 0);
+        const int top = at.y * T::S, left = at.x * T::S;
+        from[i] = (at.sample < N ? at.sample : 0) * AREA + (POOL ? top / 2 : top) * PITCH + (POOL ? left / 2 : left) * STRIDE +
+                  lane / 16 * 4;
+    }
     float sums[S::MT][S::NT][4];
     clear<S::MT, S::NT>(sums);
-    fetch(0);
     for (int tap = 0; tap < T::TAPS; tap++) {
-        __syncthreads();
+        float *tile = tiles + tap % 2 * NB * STRIDE;
 #pragma unroll
         for (int i = 0; i < HELD; i++) {
             const int at = threadIdx.x + i * S::THREADS;
-            if (at < QUADS) *(float4 *)(tile + at / (T::C / 4) * DOWN + at % (T::C / 4) * 4) = rounded(held[i]);
+            if (QUADS % S::THREADS == 0 || at < QUADS) *(float4 *)(tile + at / (T::C / 4) * STRIDE + at % (T::C / 4) * 4) = rounded(held[i]);
         }
         __syncthreads();
         if (tap + 1 < T::TAPS) fetch(tap + 1);
-        const float *under = map + tap / T::KW * PITCH + tap % T::KW * STRIDE;
+        // Behind a pool, lower and right corners of a window start at odd positions.
+        const float *under[2];
+#pragma unroll
+        for (int lower = 0; lower < 2; lower++) {
+            const int down = tap / T::KW + (ODD ? lower : 0), right = tap % T::KW + (ODD ? lane / 8 % 2 : 0);
+            under[lower] = POOL ? map + down / 2 * PITCH + down % 2 * DOWN + right / 2 * STRIDE + right % 2 * RIGHT
+                                : map + down * PITCH + right * STRIDE;
+        }
 #pragma unroll 4
         for (int k = 0; k < T::C; k += 8) {
             float a[S::MT][4], b[S::NT][2];
 #pragma unroll
-            for (int i = 0; i < S::MT; i++)
-#pragma unroll
-                for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
-#pragma unroll
-            for (int j = 0; j < S::NT; j++)
-#pragma unroll
-                for (int v = 0; v < 2; v++) b[j][v] = tile[(n0 + j * 8 + group) * DOWN + k + quarter + v * 4];
+            for (int i = 0; i < S::MT; i++) load_matrices(a[i], under[i % 2] + from[i] + k);
+            load_right<S::NT, STRIDE>(b, tile + n0 * STRIDE + k);
             multiply_all<S::MT, S::NT>(sums, a, b);
         }
     }
     const Finish<T> finish(step, bias, y, maximum, layer, rate);
     const int cells = (count - first) * T::PH * T::PW < CELLS ? (count - first) * T::PH * T::PW : CELLS;
 #pragma unroll
-    for (int j = 0; j < S::NT; j++)
+    for (int j = 0; j < S::NT; j++) {
+        const int f = n + n0 + j * 8 + quarter * 2;
+        if (f >= T::F) continue;
+        if (POOL) {
 #pragma unroll
-        for (int v = 0; v < 2; v++) {
-            const int f = n + n0 + j * 8 + quarter * 2 + v;
-            if (f >= T::F) continue;
-            if (POOL) {
-#pragma unroll
-                for (int i = 0; i + 1 < S::MT; i += 2) {
-                    const int window = (m0 + i * 16) / 32 * 8 + group;
-                    if (window < cells)
-                        finish.window(first * T::PH * T::PW + window, f, sums[i][j][v], sums[i][j][v + 2], sums[i + 1][j][v],
-                                      sums[i + 1][j][v + 2]);
-                }
-            } else {
-#pragma unroll
-                for (int i = 0; i < S::MT; i++)
-#pragma unroll
-                    for (int lower = 0; lower < 2; lower++) {
-                        const int row = m0 + i * 16 + group + lower * 8;
-                        if (row < cells) finish.position(first * T::PH * T::PW + row, f, sums[i][j][v + lower * 2]);
-                    }
+            for (int i = 0; i + 1 < S::MT; i += 2) {
+                const int cell = (m0 + i * 16) / 32 * 8 + group, to = (first * T::PH * T::PW + cell) * T::F + f;
+                if (cell >= cells) continue;
+                const float *upper = sums[i][j], *lower = sums[i + 1][j];
+                const Maximum one = finish.window(f, upper[0], upper[2], lower[0], lower[2]);
+                const Maximum two = finish.window(f + 1, upper[1], upper[3], lower[1], lower[3]);
+                *(float2 *)(y + to) = make_float2(one.value, two.value);
+                *(uchar2 *)(maximum + to) = make_uchar2(one.where, two.where);
             }
+        } else {
+#pragma unroll
+            for (int i = 0; i < S::MT; i++)
+#pragma unroll
+                for (int v = 0; v < 4; v += 2) {
+                    const int cell = m0 + i * 16 + group + v * 4, row = first * T::PH * T::PW + cell;
+                    if (cell < cells)
+                        *(float2 *)(y + row * T::F + f) =
+                            make_float2(finish.position(row, f, sums[i][j][v]), finish.position(row, f + 1, sums[i][j][v + 1]));
+                }
         }
+    }
 }
 
 // Adds the second half's sums to the first's, by way of `memory`, which all have read.
@@ -849,64 +951,68 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
     enum { ROWS = N * T::H * T::W };
     typedef Share<ROWS, NB, WM, WN, false> S;
     enum {
-        HALF = S::THREADS, THREADS = 2 * HALF,
-        STRIDE = T::F + 4, WIDE = (T::W + T::KW - 1) * STRIDE, PITCH = WIDE + ((T::W * STRIDE - WIDE) % 32 + 32) % 32,
-        AREA = (T::H + T::KH - 1) * PITCH, MAP = N * AREA, ACROSS = NB + 8, QUADS = T::KW * T::F * NB / 4, HELD = (QUADS + THREADS - 1) / THREADS
+        HALF = S::THREADS, THREADS = 2 * HALF, CELL = T::AFTER == RELU_POOL ? 2 * T::S : T::S, // positions from one to the next
+        STRIDE = T::F + 4, WIDE = (T::W + T::KW - 1) * STRIDE, PITCH = WIDE + pad(WIDE, T::W * STRIDE),
+        AREA = (T::H + T::KH - 1) * PITCH, MAP = N * AREA, ACROSS = across(NB), QUADS = T::F * NB / 4,
+        ROUNDS = (QUADS + THREADS - 1) / THREADS, START = (T::KH - 1 - T::P) * PITCH + (T::KW - 1 - T::P) * STRIDE
     };
+    typedef SlopeLayout<T, N, CELL * STRIDE, CELL * PITCH, AREA, START, T::S * PITCH, T::S * STRIDE> Layout;
     const int count = step->count, first = blockIdx.x * N, n = blockIdx.y * NB;
     if (first >= count) return;
     const int lane = threadIdx.x % 32, warp = threadIdx.x % HALF / 32, group = lane / 4, quarter = lane % 4;
     const int m0 = warp % WM * S::MT * 16, n0 = warp / WM * S::NT * 8, half = threadIdx.x / HALF;
     float *map = dynamic_memory, *tile = map + MAP;
-    zero(map, MAP);
-    __syncthreads();
-    const Slopes<T> slopes = {slope, y, maximum, dropout_scale(step, layer, rate)};
-    lay_out_slopes<T, N, THREADS>(map, slopes, first, count, [](int sample, int y, int x) {
-        return sample * AREA + (y * T::S + T::KH - 1 - T::P) * PITCH + (x * T::S + T::KW - 1 - T::P) * STRIDE;
-    });
-    int from[S::MT][2];
-#pragma unroll
-    for (int i = 0; i < S::MT; i++)
-#pragma unroll
-        for (int v = 0; v < 2; v++) {
-            const int row = m0 + i * 16 + group + v * 8, at = row < ROWS ? row : 0;
-            from[i][v] = at / (T::H * T::W) * AREA + at / T::W % T::H * PITCH + at % T::W * STRIDE;
-        }
-    float4 held[HELD];
+    Mover<Layout, THREADS> mover({{slope, y, maximum, dropout_scale(step, layer, rate)}, count});
+    mover.fetch(first);
+    // Weights come one row of the kernel at a time.
+    float4 held[T::KW][ROUNDS];
     const auto fetch = [&](int row) {
 #pragma unroll
-        for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * THREADS, c = n + at % (NB / 4) * 4, f = at / (NB / 4) / T::KW;
-            const int tap = row * T::KW + at / (NB / 4) % T::KW;
-            held[i] = at < QUADS && c < T::C ? *(const float4 *)(weight + (f * T::TAPS + tap) * T::C + c) : zero4();
-        }
+        for (int tap = 0; tap < T::KW; tap++)
+#pragma unroll
+            for (int i = 0; i < ROUNDS; i++) {
+                const int at = threadIdx.x + i * THREADS, f = at / (NB / 4), c = n + at % (NB / 4) * 4;
+                const bool there = (QUADS % THREADS == 0 || at < QUADS) && (T::C % NB == 0 || c < T::C);
+                held[tap][i] = there ? *(const float4 *)(weight + (f * T::TAPS + row * T::KW + tap) * T::C + c) : zero4();
+            }
     };
+    fetch(0);
+    zero(map, MAP);
+    __syncthreads();
+    mover.store(map, first);
+    int from[S::MT];
+#pragma unroll
+    for (int i = 0; i < S::MT; i++) {
+        const int row = m0 + i * 16 + lane % 16;
+        from[i] = spread<T::H, T::W, N, STRIDE, PITCH, AREA>(row < ROWS ? row : 0) + lane / 16 * 4;
+    }
     float sums[S::MT][S::NT][4];
     clear<S::MT, S::NT>(sums);
-    fetch(0);
     for (int row = 0; row < T::KH; row++) {
         __syncthreads();
 #pragma unroll
-        for (int i = 0; i < HELD; i++) {
-            const int at = threadIdx.x + i * THREADS, f = at / (NB / 4) / T::KW, tap = at / (NB / 4) % T::KW;
-            if (at < QUADS) *(float4 *)(tile + (tap * T::F + f) * ACROSS + at % (NB / 4) * 4) = rounded(held[i]);
-        }
+        for (int tap = 0; tap < T::KW; tap++)
+#pragma unroll
+            for (int i = 0; i < ROUNDS; i++) {
+                const int at = threadIdx.x + i * THREADS, f = at / (NB / 4);
+                if (QUADS % THREADS == 0 || at < QUADS)
+                    *(float4 *)(tile + (tap * T::F + f) * ACROSS + at % (NB / 4) * 4) = rounded(held[tap][i]);
+            }
         __syncthreads();
         if (row + 1 < T::KH) fetch(row + 1);
         for (int tap = 0; tap < T::KW; tap++) {
             // The kernel turned round: its first entry meets the last slope.
-            const float *under = map + (T::KH - 1 - row) * PITCH + (T::KW - 1 - tap) * STRIDE, *beside = tile + tap * T::F * ACROSS;
+            const float *under = map + (T::KH - 1 - row) * PITCH + (T::KW - 1 - tap) * STRIDE + half * 8;
+            const float *beside = tile + (tap * T::F + half * 8 + quarter) * ACROSS + n0 + group;
 #pragma unroll 4
-            for (int k = half * 8; k < T::F; k += 16) {
+            for (int k = 0; k < T::F - (T::F % 16 > 0 ? half * 8 : 0); k += 16) {
                 float a[S::MT][4], b[S::NT][2];
 #pragma unroll
-                for (int i = 0; i < S::MT; i++)
-#pragma unroll
-                    for (int v = 0; v < 4; v++) a[i][v] = under[from[i][v % 2] + k + quarter + v / 2 * 4];
+                for (int i = 0; i < S::MT; i++) load_matrices(a[i], under + from[i] + k);
 #pragma unroll
                 for (int j = 0; j < S::NT; j++)
 #pragma unroll
-                    for (int v = 0; v < 2; v++) b[j][v] = beside[(k + quarter + v * 4) * ACROSS + n0 + j * 8 + group];
+                    for (int v = 0; v < 2; v++) b[j][v] = beside[(k + v * 4) * ACROSS + j * 8];
                 multiply_all<S::MT, S::NT>(sums, a, b);
             }
         }
@@ -918,109 +1024,140 @@ __device__ __forceinline__ void whole_input_gradient(const Step *step, const flo
 #pragma unroll
         for (int j = 0; j < S::NT; j++)
 #pragma unroll
-            for (int v = 0; v < 4; v++) {
-                const int row = m0 + i * 16 + group + v / 2 * 8, c = n + n0 + j * 8 + quarter * 2 + v % 2;
+            for (int v = 0; v < 4; v += 2) {
+                const int row = m0 + i * 16 + group + v * 4, c = n + n0 + j * 8 + quarter * 2;
                 if (row >= ROWS || first + row / (T::H * T::W) >= count || c >= T::C) continue;
-                float *to = gradient + (first * T::H * T::W + row) * T::C + c;
-                *to = ADD ? *to + sums[i][j][v] : sums[i][j][v];
+                float2 *to = (float2 *)(gradient + (first * T::H * T::W + row) * T::C + c);
+                const float2 before = ADD ? *to : make_float2(0.0f, 0.0f);
+                *to = make_float2(before.x + sums[i][j][v], before.y + sums[i][j][v + 1]);
             }
 }
 
 // Partial sums of the gradients of weight and bias. Grid: groups of `NT * WN` times 8 entries of the window, groups of `MT * WM`
 // times 16 filters, shares of the samples, of which each takes every `gridDim.z`-th group of `N`. Shares without one write nothing.
-template <class T, int N, int MT, int NT, int WM, int WN, class X>
-__device__ __forceinline__ void whole_weight_gradient(const Step *step, const X &x, const float *y, const u8 *maximum,
+template <class T, int N, int MT, int NT, int WM, int WN>
+__device__ __forceinline__ void whole_weight_gradient(const Step *step, const float *x, const float *y, const u8 *maximum,
                                                       const float *slope, float *partial, int layer, float rate) {
     enum {
-        POOL = T::AFTER == RELU_POOL, OH = POOL ? 2 * T::PH : T::OH, OW = POOL ? 2 * T::PW : T::OW,
-        POSITIONS = N * OH * OW, STEPS = (POSITIONS + 7) / 8, WIDE = T::W + 2 * T::P, AREA = (T::H + 2 * T::P) * WIDE,
-        STRIDE = T::C + 8, MAP = N * AREA * STRIDE, ACROSS = T::F + 8
+        POOL = T::AFTER == RELU_POOL, CELLS = N * T::PH * T::PW, POSITIONS = POOL ? 4 * CELLS : CELLS, STEPS = (POSITIONS + 7) / 8,
+        // The positions of a window follow each other. The rows lie so that its four corners, or the ends of one row of positions and
+        // the start of the next, are in different banks.
+        STRIDE = across(T::C), WIDE = (T::W + 2 * T::P) * STRIDE, PITCH = WIDE + pad(WIDE, POOL ? 16 : T::PW * STRIDE),
+        AREA = (T::H + 2 * T::P) * PITCH, MAP = N * AREA, ACROSS = across(T::F), CELL = POOL ? 4 * ACROSS : ACROSS,
+        THREADS = 32 * WM * WN, ROWS = MT * WM * 16,
+        // Where warps are as many as groups of 8 channels, or divide them, a warp takes one of those in several entries of the kernel:
+        // the distances of its columns are the same for all warps then.
+        BY_TAP = T::C / 8 % WN == 0 && T::TAPS > 1, PARTS = BY_TAP ? T::C / 8 / WN : 1
     };
-    const int count = step->count, n = blockIdx.x * NT * WN * 8, m = blockIdx.y * MT * WM * 16;
-    const int groups = (count + N - 1) / N;
+    typedef MapLayout<T, N, STRIDE, PITCH, AREA, T::P * (PITCH + STRIDE), false, 0, 0> Maps;
+    typedef SlopeLayout<T, N, CELL, T::PW * CELL, T::PH * T::PW * CELL, 0, 2 * ACROSS, ACROSS> SlopeRows;
+    const int count = step->count, m = blockIdx.y * ROWS, groups = (count + N - 1) / N;
     if (blockIdx.z >= groups) return;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = lane / 4, quarter = lane % 4;
-    const int m0 = m + warp % WM * MT * 16, n0 = n + warp / WM * NT * 8;
+    const int m0 = m + warp % WM * MT * 16;
     float *map = dynamic_memory, *slope_map = map + MAP;
-    int *from = (int *)(slope_map + STEPS * 8 * ACROSS);
-    const Slopes<T> slopes = {slope, y, maximum, dropout_scale(step, layer, rate)};
+    int2 *from = (int2 *)(slope_map + STEPS * 8 * ACROSS);
+    Mover<Maps, THREADS> maps({x, count});
+    Mover<SlopeRows, THREADS> slopes({{slope, y, maximum, dropout_scale(step, layer, rate)}, count});
+    maps.fetch(blockIdx.z * N);
+    slopes.fetch(blockIdx.z * N);
     if (T::P > 0) zero(map, MAP);
     zero(slope_map + POSITIONS * ACROSS, (STEPS * 8 - POSITIONS) * ACROSS);
-    // Where the window of each position starts.
-    for (int i = threadIdx.x; i < STEPS * 8; i += blockDim.x) {
-        const int at = i < POSITIONS ? i : 0;
-        from[i] = (at / (OH * OW) * AREA + at / OW % OH * T::S * WIDE + at % OW * T::S) * STRIDE;
+    // Where the windows of each position and of the one 4 further start, in bytes.
+    const auto window = [](int position) {
+        const int cell = position < POSITIONS ? POOL ? position / 4 : position : 0, times = POOL ? 2 * T::S : T::S;
+        return 4 * (spread<T::PH, T::PW, N, times * STRIDE, times * PITCH, AREA>(cell) +
+                    (POOL ? position % 4 / 2 * T::S * PITCH + position % 2 * T::S * STRIDE : 0));
+    };
+    for (int i = threadIdx.x; i < STEPS * 4; i += THREADS) {
+        const int position = i / 4 * 8 + i % 4;
+        from[i] = make_int2(window(position), window(position + 4));
     }
-    // The entries of this thread's columns, from the start of a window on.
+    // The first window entry of this warp's column `j`, and the place of this thread's own from the start of a window on.
+    const auto column = [&](int j) {
+        return BY_TAP ? (int)(blockIdx.x / PARTS * NT + j) * T::C + (int)(blockIdx.x % PARTS * WN + warp / WM) * 8
+                      : (int)((blockIdx.x * WN + warp / WM) * NT + j) * 8;
+    };
     int entry[NT];
 #pragma unroll
     for (int j = 0; j < NT; j++) {
-        const int k = n0 + j * 8 + group < T::DEPTH ? n0 + j * 8 + group : 0;
-        entry[j] = (k / T::C / T::KW * WIDE + k / T::C % T::KW) * STRIDE + k % T::C;
+        const int k = BY_TAP ? (int)(blockIdx.x / PARTS * NT + j) * T::C : column(j), tap = k < T::DEPTH ? k / T::C : 0;
+        entry[j] = 4 * (tap / T::KW * PITCH + tap % T::KW * STRIDE + (BY_TAP ? 0 : k % T::C));
     }
-    float sums[MT][NT][4], bias[MT][1][4];
+    const int own = 4 * (group + (BY_TAP ? column(0) % T::C : 0));
+    // The filter whose slopes this thread adds up for the bias, together with others.
+    const int biased = m + threadIdx.x % ROWS;
+    float sums[MT][NT][4], bias = 0.0f;
     clear<MT, NT>(sums);
-    clear<MT, 1>(bias);
     for (int chunk = blockIdx.z; chunk < groups; chunk += gridDim.z) {
         __syncthreads();
-        lay_out_map<T, N, STRIDE, WIDE * STRIDE, 32 * WM * WN>(map, x, chunk * N, count);
-        lay_out_slopes<T, N, 32 * WM * WN>(slope_map, slopes, chunk * N, count,
-                             [](int sample, int y, int x) { return ((sample * OH + y) * OW + x) * ACROSS; });
+        maps.store(map, chunk * N);
+        slopes.store(slope_map, chunk * N);
         __syncthreads();
+        // While this one is summed, the next is on its way.
+        if (chunk + gridDim.z < groups) {
+            maps.fetch((chunk + gridDim.z) * N);
+            slopes.fetch((chunk + gridDim.z) * N);
+        }
+        if (blockIdx.x == 0 && biased < T::F)
+#pragma unroll 4
+            for (int k = threadIdx.x / ROWS; k < STEPS * 8; k += THREADS / ROWS) bias += slope_map[k * ACROSS + biased];
 #pragma unroll 4
         for (int k = 0; k < STEPS * 8; k += 8) {
-            float a[MT][4], b[NT][2], one[1][2] = {{group == 0 ? 1.0f : 0.0f, group == 0 ? 1.0f : 0.0f}};
+            float a[MT][4], b[NT][2];
             const float *line = slope_map + (k + quarter) * ACROSS + m0 + group;
 #pragma unroll
             for (int i = 0; i < MT; i++)
 #pragma unroll
-                for (int v = 0; v < 4; v++) a[i][v] = m0 + i * 16 < T::F ? line[i * 16 + v % 2 * 8 + v / 2 * 4 * ACROSS] : 0.0f;
-            const float *windows[2] = {map + from[k + quarter], map + from[k + quarter + 4]};
+                for (int v = 0; v < 4; v++) a[i][v] = T::F % ROWS == 0 || m0 + i * 16 < T::F ? line[i * 16 + v % 2 * 8 + v / 2 * 4 * ACROSS] : 0.0f;
+            const int2 windows = from[k / 2 + quarter];
+            const int start[2] = {own + windows.x, own + windows.y};
 #pragma unroll
             for (int j = 0; j < NT; j++)
 #pragma unroll
-                for (int v = 0; v < 2; v++) b[j][v] = windows[v][entry[j]];
-            // Before the products, which may cut the operands in two.
-            float again[MT][4];
-#pragma unroll
-            for (int i = 0; i < MT; i++)
-#pragma unroll
-                for (int v = 0; v < 4; v++) again[i][v] = a[i][v];
+                for (int v = 0; v < 2; v++) b[j][v] = *(const float *)((const char *)dynamic_memory + (start[v] + entry[j]));
             multiply_all<MT, NT>(sums, a, b);
-            if (n0 == 0) multiply_all<MT, 1>(bias, again, one);
         }
     }
     float *to = partial + (u64)blockIdx.z * T::F * (T::DEPTH + 1);
 #pragma unroll
     for (int i = 0; i < MT; i++)
 #pragma unroll
-        for (int v = 0; v < 4; v++) {
-            const int f = m0 + i * 16 + group + v / 2 * 8;
+        for (int v = 0; v < 4; v += 2) {
+            const int f = m0 + i * 16 + group + v * 4;
             if (f >= T::F) continue;
 #pragma unroll
             for (int j = 0; j < NT; j++) {
-                const int k = n0 + j * 8 + quarter * 2 + v % 2;
-                if (k < T::DEPTH) to[f * T::DEPTH + k] = sums[i][j][v];
+                const int k = column(j) + quarter * 2;
+                if (k < T::DEPTH) *(float2 *)(to + f * T::DEPTH + k) = make_float2(sums[i][j][v], sums[i][j][v + 1]);
             }
-            if (n0 == 0 && quarter == 0 && v % 2 == 0) to[T::F * T::DEPTH + f] = bias[i][0][v];
         }
+    if (blockIdx.x > 0) return;
+    __syncthreads();
+    dynamic_memory[threadIdx.x] = bias;
+    __syncthreads();
+    if (threadIdx.x >= ROWS || biased >= T::F) return;
+    for (int other = 1; other < THREADS / ROWS; other++) bias += dynamic_memory[other * ROWS + threadIdx.x];
+    to[T::F * T::DEPTH + biased] = bias;
 }
 
 // ---- Convolutions of the image ----
 
 // One channel makes no matrix: a lane has a filter, and its weights in registers; 8 warps share the windows.
 
-// The image of `sample` with the convolution's zeros around it. All threads call it.
-template <class T> __device__ __forceinline__ void lay_out_image(float *to, const Step *step, int sample) {
-    enum { WIDE = T::W + 2 * T::P, AREA = (T::H + 2 * T::P) * WIDE };
-    const u8 *image = step->pixels + (u64)step->rows[sample] * PIXELS;
-    in_batches<AREA, 256>(
-        [&](int i) {
-            const int y = i / WIDE - T::P, x = i % WIDE - T::P;
-            return y >= 0 && y < T::H && x >= 0 && x < T::W ? image[y * T::W + x] : (u8)0;
-        },
-        [&](int i, u8 grey) { to[i] = grey * (1.0f / 255.0f); });
-}
+// An image with the convolution's zeros around it.
+template <class T> struct ImageLayout {
+    enum { WIDE = T::W + 2 * T::P, LEN = (T::H + 2 * T::P) * WIDE };
+    const Step *step;
+    typedef u8 Value;
+
+    __device__ __forceinline__ u8 load(int sample, int i) const {
+        const int y = i / WIDE - T::P, x = i % WIDE - T::P;
+        const bool inside = y >= 0 && y < T::H && x >= 0 && x < T::W;
+        return inside ? step->pixels[(u64)step->rows[sample] * PIXELS + y * T::W + x] : (u8)0;
+    }
+    __device__ __forceinline__ void store(float *to, int i, u8 grey) const { to[i] = grey * (1.0f / 255.0f); }
+};
 
 // Grid: samples, groups of 32 filters.
 template <class T>
@@ -1030,7 +1167,9 @@ __device__ __forceinline__ void image_conv_forward(const Step *step, const float
     __shared__ float image[AREA];
     const int sample = blockIdx.x, f = blockIdx.y * 32 + threadIdx.x % 32;
     if (sample >= step->count) return;
-    lay_out_image<T>(image, step, sample);
+    Mover<ImageLayout<T>, 256> mover({step});
+    mover.fetch(sample);
+    mover.store(image, sample);
     float w[T::TAPS];
 #pragma unroll
     for (int tap = 0; tap < T::TAPS; tap++) w[tap] = f < T::F ? weight[f * T::TAPS + tap] : 0.0f;
@@ -1048,8 +1187,9 @@ __device__ __forceinline__ void image_conv_forward(const Step *step, const float
             for (int tap = 0; tap < T::TAPS; tap++)
                 sums[corner] += from[(corner / 2 * T::S + tap / T::KW) * WIDE + corner % 2 * T::S + tap % T::KW] * w[tap];
         }
-        if (POOL) finish.window(sample * T::PH * T::PW + cell, f, sums[0], sums[POOL ? 1 : 0], sums[POOL ? 2 : 0], sums[POOL ? 3 : 0]);
-        else finish.position(sample * T::PH * T::PW + cell, f, sums[0]);
+        const int row = sample * T::PH * T::PW + cell;
+        if (POOL) finish.write(row, f, finish.window(f, sums[0], sums[POOL ? 1 : 0], sums[POOL ? 2 : 0], sums[POOL ? 3 : 0]));
+        else y[row * T::F + f] = finish.position(row, f, sums[0]);
     }
 }
 
@@ -1060,45 +1200,50 @@ __device__ __forceinline__ void image_conv_weight_gradient(const Step *step, con
                                                            float *partial, int layer, float rate) {
     enum {
         WIDE = T::W + 2 * T::P, AREA = (T::H + 2 * T::P) * WIDE, POOL = T::AFTER == RELU_POOL, CELLS = T::PH * T::PW,
-        PART = (CELLS + PARTS - 1) / PARTS
+        PART = (CELLS + PARTS - 1) / PARTS, EACH_ = (PART + 7) / 8 < 6 ? (PART + 7) / 8 : 6
     };
     __shared__ float image[AREA];
     __shared__ float gathered[8][32];
     const int parts = step->count * PARTS, lane = threadIdx.x % 32, warp = threadIdx.x / 32, f = blockIdx.x * 32 + lane;
     if (blockIdx.z >= parts) return;
     const float scale = dropout_scale(step, layer, rate);
+    Mover<ImageLayout<T>, 256> mover({step});
     float sums[T::TAPS + 1];
 #pragma unroll
     for (int tap = 0; tap <= T::TAPS; tap++) sums[tap] = 0.0f;
+    mover.fetch(blockIdx.z / PARTS);
     for (int part = blockIdx.z; part < parts; part += gridDim.z) {
-        const int sample = part / PARTS, first = part % PARTS * PART, end = first + PART < CELLS ? first + PART : CELLS;
-        __syncthreads();
-        lay_out_image<T>(image, step, sample);
-        __syncthreads();
-        if (f < T::F)
-            for (int cell = first + warp; cell < end; cell += 8 * 4) {
-                // Four cells at a time, so that their loads overlap.
-                float s[4];
-                int where[4];
+        const int sample = part / PARTS, first = part % PARTS * PART + warp, last = min((part % PARTS + 1) * PART, CELLS) - 1;
+        // Some cells at a time, so that their loads overlap.
+        float s[EACH_];
+        int where[EACH_];
+        const auto load = [&](int cell) {
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const bool there = cell + i * 8 < end;
-                    const int at = (sample * CELLS + (there ? cell + i * 8 : cell)) * T::F + f;
-                    s[i] = there ? slope[at] : 0.0f;
-                    where[i] = POOL ? maximum[at] : 0;
-                    if (T::AFTER == RELU) s[i] = y[at] > 0.0f ? s[i] * scale : 0.0f;
-                }
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    if (POOL && where[i] == DEAD) s[i] = 0.0f;
-                    const int at = cell + i * 8 < end ? cell + i * 8 : cell, times = POOL ? 2 : 1, corner = where[i] % DEAD;
-                    const int row = at / T::PW * times + corner / 2, column = at % T::PW * times + corner % 2;
-                    const float *from = image + (row * WIDE + column) * T::S;
-#pragma unroll
-                    for (int tap = 0; tap < T::TAPS; tap++) sums[tap] += s[i] * from[tap / T::KW * WIDE + tap % T::KW];
-                    sums[T::TAPS] += s[i];
-                }
+            for (int i = 0; i < EACH_; i++) {
+                const int at = (sample * CELLS + min(cell + i * 8, last)) * T::F + f;
+                s[i] = f < T::F && cell + i * 8 <= last ? slope[at] : 0.0f;
+                where[i] = POOL && f < T::F ? maximum[at] : 0;
+                if (T::AFTER == RELU && f < T::F) s[i] = y[at] > 0.0f ? s[i] * scale : 0.0f;
             }
+        };
+        __syncthreads();
+        mover.store(image, sample);
+        load(first);
+        __syncthreads();
+        if (part + gridDim.z < parts) mover.fetch((part + gridDim.z) / PARTS);
+        for (int cell = first; cell <= last; cell += 8 * EACH_) {
+            if (cell > first) load(cell);
+#pragma unroll
+            for (int i = 0; i < EACH_; i++) {
+                if (POOL && where[i] == DEAD) s[i] = 0.0f;
+                const int at = min(cell + i * 8, last), times = POOL ? 2 : 1, corner = where[i] % DEAD;
+                const int row = at / T::PW * times + corner / 2, column = at % T::PW * times + corner % 2;
+                const float *from = image + (row * WIDE + column) * T::S;
+#pragma unroll
+                for (int tap = 0; tap < T::TAPS; tap++) sums[tap] += s[i] * from[tap / T::KW * WIDE + tap % T::KW];
+                sums[T::TAPS] += s[i];
+            }
+        }
     }
     float *to = partial + (u64)blockIdx.z * T::F * (T::TAPS + 1);
 #pragma unroll
@@ -1349,24 +1494,33 @@ extern "C" __global__ void __launch_bounds__(128) loss(const Step *step, const f
 
 // ---- Gradients and update ----
 
-// Adds up the partial sums, and sets `bad` if one is not finite. Each block does 16 values of one parameter, whose number and first
-// value are in `blocks`; 16 threads share the sum of one value.
+// Adds up the partial sums, and sets `bad` if one is not finite. Each block does 32 values of one parameter, whose number and first
+// value are in `blocks`; 8 threads share the sum of one value.
 extern "C" __global__ void __launch_bounds__(256)
     reduce(const Step *step, const Tensor *tensors, const uint2 *blocks, unsigned *bad) {
-    __shared__ float sums[16][16];
+    enum { LANES = 8, BATCH = 12 };
+    __shared__ float sums[LANES][32];
     const uint2 block = blocks[blockIdx.x];
     const Tensor tensor = tensors[block.x];
-    const unsigned lane = threadIdx.x / 16, column = threadIdx.x % 16, i = block.y + column;
+    const unsigned lane = threadIdx.x / 32, column = threadIdx.x % 32, i = block.y + column;
     const unsigned groups = tensor.group ? (step->count * tensor.parts + tensor.group - 1) / tensor.group : tensor.splits;
     const unsigned splits = groups < tensor.splits ? groups : tensor.splits;
     float sum = 0.0f;
-    if (i < tensor.len)
-#pragma unroll 8
-        for (unsigned split = lane; split < splits; split += 16) sum += tensor.partial[split * tensor.stride + i];
+    for (unsigned split = lane; split < splits; split += LANES * BATCH) {
+        // All loads are under way before the first is added.
+        float held[BATCH];
+#pragma unroll
+        for (unsigned next = 0; next < BATCH; next++) {
+            const unsigned at = split + next * LANES;
+            held[next] = at < splits && i < tensor.len ? tensor.partial[at * tensor.stride + i] : 0.0f;
+        }
+#pragma unroll
+        for (unsigned next = 0; next < BATCH; next++) sum += held[next];
+    }
     sums[lane][column] = sum;
     __syncthreads();
     if (lane > 0 || i >= tensor.len) return;
-    for (int other = 1; other < 16; other++) sum += sums[other][column];
+    for (int other = 1; other < LANES; other++) sum += sums[other][column];
     tensor.gradient[i] = sum;
     if (!(fabsf(sum) <= 3.402823466e38f)) *bad = 1;
 }

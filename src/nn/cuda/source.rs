@@ -262,8 +262,7 @@ impl Writer<'_> {
             Way::Whole(whole) => {
                 let Whole { samples, warps: [wm, wn], .. } = whole;
                 let columns = whole.columns();
-                let body =
-                    format!("whole_forward<{shape}, {samples}, {columns}, {wm}, {wn}, {grey}>(step, {x_text}, {rest}");
+                let body = format!("whole_forward<{shape}, {samples}, {columns}, {wm}, {wn}>(step, x, {rest}");
                 let grid = Grid::Samples(samples, affine.filters.div_ceil(columns));
                 let kernel = self.kernel("forward", whole.threads(), grid, &parameters, &body);
                 Kernel { shared: whole.shared, ..kernel }
@@ -388,9 +387,7 @@ impl Writer<'_> {
             }
             Way::Whole(whole) => {
                 let Whole { samples, fragments: [mt, nt], warps: [wm, wn], shared, .. } = whole;
-                let body = format!(
-                    "whole_weight_gradient<{shape}, {samples}, {mt}, {nt}, {wm}, {wn}, {grey}>(step, {x_text}, {rest}"
-                );
+                let body = format!("whole_weight_gradient<{shape}, {samples}, {mt}, {nt}, {wm}, {wn}>(step, x, {rest}");
                 Kernel { shared, ..self.kernel("weight", whole.threads(), grid, &parameters, &body) }
             }
             Way::Image => {
