@@ -94,7 +94,8 @@ impl Follower {
     /// # Errors
     /// If the lab breaks.
     pub async fn rest(&mut self) -> Result<Waited, Error> {
-        let bar = self.output.shows_progress().then(new_bar);
+        // A run that others may hold is mostly in the background, where a bar would be drawn over what they look at it with.
+        let bar = (self.until == Until::Rest && self.output.shows_progress()).then(new_bar);
         let waited = self.watch(bar.as_ref()).await;
         if let Some(bar) = bar {
             bar.finish_and_clear();

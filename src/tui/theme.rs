@@ -323,7 +323,8 @@ impl Theme {
             glyphs,
             text: plain,
             dim,
-            title: plain.add_modifier(Modifier::BOLD),
+            // Its own colour even on a frame, which would lend it that of the border.
+            title: if colorless { plain } else { plain.fg(Color::Reset) }.add_modifier(Modifier::BOLD),
             border,
             focus: sky.add_modifier(Modifier::BOLD),
             selection,
@@ -396,7 +397,7 @@ mod tests {
     #[test]
     fn without_colours_no_style_has_one() {
         let theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii);
-        for style in [theme.dim, theme.focus, theme.selection, theme.bad, theme.train, theme.validation] {
+        for style in [theme.dim, theme.title, theme.focus, theme.selection, theme.bad, theme.train, theme.validation] {
             assert!(style.fg.is_none() && style.bg.is_none(), "{style:?}");
         }
         assert_ne!(theme.train, theme.validation);

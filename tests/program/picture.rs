@@ -1,5 +1,6 @@
 //! A terminal's screen as an SVG that looks the same in every viewer: lines, blocks and dots are drawn as shapes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use vt100::{Cell, Color, Screen};
@@ -41,16 +42,61 @@ pub fn svg(screen: &Screen) -> String {
     let (width, height) = (f64::from(columns) * WIDTH + 2.0 * MARGIN, f64::from(rows) * HEIGHT + 2.0 * MARGIN);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
-         <style>rect {{ shape-rendering: crispEdges }}</style>\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"{}\"/>\n\
          <g transform=\"translate({MARGIN} {MARGIN})\" font-size=\"{LETTERS}\" \
          font-family=\"'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace\">\n",
         hex(BACKGROUND)
     );
+    let (mut shapes, mut texts) = (Shapes::default(), String::new());
     for row in 0..rows {
-        draw_row(&mut svg, screen, row, columns);
+        draw_row(&mut shapes, &mut texts, screen, row, columns);
     }
-    svg + "</g>\n</svg>\n"
+    shapes.write(&mut svg);
+    svg + &texts + "</g>\n</svg>\n"
+}
+
+/// What is drawn as shapes, by colour: one path for each, which is much shorter than an element for each shape.
+#[derive(Default)]
+struct Shapes {
+    /// Left, top, width and height, by layer, colour and opacity in percent: what lies behind a sign comes before it.
+    rects: BTreeMap<(Layer, Rgb, u8), Vec<[f64; 4]>>,
+    /// The middles of dots.
+    dots: BTreeMap<Rgb, Vec<[f64; 2]>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    Behind,
+    Sign,
+}
+
+impl Shapes {
+    /// Adds a rectangle, as part of the one to its left where that has the same height and colour.
+    fn rect(&mut self, layer: Layer, color: Rgb, opacity: u8, [x, y, width, height]: [f64; 4]) {
+        let rects = self.rects.entry((layer, color, opacity)).or_default();
+        match rects.last_mut() {
+            Some(last) if [last[0] + last[2], last[1], last[3]] == [x, y, height] => last[2] += width,
+            _ => rects.push([x, y, width, height]),
+        }
+    }
+
+    fn write(&self, svg: &mut String) {
+        for ((_, color, opacity), rects) in &self.rects {
+            let path: String =
+                rects.iter().map(|[x, y, width, height]| format!("M{x} {y}h{width}v{height}h-{width}z")).collect();
+            let opacity = if *opacity < 100 { format!(" fill-opacity=\"0.{opacity}\"") } else { String::new() };
+            let _ =
+                writeln!(svg, "<path shape-rendering=\"crispEdges\" fill=\"{}\"{opacity} d=\"{path}\"/>", hex(*color));
+        }
+        for (color, dots) in &self.dots {
+            let path: String = dots.iter().map(|[x, y]| format!("M{x} {y}h0")).collect();
+            let _ = writeln!(
+                svg,
+                "<path stroke-linecap=\"round\" stroke-width=\"3\" stroke=\"{}\" d=\"{path}\"/>",
+                hex(*color)
+            );
+        }
+    }
 }
 
 /// How a cell's sign is drawn.
@@ -62,14 +108,15 @@ struct Style {
     underline: bool,
 }
 
-fn draw_row(svg: &mut String, screen: &Screen, row: u16, columns: u16) {
+fn draw_row(shapes: &mut Shapes, texts: &mut String, screen: &Screen, row: u16, columns: u16) {
     let cells: Vec<&Cell> = (0..columns).filter_map(|column| screen.cell(row, column)).collect();
     let y = f64::from(row) * HEIGHT;
     let mut column = 0;
     for run in cells.chunk_by(|a, b| colors(a).1 == colors(b).1) {
         let background = colors(run[0]).1;
         if background != BACKGROUND {
-            rect(svg, column as f64 * WIDTH, y, run.len() as f64 * WIDTH, HEIGHT, &hex(background), 1.0);
+            let place = [column as f64 * WIDTH, y, run.len() as f64 * WIDTH, HEIGHT];
+            shapes.rect(Layer::Behind, background, 100, place);
         }
         column += run.len();
     }
@@ -78,15 +125,15 @@ fn draw_row(svg: &mut String, screen: &Screen, row: u16, columns: u16) {
         let x = column as f64 * WIDTH;
         let (color, _) = colors(cell);
         let sign = cell.contents();
-        let is_shape = sign.chars().next().is_some_and(|sign| draw_shape(svg, sign, x, y, &hex(color)));
+        let is_shape = sign.chars().next().is_some_and(|sign| draw_shape(shapes, sign, x, y, color));
         if is_shape || sign.trim().is_empty() {
-            word.flush(svg);
+            word.flush(texts);
             continue;
         }
         let style = Style { color, bold: cell.bold(), italic: cell.italic(), underline: cell.underline() };
-        word.add(svg, sign, style, (x, y), if cell.is_wide() { 2 } else { 1 });
+        word.add(texts, sign, style, (x, y), if cell.is_wide() { 2 } else { 1 });
     }
-    word.flush(svg);
+    word.flush(texts);
 }
 
 /// Letters of one style that stand side by side.
@@ -131,49 +178,50 @@ impl Word {
 }
 
 /// Draws a block, line or braille sign; whether it was one.
-fn draw_shape(svg: &mut String, sign: char, x: f64, y: f64, color: &str) -> bool {
+fn draw_shape(shapes: &mut Shapes, sign: char, x: f64, y: f64, color: Rgb) -> bool {
     let code = sign as u32;
     match code {
-        0x2580..=0x259f => draw_block(svg, code, x, y, color),
-        0x2800..=0x28ff => draw_braille(svg, code - 0x2800, x, y, color),
+        0x2580..=0x259f => draw_block(shapes, code, x, y, color),
+        0x2800..=0x28ff => draw_braille(shapes, code - 0x2800, x, y, color),
         _ => {
             let Some(arms) = arms(sign) else { return false };
-            draw_lines(svg, arms, x, y, color);
+            draw_lines(shapes, arms, x, y, color);
         }
     }
     true
 }
 
-fn draw_block(svg: &mut String, code: u32, x: f64, y: f64, color: &str) {
+fn draw_block(shapes: &mut Shapes, code: u32, x: f64, y: f64, color: Rgb) {
     let eighths = |count: u32| f64::from(count) / 8.0;
-    let mut part = |left: f64, top: f64, width: f64, height: f64, opacity: f64| {
-        rect(svg, x + left * WIDTH, y + top * HEIGHT, width * WIDTH, height * HEIGHT, color, opacity);
+    let mut part = |left: f64, top: f64, width: f64, height: f64, opacity: u8| {
+        let place = [x + left * WIDTH, y + top * HEIGHT, width * WIDTH, height * HEIGHT];
+        shapes.rect(Layer::Sign, color, opacity, place);
     };
     match code {
-        0x2580 => part(0.0, 0.0, 1.0, 0.5, 1.0),
-        0x2581..=0x2588 => part(0.0, 1.0 - eighths(code - 0x2580), 1.0, eighths(code - 0x2580), 1.0),
-        0x2589..=0x258f => part(0.0, 0.0, eighths(0x2590 - code), 1.0, 1.0),
-        0x2590 => part(0.5, 0.0, 0.5, 1.0, 1.0),
-        0x2591..=0x2593 => part(0.0, 0.0, 1.0, 1.0, f64::from(code - 0x2590) * 0.25),
-        0x2594 => part(0.0, 0.0, 1.0, 0.125, 1.0),
-        0x2595 => part(0.875, 0.0, 0.125, 1.0, 1.0),
+        0x2580 => part(0.0, 0.0, 1.0, 0.5, 100),
+        0x2581..=0x2588 => part(0.0, 1.0 - eighths(code - 0x2580), 1.0, eighths(code - 0x2580), 100),
+        0x2589..=0x258f => part(0.0, 0.0, eighths(0x2590 - code), 1.0, 100),
+        0x2590 => part(0.5, 0.0, 0.5, 1.0, 100),
+        0x2591..=0x2593 => part(0.0, 0.0, 1.0, 1.0, (code - 0x2590) as u8 * 25),
+        0x2594 => part(0.0, 0.0, 1.0, 0.125, 100),
+        0x2595 => part(0.875, 0.0, 0.125, 1.0, 100),
         _ => {
             // Upper left, upper right, lower left, lower right.
             let quarters = [4, 8, 1, 0b1101, 0b1001, 0b0111, 0b1011, 2, 0b0110, 0b1110][(code - 0x2596) as usize];
             for quarter in 0..4u32 {
                 if quarters & (1 << quarter) != 0 {
-                    part(f64::from(quarter % 2) * 0.5, f64::from(quarter / 2) * 0.5, 0.5, 0.5, 1.0);
+                    part(f64::from(quarter % 2) * 0.5, f64::from(quarter / 2) * 0.5, 0.5, 0.5, 100);
                 }
             }
         }
     }
 }
 
-fn draw_braille(svg: &mut String, dots: u32, x: f64, y: f64, color: &str) {
+fn draw_braille(shapes: &mut Shapes, dots: u32, x: f64, y: f64, color: Rgb) {
     for dot in (0..8u32).filter(|dot| dots & (1 << dot) != 0) {
         let (column, row) = if dot < 6 { (dot / 3, dot % 3) } else { (dot - 6, 3) };
-        let (cx, cy) = (x + (0.25 + 0.5 * f64::from(column)) * WIDTH, y + (0.125 + 0.25 * f64::from(row)) * HEIGHT);
-        let _ = writeln!(svg, "<circle cx=\"{cx}\" cy=\"{cy}\" r=\"1.5\" fill=\"{color}\"/>");
+        let middle = [x + (0.25 + 0.5 * f64::from(column)) * WIDTH, y + (0.125 + 0.25 * f64::from(row)) * HEIGHT];
+        shapes.dots.entry(color).or_default().push(middle);
     }
 }
 
@@ -217,25 +265,19 @@ fn arms(sign: char) -> Option<[f64; 4]> {
     find(&table, light).or_else(|| find(&heavy_table, heavy))
 }
 
-fn draw_lines(svg: &mut String, [up, right, down, left]: [f64; 4], x: f64, y: f64, color: &str) {
+fn draw_lines(shapes: &mut Shapes, [up, right, down, left]: [f64; 4], x: f64, y: f64, color: Rgb) {
     let (middle_x, middle_y) = (x + WIDTH / 2.0, y + HEIGHT / 2.0);
     let (across, along) = (up.max(down) / 2.0, left.max(right) / 2.0);
     for (thickness, from, to) in [(left, x, middle_x + across), (right, middle_x - across, x + WIDTH)] {
         if thickness > 0.0 {
-            rect(svg, from, middle_y - thickness / 2.0, to - from, thickness, color, 1.0);
+            shapes.rect(Layer::Sign, color, 100, [from, middle_y - thickness / 2.0, to - from, thickness]);
         }
     }
     for (thickness, from, to) in [(up, y, middle_y + along), (down, middle_y - along, y + HEIGHT)] {
         if thickness > 0.0 {
-            rect(svg, middle_x - thickness / 2.0, from, thickness, to - from, color, 1.0);
+            shapes.rect(Layer::Sign, color, 100, [middle_x - thickness / 2.0, from, thickness, to - from]);
         }
     }
-}
-
-fn rect(svg: &mut String, x: f64, y: f64, width: f64, height: f64, color: &str, opacity: f64) {
-    let opacity = if opacity < 1.0 { format!(" fill-opacity=\"{opacity}\"") } else { String::new() };
-    let _ =
-        writeln!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{color}\"{opacity}/>");
 }
 
 /// Colour of the sign and of what lies behind it.
@@ -280,11 +322,12 @@ fn every_kind_of_sign_is_drawn() {
     for part in [
         "fill=\"#ff0000\" font-weight=\"bold\">bold<",
         "&lt;&amp;&gt;",
-        "width=\"36\" height=\"18\" fill=\"#ff0000\"",
-        "height=\"9\" fill=\"#d6dce4\"",
+        // What lies behind the blocks, and the half blocks.
+        "fill=\"#ff0000\" d=\"M81 0h36v18h-36z\"",
+        "d=\"M90 0h9v9h-9zM99 9h9v9h-9z",
     ] {
         assert!(svg.contains(part), "{part} in\n{svg}");
     }
-    assert_eq!(svg.matches("<circle").count(), 8);
+    assert_eq!(svg.matches("h0").count(), 8);
     assert!(!svg.contains('┌') && !svg.contains('▀'));
 }

@@ -58,7 +58,7 @@ fn apply(lab: &LabState) -> Vec<Effect> {
     commands.flat_map(Effect::ask).collect()
 }
 
-/// What is wrong, with the key that mends it, in at most half of `height` lines.
+/// What is wrong, with the key that mends it, in `height` lines at most, of which one is left to the log.
 fn advice<'a>(lab: &LabState, theme: &'a Theme, columns: u16, height: u16) -> Vec<Line<'a>> {
     let Some(Advice { finding, evidence, commands }) = lab.advice.first() else { return Vec::new() };
     let columns = usize::from(columns.saturating_sub(2));
@@ -73,7 +73,7 @@ fn advice<'a>(lab: &LabState, theme: &'a Theme, columns: u16, height: u16) -> Ve
         .collect();
     let text = wrap(&format!("{}: {evidence}", finding.words()), columns);
     lines.extend(text.into_iter().map(|text| Line::styled(format!("  {text}"), theme.warning)));
-    lines.truncate(usize::from(height / 2));
+    lines.truncate(usize::from(height.saturating_sub(1)));
     lines
 }
 

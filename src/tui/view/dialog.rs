@@ -2,7 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Padding, Widget};
 
@@ -40,7 +40,7 @@ pub fn render(
     let block = Block::bordered()
         .border_set(theme.symbols().border)
         .border_style(tone)
-        .title_top(Line::styled(format!(" {title} "), tone.patch(theme.title)))
+        .title_top(Line::styled(format!(" {title} "), tone.add_modifier(Modifier::BOLD)))
         .padding(Padding::symmetric(2, 1));
     let inside = block.inner(around);
     block.render(around, buffer);

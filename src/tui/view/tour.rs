@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Padding, Widget};
 
@@ -27,7 +28,7 @@ pub fn render(model: &Model, tour: &Tour, parts: &Parts, buffer: &mut Buffer) {
     let block = Block::bordered()
         .border_set(theme.symbols().border)
         .border_style(theme.accent)
-        .title_top(Line::styled(format!(" {} ", stop.title), theme.accent.patch(theme.title)))
+        .title_top(Line::styled(format!(" {} ", stop.title), theme.accent.add_modifier(Modifier::BOLD)))
         .title_top(Line::styled(format!(" {number}/{of} "), theme.dim).right_aligned())
         .title_bottom(Line::styled(" N next, Esc leaves the tour ", theme.dim).right_aligned())
         .padding(Padding::horizontal(1));

@@ -67,7 +67,10 @@ fn diagram(context: &Context, bin: &Bin, area: Rect, buffer: &mut Buffer) {
     let theme = context.theme;
     let place = |share: f64| (share.clamp(0.0, 1.0) * f64::from(area.width - 1)).round() as u16;
     let style = if bin.accuracy + 0.02 < bin.confidence { theme.warning } else { theme.good };
-    let bar = theme.symbols().full.repeat(usize::from(place(bin.accuracy)));
+    let (right, said) = (place(bin.accuracy), place(bin.confidence));
+    let bar = theme.symbols().full.repeat(usize::from(right));
     buffer.set_stringn(area.x, area.y, bar, usize::from(area.width), style);
-    buffer.set_string(area.x + place(bin.confidence), area.y, theme.symbols().vertical, theme.accent);
+    // On the bar it stands in the bar's colour.
+    let upright = if said < right { style.add_modifier(Modifier::REVERSED) } else { theme.accent };
+    buffer.set_string(area.x + said, area.y, theme.symbols().vertical, upright);
 }

@@ -9,7 +9,7 @@ use ratatui::style::Modifier;
 use crate::command::Command;
 use crate::metrics::Outcome;
 use crate::state::{DigitList, DigitView, LabState};
-use crate::tui::format::{percent, shorten, width};
+use crate::tui::format::{shorten, width};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
 use crate::tui::panes::Context;
@@ -170,7 +170,7 @@ fn caption(theme: &Theme, outcome: Option<Outcome>, index: u32, doubtful: bool, 
     let mut caption = index.to_string();
     if let Some(Outcome { label, predicted, confidence, .. }) = outcome {
         caption += &format!(" {label}{arrow}{predicted}{}", if doubtful { "?" } else { "" });
-        let more = format!("{caption} {}", percent(f64::from(confidence)));
+        let more = format!("{caption} {:.1} %", confidence * 100.0);
         if width(&more) <= room {
             caption = more;
         }
