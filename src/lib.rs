@@ -4,7 +4,7 @@
 //!
 //! | layer | modules | knows nothing of |
 //! |---|---|---|
-//! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`] | threads, channels, terminals, arguments |
+//! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`], [`tune`] | threads, channels, terminals, arguments |
 //! | lab | [`command`], [`reply`], [`error`], [`state`], [`advice`], [`lab`] | terminals |
 //! | adapters | [`export`], [`import`], [`serve`], [`attach`], [`gpu`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
 //!
@@ -32,3 +32,4 @@ pub mod session;
 pub mod state;
 pub mod train;
 pub mod tui;
+pub mod tune;
