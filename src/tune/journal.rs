@@ -22,22 +22,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use super::TuneError;
-use super::space::Space;
-use super::study::{Algorithm, Objective, Stopping, Study};
+use super::study::Study;
 use super::trial::{Task, Trial, Trials};
-use crate::session::{DataMark, Session, SessionError, Store};
-use crate::train::settings::{Setting, Settings};
+use crate::session::{Session, SessionError, Store};
 use claim::{Beat, Worker};
 
 /// The study's file.
 const STUDY: &str = "search.json";
 /// What the names of results end with.
 const RESULT: &str = ".json";
-/// The version that this program writes and reads.
-const VERSION: u32 = 1;
 /// After how long without a sign a worker counts as dead: longer than NFS clients remember what they saw (60 s by default).
 pub const STALE: Duration = Duration::from_secs(90);
 
@@ -50,26 +44,10 @@ pub struct Journal {
     trials: Trials,
     /// What was last seen of other workers, and since when it is so.
     seen: HashMap<String, (Beat, Instant)>,
+    /// The last signs of life of the workers of other processes, and when they came, if that was seen.
+    heard: HashMap<String, (Beat, Option<Instant>)>,
     /// After how long without a sign a worker counts as dead.
     stale: Duration,
-}
-
-/// The study as it is written: settings as the text that a person would type.
-#[derive(Serialize, Deserialize)]
-struct FileStudy {
-    version: u32,
-    algorithm: Algorithm,
-    objective: Objective,
-    stopping: Stopping,
-    trials: u32,
-    epochs: u32,
-    lag: u32,
-    seed: u64,
-    validation_split: f64,
-    data_name: String,
-    data_fingerprint: String,
-    settings: Vec<(String, String)>,
-    space: Space,
 }
 
 impl Journal {
@@ -79,8 +57,7 @@ impl Journal {
     /// If another search is there, or the file system refuses.
     pub fn begin(folder: &Path, study: &Study) -> Result<Self, TuneError> {
         fs::create_dir_all(folder).map_err(|source| io_error(folder, "make this folder", source))?;
-        let file =
-            serde_json::to_string(&FileStudy::from(study)).map_err(|error| TuneError::Study(error.to_string()))?;
+        let file = serde_json::to_string(study).map_err(|error| TuneError::Study(error.to_string()))?;
         let new = sealed::write_new(folder, STUDY, &file);
         if new.map_err(|source| io_error(&folder.join(STUDY), "write the search", source))? {
             return Ok(Self::new(folder));
@@ -100,11 +77,8 @@ impl Journal {
         let path = folder.join(STUDY);
         let Some(text) = sealed::read(&path)? else { return Err(TuneError::Missing(folder.into())) };
         let damaged = |problem: String| TuneError::Damaged { path: path.clone(), problem };
-        let file: FileStudy = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if file.version != VERSION {
-            return Err(damaged(format!("version {} is none that this program reads", file.version)));
-        }
-        Ok((Self::new(folder), file.near().map_err(damaged)?))
+        let study = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        Ok((Self::new(folder), study))
     }
 
     fn new(folder: &Path) -> Self {
@@ -114,6 +88,7 @@ impl Journal {
             read: BTreeSet::new(),
             trials: Trials::default(),
             seen: HashMap::new(),
+            heard: HashMap::new(),
             stale: STALE,
         }
     }
@@ -221,52 +196,6 @@ fn task_name(task: Task) -> String {
 
 fn result_name(task: Task) -> String {
     task_name(task) + RESULT
-}
-
-impl From<&Study> for FileStudy {
-    fn from(study: &Study) -> Self {
-        Self {
-            version: VERSION,
-            algorithm: study.algorithm,
-            objective: study.objective,
-            stopping: study.stopping,
-            trials: study.trials,
-            epochs: study.epochs,
-            lag: study.lag,
-            seed: study.seed,
-            validation_split: study.validation_split,
-            data_name: study.data.name.clone(),
-            data_fingerprint: format!("{:016x}", study.data.fingerprint),
-            settings: Setting::ALL.map(|setting| (setting.name().to_owned(), setting.get(&study.settings))).into(),
-            space: study.space.clone(),
-        }
-    }
-}
-
-impl FileStudy {
-    /// The study as it is known here.
-    fn near(self) -> Result<Study, String> {
-        let mut settings = Settings::default();
-        for (name, value) in &self.settings {
-            let setting = name.parse::<Setting>().map_err(|error| error.0)?;
-            setting.set(&mut settings, value).map_err(|error| error.0)?;
-        }
-        self.space.check()?;
-        let fingerprint = u64::from_str_radix(&self.data_fingerprint, 16).map_err(|error| error.to_string())?;
-        Ok(Study {
-            space: self.space,
-            objective: self.objective,
-            algorithm: self.algorithm,
-            stopping: self.stopping,
-            trials: self.trials,
-            epochs: self.epochs,
-            lag: self.lag,
-            seed: self.seed,
-            validation_split: self.validation_split,
-            settings,
-            data: DataMark { name: self.data_name, fingerprint },
-        })
-    }
 }
 
 fn io_error(path: &Path, action: &'static str, source: io::Error) -> TuneError {

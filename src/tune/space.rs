@@ -14,13 +14,14 @@
 //! optimizer = ["adam", "sgd:momentum=0.9:nesterov"]
 //! ```
 
+mod text;
+
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
 
 use super::TuneError;
 use super::study::Objective;
 use super::template::Template;
-use super::values::{Kind, Range, Scale, Values};
+use super::values::Values;
 use crate::arch::Arch;
 use crate::random::{Purpose, Stream};
 use crate::train::settings::{Setting, Settings};
@@ -64,65 +65,6 @@ pub struct Parameter {
 }
 
 impl Space {
-    /// Reads a space; `place` is what its errors call it.
-    ///
-    /// # Errors
-    /// If it is no TOML, or says something that can't be searched.
-    pub fn parse(text: &str, place: &str) -> Result<Self, TuneError> {
-        let refuse = |problem: String| TuneError::Space(format!("{place}: {problem}"));
-        let table: Table = text.parse().map_err(|error: toml::de::Error| refuse(one_line(&error)))?;
-        let space = Self::read(table).map_err(refuse)?;
-        space.check().map_err(refuse)?;
-        Ok(space)
-    }
-
-    fn read(mut table: Table) -> Result<Self, String> {
-        let arch = match table.remove("arch") {
-            None => crate::arch::Arch::default().to_string(),
-            Some(Value::String(text)) => preset(&text),
-            Some(_) => {
-                return Err("`arch` must be text: layers, with a gap for each parameter as in dense{units}".into());
-            }
-        };
-        let arch = Template::parse(&arch).map_err(|problem| format!("in `arch` {problem}"))?;
-        let objective = match table.remove("objective") {
-            None => None,
-            Some(Value::String(word)) => Some(word.parse()?),
-            Some(_) => return Err("`objective` must be \"val_accuracy\" or \"val_loss\"".into()),
-        };
-        let settings = inner(table.remove("settings"), "settings")?;
-        let settings = settings.into_iter().map(|(name, value)| Ok((name, scalar(&value)?)));
-        let settings = settings.collect::<Result<Vec<_>, String>>()?;
-        let parameters = inner(table.remove("parameters"), "parameters")?;
-        let parameter = |(name, value): (String, Value)| {
-            let values = values(value).map_err(|problem| format!("parameter `{name}`: {problem}"))?;
-            Ok(Parameter { name, values })
-        };
-        let parameters = parameters.into_iter().map(parameter).collect::<Result<Vec<_>, String>>()?;
-        match table.keys().next() {
-            Some(key) => {
-                Err(format!("`{key}` is nothing that a space has: there are arch, objective, [settings], [parameters]"))
-            }
-            None => Self { arch, objective, settings, parameters }.with_plain_names(),
-        }
-    }
-
-    /// The same with each setting under the one name that the program writes.
-    fn with_plain_names(mut self) -> Result<Self, String> {
-        for (name, _) in &mut self.settings {
-            let setting = name.parse::<Setting>().map_err(|error| format!("in [settings] {error}"))?;
-            setting.name().clone_into(name);
-        }
-        for index in 0..self.parameters.len() {
-            if let (false, Ok(setting)) =
-                (self.fills(&self.parameters[index].name), self.parameters[index].name.parse::<Setting>())
-            {
-                setting.name().clone_into(&mut self.parameters[index].name);
-            }
-        }
-        Ok(self)
-    }
-
     /// Whether a parameter of this name fills a gap; else it is a setting.
     pub fn fills(&self, name: &str) -> bool {
         self.arch.names().contains(&name)
@@ -281,152 +223,5 @@ fn preset(text: &str) -> String {
     found.map_or(text, |preset| preset.text).to_owned()
 }
 
-fn inner(value: Option<Value>, name: &str) -> Result<Table, String> {
-    match value {
-        None => Ok(Table::new()),
-        Some(Value::Table(table)) => Ok(table),
-        Some(_) => Err(format!("`{name}` must be a table: a line [{name}], then NAME = … on lines of their own")),
-    }
-}
-
-/// One value as the text that a person would type.
-fn scalar(value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Ok(value.to_string()),
-        _ => Err(format!("`{value}` is no value: use a number or text")),
-    }
-}
-
-fn values(value: Value) -> Result<Values, String> {
-    match value {
-        Value::Array(all) => Ok(Values::Choice(all.iter().map(scalar).collect::<Result<_, _>>()?)),
-        Value::Table(table) => range(table).map(Values::Range),
-        _ => Err("use a list, as in [\"adam\", \"sgd\"], or a range, as in { from = 32, to = 128, step = 32 }".into()),
-    }
-}
-
-fn range(mut table: Table) -> Result<Range, String> {
-    let mut kind = Kind::Whole;
-    let mut number = |key: &str| match table.remove(key) {
-        None => Ok(None),
-        Some(Value::Integer(number)) => Ok(Some(number as f64)),
-        Some(Value::Float(number)) => {
-            kind = Kind::Real;
-            Ok(Some(number))
-        }
-        Some(_) => Err(format!("`{key}` must be a number")),
-    };
-    let (from, to, step) = (number("from")?, number("to")?, number("step")?);
-    let (Some(from), Some(to)) = (from, to) else {
-        return Err("a range needs `from` and `to`, as in { from = 32, to = 128, step = 32 }".into());
-    };
-    let scale = match table.remove("log") {
-        None | Some(Value::Boolean(false)) => Scale::Linear,
-        Some(Value::Boolean(true)) => Scale::Log,
-        Some(_) => return Err("`log` must be true or false".into()),
-    };
-    if let Some(key) = table.keys().next() {
-        return Err(format!("`{key}` is nothing that a range has: there are from, to, step and log"));
-    }
-    let every = (kind == Kind::Whole && scale == Scale::Linear).then_some(1.0);
-    let range = Range { from, to, step: step.or(every), scale, kind };
-    range.problem().map_or(Ok(range), |problem| Err(problem.to_owned()))
-}
-
-/// TOML's error, which draws the place over several lines, as one.
-fn one_line(error: &toml::de::Error) -> String {
-    error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::any;
-    use proptest::{prop_assert_eq, proptest};
-
-    use super::{Space, TUTORIAL};
-    use crate::train::settings::{Setting, Settings};
-
-    fn parse(text: &str) -> Result<Space, String> {
-        Space::parse(text, "space.toml").map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_tutorials_space_is_what_it_says() {
-        let space = parse(TUTORIAL).unwrap();
-        let names: Vec<&str> = space.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        assert_eq!(names, ["units", "lr", "dropout", "batch-size"], "in the order of the file");
-        let values = space.values(&[0.4, 0.5, 0.9, 0.9]);
-        assert_eq!(values, ["64", "0.00173", "0.5", "128"]);
-        assert_eq!(space.arch(&values).unwrap().preset(), Some("tutorial"));
-        let settings = space.settings(&Settings::default(), &values).unwrap();
-        assert_eq!((settings.learning_rate, settings.dropout, settings.batch_size), (0.00173, 0.5, 128));
-        assert_eq!(space.values(&space.places(&values)), values);
-        assert_eq!(space.combinations(), None);
-    }
-
-    #[test]
-    fn a_flag_takes_a_parameter_out() {
-        let space = parse(TUTORIAL).unwrap().without(Setting::LearningRate);
-        assert_eq!(space.combinations(), Some(4 * 6 * 3));
-        let space = space.with_arch("mlp").unwrap();
-        assert_eq!(space.combinations(), Some(6 * 3));
-        assert!(space.with_arch("flatten dense{wide} dense10").unwrap_err().to_string().contains("{wide}"));
-    }
-
-    #[test]
-    fn what_can_not_be_searched_is_refused_with_a_sentence() {
-        let in_parameters = |line: &str| format!("[parameters]\n{line}");
-        for (text, words) in [
-            ("arch = 3".to_owned(), "`arch` must be text"),
-            ("arch = \"dense{units\"".into(), "not closed"),
-            ("objective = \"test_accuracy\"".into(), "val_accuracy"),
-            ("[parameters]".into(), "nothing is searched"),
-            ("speed = 3".into(), "`speed`"),
-            ("parameters = 3".into(), "must be a table"),
-            ("[settings]\nepochs = 3\n[parameters]\nlr = [0.1]".into(), "--epochs"),
-            ("[settings]\ndropot = 3\n[parameters]\nlr = [0.1]".into(), "dropout"),
-            (in_parameters("lr = 0.1"), "use a list"),
-            (in_parameters("lr = []"), "empty"),
-            (in_parameters("lr = [\"fast\"]"), "`fast` is no lr"),
-            (in_parameters("lr = { from = 1e-3 }"), "`from` and `to`"),
-            (in_parameters("lr = { from = 1e-2, to = 1e-3 }"), "less than"),
-            (in_parameters("lr = { from = 0.0, to = 1e-3, log = true }"), "above 0"),
-            (in_parameters("lr = { from = 1e-3, to = 1e-2, log = 1 }"), "true or false"),
-            (in_parameters("lr = { from = 1e-3, to = 1e-2, steps = 1 }"), "`steps`"),
-            (in_parameters("batch-size = { from = 1, to = 9, step = 0 }"), "above 0"),
-            (in_parameters("batch-size = { from = 1, to = 9000 }"), "batch-size"),
-            (in_parameters("units = [32]"), "fills no gap"),
-            (in_parameters("lr = [0.1]\nlr = [0.2]"), "duplicate key"),
-            (in_parameters("lr = [0.1]\nlearning-rate = [0.2]"), "twice"),
-            ("arch = \"flatten dense{units}\"\n[parameters]\nunits = [32]".into(), "no values make a network"),
-        ] {
-            let sentence = parse(&text).unwrap_err();
-            assert!(sentence.starts_with("space.toml: ") && sentence.contains(words), "{text}: {sentence}");
-            assert!(!sentence.contains('\n'), "{sentence}");
-        }
-    }
-
-    proptest! {
-        /// No text makes the reader panic, near to a space or not.
-        #[test]
-        fn any_text_is_a_space_or_refused(text in any::<String>(), from in any::<f64>(), to in any::<f64>(), step in any::<f64>()) {
-            let _ = parse(&text);
-            let _ = parse(&format!("arch = \"flatten {{n * dense{text}}} dense10\"\n[parameters]\nn = [1]"));
-            let _ = parse(&format!("[parameters]\nlr = {{ from = {from:?}, to = {to:?}, step = {step:?} }}"));
-            let _ = parse(&format!("[parameters]\nlr = {{ from = {from:?}, to = {to:?}, log = true }}"));
-        }
-
-        /// What was drawn is found again in the space.
-        #[test]
-        fn a_value_has_its_place(from in -1e3..1e3_f64, width in 1e-3..1e3_f64, place in 0.0..1.0_f64) {
-            let text = format!("arch = \"dense{{x}} flatten dense10\"\n[parameters]\nx = {{ from = {from:?}, to = {:?} }}", from + width);
-            // The network is none, the values are checked without it.
-            prop_assert_eq!(parse(&text).is_err(), true);
-            let range = super::Range { from, to: from + width, step: None, scale: super::Scale::Linear, kind: super::Kind::Real };
-            let values = super::Values::Range(range);
-            let text = values.at(place);
-            prop_assert_eq!(values.at(values.place(&text).unwrap()), text);
-        }
-    }
-}
+mod tests;

@@ -106,7 +106,7 @@ pub fn best(objective: Objective, scores: &[Measured]) -> f64 {
 }
 
 /// All trials of which something is known.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trials(BTreeMap<u32, Trial>);
 
 impl Trials {

@@ -51,6 +51,8 @@ pub enum Event {
     Learned(Trial),
     /// A task is left to whoever takes it up: somebody wants to end.
     Left(Task),
+    /// What workers of other processes do now: tasks, what they try, and epochs that are done.
+    Elsewhere(Vec<(Task, Vec<String>, f64)>),
     /// There is nothing to do before others are done.
     Waiting,
 }
@@ -67,6 +69,9 @@ pub enum Rest {
 /// Builds a network of this architecture, on the worker's own thread.
 pub type Build<'a> = dyn Fn(&Arch) -> Result<Box<dyn Network>, NetworkError> + 'a;
 
+/// Is told what happens; breaks if the worker is to end.
+pub type Tell<'a> = dyn FnMut(Event) -> ControlFlow<()> + 'a;
+
 /// Works until the search is done, or `tell` breaks.
 ///
 /// # Errors
@@ -76,7 +81,7 @@ pub fn work(
     journal: &mut Journal,
     dataset: &Dataset,
     build: &Build,
-    tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    tell: &mut Tell,
 ) -> Result<Rest, TuneError> {
     let mut shift =
         Shift { study, journal, dataset, build, worker: Worker::here(), beat: Beat::default(), beaten: None };
@@ -90,7 +95,7 @@ pub fn work(
         if open.is_empty() {
             return Ok(Rest::Done);
         }
-        let rest = match shift.take(&open)? {
+        let rest = match shift.take(&open, tell)? {
             Some(claim) => shift.train(&claim, tell)?,
             None => wait(tell),
         };
@@ -114,9 +119,9 @@ struct Shift<'a> {
 
 impl Shift<'_> {
     /// Claims the first task that nobody else does.
-    fn take(&mut self, open: &[Task]) -> Result<Option<Claim>, TuneError> {
+    fn take(&mut self, open: &[Task], tell: &mut Tell) -> Result<Option<Claim>, TuneError> {
         // A claim is worth what is known of its maker.
-        self.live(None, 0.0)?;
+        self.live(None, 0.0, tell)?;
         for task in open {
             if let Some(claim) = self.journal.claim(*task, &self.worker)? {
                 return Ok(Some(claim));
@@ -125,22 +130,25 @@ impl Shift<'_> {
         Ok(None)
     }
 
-    /// Tells others now and then that this worker lives.
-    fn live(&mut self, task: Option<Task>, epochs: f64) -> Result<(), TuneError> {
+    /// Tells others now and then that this worker lives, and looks what they do.
+    fn live(&mut self, task: Option<Task>, epochs: f64, tell: &mut Tell) -> Result<(), TuneError> {
         if self.beaten.is_some_and(|beaten| beaten.elapsed() < BEAT) {
             return Ok(());
         }
         self.beat = Beat { count: self.beat.count + 1, task, epochs };
         self.beaten = Some(Instant::now());
-        self.journal.beat(&self.worker, &self.beat)
+        self.journal.beat(&self.worker, &self.beat)?;
+        let beats = self.journal.elsewhere(&self.worker)?;
+        let trials = self.journal.trials();
+        let values = |task: Task| propose(self.study, task.trial, trials);
+        let all = beats.into_iter().filter_map(|beat| Some((beat.task?, values(beat.task?), beat.epochs)));
+        // Whether to go on is asked again at once.
+        let _ = tell(Event::Elsewhere(all.collect()));
+        Ok(())
     }
 
     /// Does a task, from where it was left if somebody began it.
-    fn train(
-        &mut self,
-        claim: &Claim,
-        tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, TuneError> {
+    fn train(&mut self, claim: &Claim, tell: &mut Tell) -> Result<ControlFlow<()>, TuneError> {
         let task = claim.task;
         let values = propose(self.study, task.trial, self.journal.trials());
         let mut trainer = self.trainer(task.trial, &values)?;
@@ -157,7 +165,7 @@ impl Shift<'_> {
             })?;
             let epochs = epochs_done(&trainer);
             told = tell(Event::Step { trial: task.trial, epochs });
-            self.live(Some(task), epochs)?;
+            self.live(Some(task), epochs, tell)?;
             if let Advance::Finished(Reason::Diverged { .. }) = advance {
                 ending = Some(Ending::Diverged);
             } else if ended {
@@ -218,12 +226,7 @@ impl Shift<'_> {
     }
 
     /// Leaves the task to whoever takes it up, in the middle of an epoch.
-    fn leave(
-        &self,
-        claim: &Claim,
-        trainer: &Trainer,
-        tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, TuneError> {
+    fn leave(&self, claim: &Claim, trainer: &Trainer, tell: &mut Tell) -> Result<ControlFlow<()>, TuneError> {
         if self.journal.holds(claim)? {
             self.journal.save_run(claim.task.trial, &self.session(trainer.state()?))?;
             self.journal.release(claim)?;
@@ -249,7 +252,7 @@ impl Shift<'_> {
 }
 
 /// Gives others time to come to an end.
-fn wait(tell: &mut dyn FnMut(Event) -> ControlFlow<()>) -> ControlFlow<()> {
+fn wait(tell: &mut Tell) -> ControlFlow<()> {
     thread::sleep(PAUSE);
     tell(Event::Waiting)
 }

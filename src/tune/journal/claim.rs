@@ -3,13 +3,16 @@
 use std::collections::hash_map::Entry;
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Journal, io_error, result_name, sealed, task_name};
 use crate::tune::TuneError;
 use crate::tune::trial::Task;
+
+/// For how long a worker is shown at work without a new sign of life: two may be missed.
+const LATELY: Duration = Duration::from_secs(20);
 
 /// Whoever takes tasks: one thread of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +73,13 @@ impl Worker {
 
     /// Its file with the signs of life.
     pub(super) fn file(&self) -> String {
-        format!("worker-{}.json", self.id)
+        file(&self.id)
+    }
+
+    /// What the names of all workers of its process begin with.
+    fn process_prefix(&self) -> &str {
+        let end = self.id.rmatch_indices('-').nth(1).map_or(self.id.len(), |(at, _)| at + 1);
+        &self.id[..end]
     }
 
     /// Whether its process is known to have ended: that of another machine is not.
@@ -150,7 +159,7 @@ impl Journal {
 
     /// Whether nothing was heard of a worker for too long, by this worker's own clock: those of others may be wrong.
     fn is_silent(&mut self, worker: &Worker) -> Result<bool, TuneError> {
-        let beat = self.beat_of(worker)?;
+        let beat = self.beat_of(&worker.id)?;
         Ok(match self.seen.entry(worker.id.clone()) {
             Entry::Occupied(seen) if seen.get().0 == beat => seen.get().1.elapsed() >= self.stale,
             Entry::Occupied(mut seen) => {
@@ -164,10 +173,49 @@ impl Journal {
         })
     }
 
-    fn beat_of(&self, worker: &Worker) -> Result<Beat, TuneError> {
-        let text = sealed::read(&self.folder.join(worker.file()))?.unwrap_or_default();
+    /// What workers of other processes do, as far as they tell and were heard of lately.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn elsewhere(&mut self, worker: &Worker) -> Result<Vec<Beat>, TuneError> {
+        let mut beats = Vec::new();
+        for id in self.workers()?.into_iter().filter(|id| !id.starts_with(worker.process_prefix())) {
+            let beat = self.beat_of(&id)?;
+            // What was there at first sight may be the last word of one that is dead.
+            let heard = match self.heard.get(&id) {
+                None => None,
+                Some((before, heard)) if *before == beat => *heard,
+                Some(_) => Some(Instant::now()),
+            };
+            let is_open = beat.task.is_some_and(|task| !self.read.contains(&result_name(task)));
+            if is_open && heard.is_some_and(|heard| heard.elapsed() < LATELY) {
+                beats.push(beat.clone());
+            }
+            self.heard.insert(id, (beat, heard));
+        }
+        Ok(beats)
+    }
+
+    /// The names of all workers that ever told of themselves.
+    fn workers(&self) -> Result<Vec<String>, TuneError> {
+        let refused = |source| io_error(&self.folder, "list this folder", source);
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(refused)? {
+            let name = entry.map_err(refused)?.file_name().to_string_lossy().into_owned();
+            ids.extend(name.strip_prefix("worker-").and_then(|id| id.strip_suffix(".json")).map(str::to_owned));
+        }
+        Ok(ids)
+    }
+
+    fn beat_of(&self, worker: &str) -> Result<Beat, TuneError> {
+        let text = sealed::read(&self.folder.join(file(worker)))?.unwrap_or_default();
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
+}
+
+/// The file with the signs of life of the worker of this name.
+fn file(id: &str) -> String {
+    format!("worker-{id}.json")
 }
 
 fn claim_name(task: Task, number: u32) -> String {

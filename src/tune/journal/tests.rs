@@ -115,6 +115,21 @@ fn a_dead_workers_task_is_taken_over() {
     assert!(!dead.holds(&claim).unwrap(), "and it will know");
 }
 
+#[test]
+fn others_are_seen_at_work_until_they_are_done() {
+    let (folder, mut journal) = journal();
+    let (other, _) = Journal::open(folder.path()).unwrap();
+    let beat = |count| Beat { count, task: Some(TASK), epochs: 0.5 };
+    let (far, here) = (far_worker(), Worker::here());
+    other.beat(&far, &beat(1)).unwrap();
+    assert_eq!(journal.elsewhere(&here).unwrap(), [], "it may be dead since long");
+    other.beat(&far, &beat(2)).unwrap();
+    other.beat(&Worker::here(), &beat(1)).unwrap();
+    assert_eq!(journal.elsewhere(&here).unwrap(), [beat(2)], "this process knows itself what it does");
+    journal.finish(TASK, &result(3)).unwrap();
+    assert_eq!(journal.elsewhere(&here).unwrap(), []);
+}
+
 /// Of all who race for a task one gets it, also where it is taken over.
 #[test]
 fn no_task_is_done_twice() {
