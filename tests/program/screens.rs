@@ -36,6 +36,23 @@ fn the_dashboard_in_the_middle_of_a_run() {
     assert_eq!(terminal.exit_code(), 0);
 }
 
+/// A search of the tutorial's space in the place of the curves, with the lines through what its trials tried.
+#[test]
+#[ignore = "draws the picture of README anew"]
+fn a_search_at_its_end() {
+    let home = Home::new();
+    let launch = Launch::program(&home, &["lab", "--seed", "1"]).without("MNIST_LAB_DATA");
+    let mut terminal = launch.size(104, 36).start();
+    terminal.wait_for("ready");
+    terminal.command("tune --trials 14 --epochs 2 --objective val_loss");
+    terminal.leave_command_line();
+    terminal.keys("1z");
+    terminal.patiently().wait_for("14/14, done");
+    draw(&terminal, "search");
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
 /// The digits pane alone, with the session that ships with the source: each view of it.
 #[test]
 #[ignore = "draws the pictures of README anew"]
