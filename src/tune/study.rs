@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TuneError;
 use super::space::Space;
-use super::trial::Trial;
+use super::trial::{Ending, Trial};
 use crate::session::DataMark;
 use crate::train::history::Measured;
 use crate::train::settings::{Setting, Settings};
@@ -198,8 +198,17 @@ impl Study {
         let values =
             values.map(|(parameter, value)| format!("{} {value}", parameter.name)).collect::<Vec<_>>().join(", ");
         let epochs = trial.scores.len();
-        let how = if trial.ending.word() == "completed" { String::new() } else { format!(", {}", trial.ending.word()) };
+        let how = match self.ending(trial) {
+            "completed" => String::new(),
+            word => format!(", {word}"),
+        };
         format!("trial {}: {score} after {epochs} epochs{how}; {values}", trial.number)
+    }
+
+    /// How a trial came to rest, in a word: also one that is not, or not yet, among the best that go on.
+    pub fn ending(&self, trial: &Trial) -> &'static str {
+        let short = trial.scores.len() < self.epochs as usize;
+        if trial.ending == Ending::Reached && short { "halted" } else { trial.ending.word() }
     }
 
     /// In what this search differs from another, in words; `None` if in nothing.

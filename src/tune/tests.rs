@@ -157,3 +157,23 @@ fn what_matters_explains_most() {
     assert!(shares[0] > 0.5 && shares[0] > 3.0 * shares[1] && shares[2] < 0.1, "{shares:?}");
     assert_eq!(importance(&study, &Trials::default()), None);
 }
+
+/// Results of several rungs come in any order.
+#[test]
+fn the_last_that_is_known_of_a_trial_counts() {
+    let after = |epochs: usize, ending: Ending| {
+        let scores = vec![Measured { loss: 1.0, accuracy: 0.5 }; epochs];
+        Trial { number: 0, values: Vec::new(), scores, ending, seconds: 0.0, worker: "test".into() }
+    };
+    let early_stop = Ending::EarlyStop { best_epoch: 2 };
+    for [first, second] in [
+        [after(1, Ending::Reached), after(3, Ending::Reached)],
+        [after(1, Ending::Reached), after(1, Ending::Diverged)],
+        [after(3, Ending::Reached), after(5, early_stop)],
+    ] {
+        for order in [[&first, &second], [&second, &first]] {
+            let trials: Trials = order.into_iter().cloned().collect();
+            assert_eq!(trials.get(0), Some(&second));
+        }
+    }
+}

@@ -112,8 +112,11 @@ pub struct Trials(BTreeMap<u32, Trial>);
 impl Trials {
     /// Takes in what came of a trial, unless more is known already. Whether that was news.
     pub fn learn(&mut self, trial: Trial) -> bool {
-        let known = self.0.get(&trial.number);
-        let news = known.is_none_or(|known| known.scores.len() < trial.scores.len() || known.ending != trial.ending);
+        let later = |known: &Trial| {
+            let ended = known.ending == Ending::Reached && trial.ending != Ending::Reached;
+            known.scores.len() < trial.scores.len() || known.scores.len() == trial.scores.len() && ended
+        };
+        let news = self.0.get(&trial.number).is_none_or(later);
         if news {
             self.0.insert(trial.number, trial);
         }

@@ -2,6 +2,7 @@
 
 use crate::search::SearchState;
 use crate::tune::importance::importance;
+use crate::tune::study::Study;
 use crate::tune::trial::Trial;
 
 /// Rows that a table has at most.
@@ -32,7 +33,7 @@ fn table(state: &SearchState) -> Vec<String> {
     let head = head.chain(study.space.parameters.iter().map(|parameter| parameter.name.clone()));
     let mut rows: Vec<Vec<String>> = vec![head.chain(["how it ended".to_owned()]).collect()];
     let ranking = state.trials.ranking(study.objective);
-    rows.extend(ranking.iter().take(ROWS).map(|trial| row(trial)));
+    rows.extend(ranking.iter().take(ROWS).map(|trial| row(study, trial)));
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
@@ -47,7 +48,7 @@ fn table(state: &SearchState) -> Vec<String> {
     lines
 }
 
-fn row(trial: &Trial) -> Vec<String> {
+fn row(study: &Study, trial: &Trial) -> Vec<String> {
     let score = trial.score();
     let figures = [
         trial.number.to_string(),
@@ -55,5 +56,5 @@ fn row(trial: &Trial) -> Vec<String> {
         score.map_or_else(|| "-".into(), |score| format!("{:.4}", score.loss)),
         trial.scores.len().to_string(),
     ];
-    figures.into_iter().chain(trial.values.iter().cloned()).chain([trial.ending.word().to_owned()]).collect()
+    figures.into_iter().chain(trial.values.iter().cloned()).chain([study.ending(trial).to_owned()]).collect()
 }

@@ -25,7 +25,7 @@ fn trial_json(state: &SearchState, trial: &Trial) -> Value {
         "trial": trial.number,
         "settings": settings_json(&state.study, trial),
         "arch": state.study.space.arch(&trial.values).ok().map(|arch| arch.to_string()),
-        "status": trial.ending.word(),
+        "status": state.study.ending(trial),
         "epochs": trial.scores.len(),
         "val_loss": score.map(|score| score.loss),
         "val_accuracy": score.map(|score| score.accuracy),

@@ -128,7 +128,11 @@ impl Journal {
     }
 
     fn is_done(&mut self, task: Task) -> Result<bool, TuneError> {
-        Ok(self.read.contains(&result_name(task)) || self.read_result(&result_name(task))?.is_some())
+        let name = result_name(task);
+        if !self.read.contains(&name) {
+            self.read_result(&name)?;
+        }
+        Ok(self.read.contains(&name))
     }
 
     /// The last claim of a task. Each is asked for by name: a listing may be older than what it lists.
