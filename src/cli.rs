@@ -14,6 +14,7 @@ mod repl;
 mod serve;
 mod sessions;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -64,6 +65,7 @@ async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Res
         None => lab::run(args::LabArgs::default(), options).await?,
         Some(Verb::Lab(args)) => lab::run(*args, options).await?,
         Some(Verb::Train(args)) => return train::run(*args, options, output).await,
+        Some(Verb::Tune(args)) => return tune::run(*args, options, *output).await,
         Some(Verb::Attach(args)) => attach::run(args, options, output).await?,
         Some(Verb::Eval(args)) => ask::evaluate(args, options, output).await?,
         Some(Verb::Predict(args)) => ask::predict(args, options, output).await?,

@@ -6,6 +6,7 @@ mod drawing;
 mod export;
 mod filter;
 mod line;
+mod tune;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub use door::{Depth, Door};
 pub use drawing::Keep;
 pub use export::{ExportArgs, ModelFormat, Quantization};
 pub use filter::Filter;
+pub use tune::{OfSearch, TuneArgs};
 
 /// One request to the lab.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
@@ -164,6 +166,18 @@ pub enum Command {
         /// What is wanted of each.
         depth: Depth,
     },
+    /// Search settings and layers beside the run, from its settings: `tune --trials 20`; `tune 7` opens trial 7 as a session
+    Tune {
+        /// `off` ends the search, which can go on later; a number opens that trial
+        #[arg(value_parser = tune::parse, conflicts_with_all = ["epochs", "trials", "save"])]
+        what: Option<OfSearch>,
+        /// Epochs that a trial has at most; 5 if not given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        epochs: Option<u32>,
+        /// How.
+        #[command(flatten)]
+        args: TuneArgs,
+    },
     /// Walk through a first run, in the dashboard: training, mistakes, settings, going back
     Tour,
     /// Explain the commands, or one of them
@@ -293,6 +307,20 @@ impl Command {
             ["find", ..] => names(&["true=", "pred=", "class=", "conf>", "conf<", "wrong", "right", "doubtful"]),
             ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
             ["explain", ..] => names(&["--class"]),
+            ["tune"] => names(&[
+                "off",
+                "--trials",
+                "--epochs",
+                "--algorithm",
+                "--space",
+                "--objective",
+                "--stop",
+                "--save",
+                "--jobs",
+            ]),
+            ["tune", .., "--algorithm"] => names(&["random", "tpe", "halving", "hyperband"]),
+            ["tune", .., "--objective"] => names(&["val_accuracy", "val_loss"]),
+            ["tune", .., "--stop"] => names(&["median", "none"]),
             ["serve"] => names(&["127.0.0.1:8080", "off"]),
             ["export"] => names(&["--to", "-o", "--quantize"]),
             ["export", .., "--to"] => names(&["onnx", "tflite", "keras", "h5", "safetensors"]),
@@ -332,10 +360,14 @@ impl Command {
     }
 }
 
+/// Flags that are named in a command's usage; `help COMMAND` tells of more.
+const MOST_FLAGS: usize = 4;
+
 /// `step [BATCHES]`
 fn usage(command: &clap::Command) -> String {
     let mut usage = command.get_name().to_owned();
-    for argument in command.get_arguments() {
+    let flags = command.get_arguments().filter(|argument| argument.get_long().is_some()).count();
+    for argument in command.get_arguments().filter(|argument| flags <= MOST_FLAGS || argument.get_long().is_none()) {
         let mut name = argument.get_id().as_str().to_uppercase();
         if let Some(long) = argument.get_long() {
             name = format!("--{long} {name}");
@@ -344,6 +376,9 @@ fn usage(command: &clap::Command) -> String {
             || argument.get_num_args().is_some_and(|count| count.max_values() > 1);
         let dots = if many { "…" } else { "" };
         usage += &if argument.is_required_set() { format!(" {name}{dots}") } else { format!(" [{name}{dots}]") };
+    }
+    if flags > MOST_FLAGS {
+        usage += " [--FLAG …]";
     }
     usage
 }
@@ -362,7 +397,8 @@ mod tests {
     use crate::data::corrupt::{Corruption, Kind};
 
     use super::{
-        Command, CommandError, Corrupt, Door, ExportArgs, Filter, Keep, ListName, ModelFormat, Quantization, SplitName,
+        Command, CommandError, Corrupt, Door, ExportArgs, Filter, Keep, ListName, ModelFormat, OfSearch, Quantization,
+        SplitName, TuneArgs,
     };
 
     #[track_caller]
@@ -408,6 +444,15 @@ mod tests {
         check("branch", Command::Branch { name: None });
         check("branch slow", Command::Branch { name: Some("slow".into()) });
         check("overlay demo run-1", Command::Overlay { names: vec!["demo".into(), "run-1".into()] });
+        let tune = |what, args| Command::Tune { what, epochs: None, args };
+        check("tune", tune(None, TuneArgs::default()));
+        check("tune off", tune(Some(OfSearch::Off), TuneArgs::default()));
+        check("tune 7", tune(Some(OfSearch::Open(7)), TuneArgs::default()));
+        let algorithm = Some(crate::tune::study::Algorithm::Tpe);
+        check(
+            "tune --algorithm tpe --trials 9",
+            tune(None, TuneArgs { algorithm, trials: Some(9), ..TuneArgs::default() }),
+        );
         check("serve", Command::Serve { address: None });
         check("serve 9000", Command::Serve { address: Some(Door::Open(([127, 0, 0, 1], 9000).into())) });
         check("serve [::]:80", Command::Serve { address: Some(Door::Open("[::]:80".parse().unwrap())) });
@@ -436,6 +481,9 @@ mod tests {
             "load",
             "-x",
             "serve everywhere",
+            "tune seven",
+            "tune off --trials 3",
+            "tune --algorithm magic",
             "classify",
         ] {
             let error = Command::parse(line).unwrap_err().to_string();

@@ -7,6 +7,7 @@ use crate::nn::NetworkError;
 use crate::session::SessionError;
 use crate::train::settings::SettingError;
 use crate::train::tree::TreeError;
+use crate::tune::TuneError;
 
 /// Why the lab can't go on: an error that many may be told of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
@@ -39,6 +40,9 @@ pub enum Error {
     /// The network's device failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// A search can't begin or go on.
+    #[error(transparent)]
+    Tune(TuneError),
     /// The lab could not be opened, or broke.
     #[error(transparent)]
     Lab(Failure),
@@ -51,9 +55,19 @@ impl Error {
     /// The exit code that stands for it: 1 failed, 2 usage, 3 bad data, snapshot or file, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Network(NetworkError::Unavailable(_)) | Self::Session(SessionError::Name(_)) => 2,
+            Self::Usage(_)
+            | Self::Network(NetworkError::Unavailable(_))
+            | Self::Session(SessionError::Name(_))
+            | Self::Tune(TuneError::Space(_) | TuneError::Study(_) | TuneError::Other { .. } | TuneError::Missing(_)) => {
+                2
+            }
             Self::Failed(_) | Self::Network(NetworkError::Device(_)) | Self::Session(SessionError::Io { .. }) => 1,
-            Self::Data(_) | Self::ModelFile(_) | Self::Session(_) | Self::Network(NetworkError::Mismatch(_)) => 3,
+            Self::Data(_)
+            | Self::ModelFile(_)
+            | Self::Session(_)
+            | Self::Network(NetworkError::Mismatch(_))
+            | Self::Tune(TuneError::Damaged { .. }) => 3,
+            Self::Tune(_) => 1,
             Self::Lab(failure) => failure.exit_code,
             Self::Interrupted => 130,
         }
@@ -74,6 +88,16 @@ impl From<SettingError> for Error {
 impl From<TreeError> for Error {
     fn from(error: TreeError) -> Self {
         Self::Usage(error.to_string())
+    }
+}
+
+impl From<TuneError> for Error {
+    fn from(error: TuneError) -> Self {
+        match error {
+            TuneError::Session(error) => Self::Session(error),
+            TuneError::Network(error) => Self::Network(error),
+            error => Self::Tune(error),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod publisher;
 mod questions;
 mod saver;
 mod saving;
+mod searching;
 mod travel;
 mod visitors;
 

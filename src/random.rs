@@ -24,6 +24,8 @@ pub enum Purpose {
     Augment = 4,
     /// Corrupted images; counters: kind, sample.
     Corrupt = 5,
+    /// What a search tries; counters: trial, attempt.
+    Search = 6,
 }
 
 /// A stream of random numbers, named by seed, purpose and two counters.

@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::explain::{Explanation, Neighbour};
 use crate::metrics::{Confusion, Evaluation};
 use crate::nn::DeviceInfo;
+use crate::search::SearchState;
 use crate::train::event::{Reason, TrainEvent};
 use crate::train::history::History;
 use crate::train::settings::Settings;
@@ -64,6 +65,8 @@ pub struct LabState {
     pub saved: Option<Saved>,
     /// What the run's GPU was seen to do; empty on the CPU and where no driver tells.
     pub gpu: Arc<GpuHistory>,
+    /// The search that goes on beside the run, or the last one.
+    pub search: Option<Arc<SearchState>>,
     /// What happened, the newest last.
     pub log: Arc<VecDeque<LogLine>>,
 }
@@ -270,6 +273,8 @@ pub enum LabEvent {
     Advice(Vec<Advice>),
     /// The GPU does something else than before; `None`: it is not seen any more.
     Gpu(Option<GpuSample>),
+    /// A search as it is now.
+    Search(SearchState),
     /// A line for the log.
     Log(LogLine),
 }
@@ -323,6 +328,7 @@ impl LabState {
             LabEvent::Advice(advice) => self.advice = Arc::new(advice),
             LabEvent::Gpu(Some(sample)) => Arc::make_mut(&mut self.gpu).push(sample),
             LabEvent::Gpu(None) => self.gpu = Arc::default(),
+            LabEvent::Search(search) => self.search = Some(Arc::new(search)),
             LabEvent::Log(line) => self.log(line),
         }
     }
@@ -342,6 +348,7 @@ impl LabState {
             sessions: self.sessions.clone(),
             saved,
             gpu: if stays { self.gpu.clone() } else { Arc::default() },
+            search: self.search.take(),
             log: self.log.clone(),
             ..Self::default()
         };

@@ -14,6 +14,8 @@ use crate::metrics::{Confusion, Evaluation, Outcome};
 use crate::nn::DeviceInfo;
 use crate::nn::norms::LayerNorm;
 use crate::reply::{Classified, Reply};
+use crate::search::{Running, SearchPhase, SearchState};
+use crate::session::DataMark;
 use crate::state::{
     DigitList, DigitSource, DigitView, GpuReading, GpuSample, LabEvent, LabState, Level, LogLine, Overlay, Part, Phase,
     RunBegun, RunInfo, Saved,
@@ -23,6 +25,9 @@ use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, St
 use crate::train::settings::{Setting, Settings};
 use crate::train::tree::Tree;
 use crate::train::{Goal, Progress, RunConfig};
+use crate::tune::space::{Space, TUTORIAL};
+use crate::tune::study::{Algorithm, Objective, Stopping, Study};
+use crate::tune::trial::{Ending, Task, Trial};
 
 fn record(step: u64, loss: f32) -> StepRecord {
     StepRecord { step, loss, accuracy: 0.5, learning_rate: 1e-3 }
@@ -97,6 +102,37 @@ fn gpu(number: u64) -> LabEvent {
     LabEvent::Gpu(Some(GpuSample { seconds: (number * number) as u32, reading }))
 }
 
+/// A search with a trial that is done and one that runs.
+fn search(number: u64) -> LabEvent {
+    let study = Study {
+        space: Space::parse(TUTORIAL, "the tutorial's space").unwrap(),
+        objective: Objective::ValLoss,
+        algorithm: Algorithm::Tpe,
+        stopping: Stopping::Median,
+        trials: 9,
+        epochs: 3,
+        lag: 4,
+        seed: number,
+        validation_split: 0.2,
+        settings: Settings::default(),
+        data: DataMark { name: "MNIST".into(), fingerprint: u64::MAX - number },
+    };
+    let values: Vec<String> = ["32", "0.001", "0", "64"].map(String::from).into();
+    let scores = vec![Measured { loss: 1.0 / number as f64, accuracy: 0.1 }];
+    let ending = Ending::EarlyStop { best_epoch: 1 };
+    let trial = Trial { number: 1, values: values.clone(), scores, ending, seconds: 0.5, worker: "host".into() };
+    let running = Running { task: Task { trial: 2, epochs: 3 }, values, epochs: 0.5, so_far: Some(trial.clone()) };
+    LabEvent::Search(SearchState {
+        name: "search-1".into(),
+        study: Arc::new(study),
+        trials: Arc::new([trial].into_iter().collect()),
+        running: [(2, running)].into(),
+        elsewhere: Vec::new(),
+        phase: SearchPhase::Stopped,
+        jobs: 1,
+    })
+}
+
 /// One event of each kind.
 fn event(kind: u8, number: u64) -> LabEvent {
     let mut settings = Settings::default();
@@ -129,6 +165,7 @@ fn event(kind: u8, number: u64) -> LabEvent {
         15 => LabEvent::Log(LogLine { level: Level::Warning, text: format!("line {number}") }),
         16 => gpu(number),
         17 => LabEvent::Gpu(None),
+        18 => search(number),
         // A step that may go back.
         _ => step(number + 1, number as f32),
     }

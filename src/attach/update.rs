@@ -9,6 +9,7 @@ use super::frame::FrameError;
 use super::parts::{FarGpu, FarOverlay, FarRun, FarSettings, FarTree};
 use crate::advice::Advice;
 use crate::metrics::Confusion;
+use crate::search::SearchState;
 use crate::state::{DigitList, DigitView, LabState, LogLine, Phase, Saved, Tested};
 use crate::train::history::{Edit, EpochRecord, History, NormRecord, StepRecord};
 use crate::train::{Goal, Progress};
@@ -37,6 +38,7 @@ pub struct Update {
     advice: Option<Arc<Vec<Advice>>>,
     saved: Option<Option<Saved>>,
     gpu: Option<FarGpu>,
+    search: Option<Option<Arc<SearchState>>>,
     log: Option<Arc<VecDeque<LogLine>>>,
 }
 
@@ -85,6 +87,7 @@ impl Update {
             advice,
             saved,
             gpu,
+            search,
             log,
         } = now;
         Self {
@@ -106,6 +109,7 @@ impl Update {
             advice: (!Arc::ptr_eq(&had.advice, advice)).then(|| advice.clone()),
             saved: changed(&had.saved, saved),
             gpu: (!Arc::ptr_eq(&had.gpu, gpu)).then(|| FarGpu::between(&had.gpu, gpu)),
+            search: (!same(had.search.as_ref(), search.as_ref())).then(|| search.clone()),
             log: (!Arc::ptr_eq(&had.log, log)).then(|| log.clone()),
         }
     }
@@ -144,6 +148,7 @@ impl Update {
         if let Some(gpu) = self.gpu {
             state.gpu = Arc::new(gpu.near(&state.gpu)?);
         }
+        set(&mut state.search, self.search);
         set(&mut state.log, self.log);
         Ok(())
     }

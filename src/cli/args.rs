@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{Corrupt, ExportArgs, SplitName};
+use crate::command::{Corrupt, ExportArgs, SplitName, TuneArgs};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::train::settings::Setting;
 
@@ -68,6 +68,8 @@ pub enum Verb {
     Lab(Box<LabArgs>),
     /// Train without the dashboard
     Train(Box<TrainArgs>),
+    /// Search settings and layers: many trials, the best of which becomes a session
+    Tune(Box<TuneVerb>),
     /// Open the dashboard on a run that `train --listen` trains; `q` leaves it, and it trains on
     Attach(AttachArgs),
     /// Measure a saved network on a whole split
@@ -239,6 +241,21 @@ pub struct TrainArgs {
     #[arg(long, value_name = "SOCKET", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "not given, given without a path, given with one")]
     pub listen: Option<Option<PathBuf>>,
+}
+
+#[derive(Args)]
+pub struct TuneVerb {
+    #[command(flatten)]
+    pub tune: TuneArgs,
+    /// The search's folder, which workers on other machines can share; NAME.tune beside the sessions if not given
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Work on a search that somebody else began, and leave its table and its best trial to them
+    #[arg(long)]
+    pub worker: bool,
+    /// What all trials have in common; a setting that is given here is not searched, --epochs are those of a trial
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 #[derive(Args)]

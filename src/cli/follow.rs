@@ -8,7 +8,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::output::Output;
-use crate::command::Command;
+use super::tune::told::{ToldSearch, is_searching};
+use crate::command::{Command, OfSearch, TuneArgs};
 use crate::error::Error;
 use crate::lab::Lab;
 use crate::state::{GpuFigure, LabState, Phase};
@@ -23,6 +24,8 @@ pub struct Follower {
     signals: Signals,
     /// Epochs that were written or were there before.
     told: usize,
+    /// Of a search beside the run.
+    told_search: ToldSearch,
     until: Until,
 }
 
@@ -50,8 +53,15 @@ impl Follower {
     /// # Errors
     /// If the lab can't be opened.
     pub async fn new(lab: Lab, output: Output) -> Result<Self, Error> {
-        let mut follower =
-            Self { state: lab.state(), lab, output, signals: Signals::new()?, told: 0, until: Until::Rest };
+        let mut follower = Self {
+            state: lab.state(),
+            lab,
+            output,
+            signals: Signals::new()?,
+            told: 0,
+            told_search: ToldSearch::default(),
+            until: Until::Rest,
+        };
         loop {
             let state = follower.state();
             match &state.phase {
@@ -86,7 +96,9 @@ impl Follower {
 
     /// What is there before the next command needs not be told: a run may have gone back, or another may have taken the stage.
     pub fn catch_up(&mut self) {
-        self.told = self.state().history.epochs.len();
+        let state = self.state();
+        self.told = state.history.epochs.len();
+        self.told_search.catch_up(&state);
     }
 
     /// Waits until the lab is at rest, or if detached the run at its end, and writes the epochs that end meanwhile.
@@ -111,6 +123,7 @@ impl Follower {
                 Phase::Training => {}
                 Phase::Ready | Phase::Paused | Phase::Loading if self.until == Until::End => {}
                 Phase::Failed(failure) => return Err(Error::Lab(failure.clone())),
+                Phase::Ready | Phase::Paused | Phase::Finished(_) if is_searching(&state) => {}
                 phase => return Ok(Waited::Rested(phase.clone())),
             }
             if let Some(bar) = bar {
@@ -132,6 +145,12 @@ impl Follower {
     /// Stops the run, which saves it; a second signal does not wait for that.
     async fn interrupt(&mut self) -> Result<(), Error> {
         self.output.note("stopping and saving; once more to leave at once");
+        if is_searching(&self.state()) {
+            let _ = self
+                .lab
+                .ask(Command::Tune { what: Some(OfSearch::Off), epochs: None, args: TuneArgs::default() })
+                .await;
+        }
         tokio::select! {
             answer = self.lab.ask(Command::Stop) => answer.map(drop),
             () = self.signals.next() => Err(Error::Interrupted),
@@ -150,6 +169,11 @@ impl Follower {
             bar.map_or_else(write, |bar| bar.suspend(write));
         }
         self.told = self.told.max(epochs.len());
+        let mut write = || self.told_search.tell(state, self.output);
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
     }
 }
 

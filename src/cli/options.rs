@@ -60,6 +60,11 @@ impl Options {
         self.global.seed.or(self.config.seed).unwrap_or(0)
     }
 
+    /// Whether a flag names the random draws.
+    pub fn seed_is_given(&self) -> bool {
+        self.global.seed.is_some()
+    }
+
     /// Where to compute.
     pub const fn device(&self) -> DeviceChoice {
         self.device

@@ -44,6 +44,11 @@ impl fmt::Display for Command {
             Self::Rewind { epoch } => write!(f, " {epoch}"),
             Self::Overlay { names } => positional(f, names),
             Self::Serve { address } => option(f, address.as_ref()),
+            Self::Tune { what, epochs, args } => {
+                option(f, what.as_ref())?;
+                option(f, epochs.map(|epochs| format!("--epochs={epochs}")).as_ref())?;
+                write!(f, "{args}")
+            }
             Self::Help { command } => positional(f, command),
             Self::Pause
             | Self::Resume
@@ -87,6 +92,7 @@ impl Command {
             Self::Sessions => "sessions",
             Self::Serve { .. } => "serve",
             Self::Classify { .. } => "classify",
+            Self::Tune { .. } => "tune",
             Self::Tour => "tour",
             Self::Help { .. } => "help",
             Self::Quit => "quit",
@@ -176,7 +182,8 @@ mod tests {
             |find true=4 pred=9 class=3 conf>0.9 conf<0.33 wrong right doubtful|eval|eval --split train\
             |eval --split validation --corrupt fog:5|eval --corrupt all:2|eval --corrupt shot_noise|advice|save|save mine\
             |load mine|new|new 'conv8 relu flatten dense10' --seed 7|rewind 3|branch|branch slow|overlay a b|overlay none\
-            |sessions|tour|serve|serve 8080|serve [::1]:9|serve off|help|help set|quit|exit\
+            |sessions|tour|tune|tune off|tune 7|tune --epochs 3 --trials 9 --algorithm hyperband --space 'my space.toml' --objective val_loss\
+            |tune --stop none --save=-x --jobs 2 --lag 8|serve|serve 8080|serve [::1]:9|serve off|help|help set|quit|exit\
             |export -o digits.onnx|export -o 'a b.bin' --to tflite --quantize int8|export --output=-x.h5";
         all.split('|').for_each(check);
     }

@@ -8,6 +8,7 @@ use super::past::Past;
 use super::publisher::Publisher;
 use super::saver::Saver;
 use super::saving::Name;
+use super::searching::{self, Searching};
 use super::{Autosave, LabOptions, Request, Start};
 use crate::command::Command;
 use crate::data::Dataset;
@@ -89,6 +90,8 @@ pub(super) struct Engine<'p> {
     pub(super) past: Past,
     /// What looks at the GPU, if the run is on one.
     pub(super) gauge: Option<Gauge>,
+    /// The search that goes on beside the run.
+    pub(super) searching: Option<Searching>,
     mode: Mode,
     pub(super) name: Name,
     /// A request that was taken from the inbox and is the next to be answered.
@@ -124,6 +127,7 @@ impl<'p> Engine<'p> {
             tree,
             past,
             gauge: None,
+            searching: None,
             mode: Mode::Resting,
             name,
             waiting: None,
@@ -165,6 +169,7 @@ impl<'p> Engine<'p> {
             self.tell_saved(outcome);
         }
         self.read_gauge();
+        self.read_search();
         if let Some(request) = self.waiting.take() {
             return Some(Work::Answer(request));
         }
@@ -181,17 +186,22 @@ impl<'p> Engine<'p> {
         }
     }
 
-    /// Waits for a request; with a gauge it looks up now and then, without one it sleeps.
+    /// Waits for a request; with a search or a gauge it looks up now and then, without one it sleeps.
     fn wait(&mut self, inbox: &Receiver<Request>) -> Option<Request> {
         loop {
             self.publisher.show();
-            if self.gauge.is_none() {
-                return inbox.recv().ok();
-            }
-            match inbox.recv_timeout(gauge::INTERVAL) {
+            let patience = match (&self.searching, &self.gauge) {
+                (Some(_), _) => searching::GLANCE,
+                (None, Some(_)) => gauge::INTERVAL,
+                (None, None) => return inbox.recv().ok(),
+            };
+            match inbox.recv_timeout(patience) {
                 Ok(request) => return Some(request),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.read_gauge(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.read_gauge();
+                    self.read_search();
+                }
             }
         }
     }
@@ -275,6 +285,7 @@ impl<'p> Engine<'p> {
             Command::Serve { .. } | Command::Classify { .. } => {
                 Err(Error::Usage("this lab has no door to the outside".into()))
             }
+            Command::Tune { what, epochs, args } => self.tune(what, epochs, &args),
             Command::Tour => Err(Error::Usage("the tour is for the dashboard: `mnist-lab lab --tour`".into())),
             Command::Sessions => Ok(Reply::Sessions(session_rows(&self.options.store)?)),
             Command::Help { command } => Ok(Reply::Help(Command::help(command.as_deref())?)),
@@ -350,7 +361,7 @@ impl<'p> Engine<'p> {
         Ok(())
     }
 
-    fn load(&mut self, name: &str) -> Result<Reply, Error> {
+    pub(super) fn load(&mut self, name: &str) -> Result<Reply, Error> {
         self.save_if_needed()?;
         let dataset = self.trainer.dataset().clone();
         let (trainer, tree, device, saved) = load(&self.options, name, dataset)?;
@@ -384,6 +395,7 @@ impl<'p> Engine<'p> {
     }
 
     fn quit(&mut self) -> Result<Reply, Error> {
+        self.leave_search();
         if self.options.autosave == Autosave::On {
             self.save_if_needed()?;
         }

@@ -271,7 +271,7 @@ impl FromStr for Setting {
 }
 
 /// A number as a person writes it: 0.001 and 0.3 plainly, 3e-5 with an exponent.
-struct Number(f64);
+pub struct Number(pub f64);
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -57,6 +57,8 @@ pub enum Action {
     Corrupt,
     /// The digits of the list, many at a time.
     Gallery,
+    /// To the search of settings, or back to the curves.
+    Search,
     /// Draw a digit.
     Draw,
     /// Put the pen down, or lift it.
@@ -132,6 +134,8 @@ pub enum Scope {
     Corruptions,
     /// While a digit is drawn; looked up before its pane.
     Canvas,
+    /// In the curves pane while it shows the search; looked up before the pane's own.
+    Search,
     /// Even where text is typed and in front of every pane.
     Always,
 }
@@ -162,7 +166,7 @@ impl Binding {
     }
 }
 
-use Scope::{Always, Canvas, Corruptions, Everywhere, Studio};
+use Scope::{Always, Canvas, Corruptions, Everywhere, Search, Studio};
 
 const CHARTS: Scope = Scope::Pane(PaneId::Charts);
 const CONFUSION: Scope = Scope::Pane(PaneId::Confusion);
@@ -177,6 +181,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Everywhere, &["E"], Action::PreviousWrong, "the one before"),
     bind(Everywhere, &["a"], Action::Augment, "the augmentation studio").hint("augment"),
     bind(Everywhere, &["d"], Action::Draw, "draw a digit for the network"),
+    bind(Everywhere, &["T"], Action::Search, "the search of settings, and back"),
     bind(Everywhere, &[":"], Action::Command, "to the command line").hint("command"),
     bind(Everywhere, &["?", "F1"], Action::Help, "explain this pane and the keys").hint("help"),
     bind(Everywhere, &["q"], Action::Quit, "save and leave").hint("quit"),
@@ -207,6 +212,9 @@ pub const BINDINGS: &[Binding] = &[
     bind(CHARTS, &["x"], Action::Across, "across: epochs, steps or time").hint("across"),
     bind(CHARTS, &["y"], Action::Scale, "log or linear axis").hint("axis"),
     bind(CHARTS, &["i"], Action::Range, "with or without outliers").hint("range"),
+    bind(Search, &["Enter"], Action::Enter, "open the trial as a session").hint("open"),
+    bind(Search, &["m"], Action::NextPage, "the table or the lines, where room is short").hint("view"),
+    bind(Search, &["Esc"], Action::Escape, "back to the curves").hint("curves"),
     bind(CONFUSION, &["v"], Action::Source, "training, validation or test").hint("split"),
     bind(CONFUSION, &["y"], Action::Scale, "counts or shares of the row").hint("scale"),
     bind(CONFUSION, &["m"], Action::NextPage, "matrix, classes or calibration").hint("view"),

@@ -11,6 +11,8 @@ use crate::metrics::{Confusion, Evaluation, Outcome};
 use crate::nn::norms::LayerNorm;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{DeviceInfo, NetworkState};
+use crate::search::{Running, SearchPhase, SearchState};
+use crate::session::DataMark;
 use crate::state::{
     DigitList, DigitSource, DigitView, GpuReading, GpuSample, LabEvent, LabState, Level, LogLine, Overlay, Part, Phase,
     RunBegun, RunInfo, Saved,
@@ -20,6 +22,9 @@ use crate::train::history::{Edit, EpochRecord, History, Measured, NORMS_EVERY, N
 use crate::train::settings::{Setting, Settings};
 use crate::train::tree::{Branch, Fork, Tree};
 use crate::train::{Goal, Progress, RunConfig, RunState};
+use crate::tune::space::{Space, TUTORIAL};
+use crate::tune::study::{Algorithm, Objective, Stopping, Study};
+use crate::tune::trial::{Ending, Task, Trial, Trials};
 
 /// Steps of an epoch: 48,000 samples in batches of 64.
 const STEPS: u64 = 750;
@@ -382,6 +387,56 @@ pub fn rewound() -> LabState {
     let tree = Tree::new(branches, 0).expect("the first of two");
     let session = Overlay { name: "demo".into(), slot: -1, history: epochs(2).history };
     apply(&mut state, [LabEvent::Phase(Phase::Paused), LabEvent::Tree(tree), LabEvent::Overlaid(vec![session])]);
+    state
+}
+
+/// A search of the tutorial's space: nine trials done, one of them diverged, one given up, and two that run.
+pub fn searching() -> LabState {
+    let mut state = paused();
+    let study = Study {
+        space: Space::parse(TUTORIAL, "the tutorial's space").expect("it is one"),
+        objective: Objective::ValAccuracy,
+        algorithm: Algorithm::Random,
+        stopping: Stopping::Median,
+        trials: 20,
+        epochs: 3,
+        lag: 4,
+        seed: 1,
+        validation_split: 0.2,
+        settings: Settings::default(),
+        data: DataMark { name: "MNIST".into(), fingerprint: 1 },
+    };
+    let values = |number: u32| crate::tune::propose::propose(&study, number, &Trials::default());
+    let trial = |number: u32, epochs: u32, ending: Ending| {
+        let learning_rate: f64 = values(number)[1].parse().expect("a number");
+        let away = (learning_rate.log10() + 2.6).abs();
+        let score = |epoch: u32| {
+            let accuracy = 0.985 + 0.0015 * f64::from(epoch) - 0.012 * away;
+            Measured { loss: (1.0 - accuracy) * 3.2, accuracy }
+        };
+        let scores = (1..=epochs).map(score).collect();
+        Trial { number, values: values(number), scores, ending, seconds: 3.0, worker: "host-1".into() }
+    };
+    let mut trials: Trials = (0..7).map(|number| trial(number, 3, Ending::Reached)).collect();
+    trials.learn(trial(7, 1, Ending::Stopped));
+    trials.learn(trial(8, 0, Ending::Diverged));
+    let running = |number: u32, epochs: f64| {
+        let so_far = (epochs >= 1.0).then(|| trial(number, epochs as u32, Ending::Reached));
+        let task = Task { trial: number, epochs: 3 };
+        (number, Running { task, values: values(number), epochs, so_far })
+    };
+    let running = [running(9, 1.4), running(10, 0.2)].into();
+    let (name, phase) = ("search-1".into(), SearchPhase::Searching);
+    let search = SearchState {
+        name,
+        trials: Arc::new(trials),
+        running,
+        elsewhere: Vec::new(),
+        phase,
+        jobs: 2,
+        study: Arc::new(study),
+    };
+    apply(&mut state, [LabEvent::Search(search)]);
     state
 }
 

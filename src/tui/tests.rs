@@ -92,6 +92,22 @@ fn on_a_gpu() {
 }
 
 #[test]
+fn a_search_in_its_frame() {
+    check("search_120x40", samples::searching(), 120, 40, |_| {});
+    check("search_80x24", samples::searching(), 80, 24, |_| {});
+    check("search_60x18", samples::searching(), 60, 18, |_| {});
+    check("search_help_80x24", samples::searching(), 80, 24, |model| {
+        update(model, Message::Key(crossterm::event::KeyCode::Char('?').into()));
+    });
+    let mut plain = model(samples::searching(), 120, 40);
+    plain.theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii);
+    plain.view = View::Zoomed;
+    let text = draw(&plain);
+    assert!(text.is_ascii());
+    insta::assert_snapshot!("search_ascii_zoomed_120x40", text);
+}
+
+#[test]
 fn the_studio_in_its_frame() {
     let open = |keys: &'static str| {
         move |model: &mut Model| {

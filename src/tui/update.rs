@@ -117,6 +117,10 @@ fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Save => return Effect::ask(Command::Save { name: None }),
         Action::NextWrong => return errors(model, Command::Next { list: Some(ListName::Wrong) }),
         Action::PreviousWrong => return errors(model, Command::Prev { list: Some(ListName::Wrong) }),
+        Action::Search => {
+            focus(model, PaneId::Charts);
+            return to_pane(model, action).unwrap_or_default();
+        }
         Action::Augment | Action::Draw => {
             focus(model, PaneId::Digits);
             return to_pane(model, action).unwrap_or_default();

@@ -13,3 +13,4 @@ mod serve;
 mod shell;
 mod studio;
 mod terminal;
+mod tune;

@@ -50,6 +50,9 @@ fn prepare(root: &Path) -> Home {
     let side = SIDE as u32;
     let picture = image::GrayImage::from_raw(side, side, data.test.image(0).to_vec()).unwrap();
     picture.save(home.path().join("digit.png")).unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let space = readme.split("```toml\n").find(|block| block.contains("[parameters]")).unwrap();
+    fs::write(home.path().join("space.toml"), space.split("```").next().unwrap()).unwrap();
     home
 }
 

@@ -79,6 +79,20 @@ fn the_dashboard_in_the_middle_of_a_run() {
     leave(terminal);
 }
 
+/// A search of the tutorial's space in the place of the curves, with the lines through what its trials tried.
+#[test]
+#[ignore = "draws the picture of README anew"]
+fn a_search_at_its_end() {
+    let home = Home::new();
+    let mut terminal = lab(&home, (104, 36), &["--seed", "1"]);
+    terminal.command("tune --trials 14 --epochs 2 --objective val_loss");
+    terminal.leave_command_line();
+    terminal.keys("1z");
+    terminal.patiently().wait_for("14/14, done");
+    draw(&terminal, "search");
+    leave(terminal);
+}
+
 /// One pane alone, with the session that ships with the source.
 #[test]
 #[ignore = "draws the pictures of README anew"]

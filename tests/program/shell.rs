@@ -15,7 +15,7 @@ const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
 
 /// What a program that has ended left behind.
 pub struct Ran {
-    code: i32,
+    pub code: i32,
     pub out: String,
     err: String,
 }
@@ -23,19 +23,19 @@ pub struct Ran {
 impl Ran {
     /// Its JSON objects, one a line.
     #[track_caller]
-    fn objects(&self) -> Vec<Value> {
+    pub fn objects(&self) -> Vec<Value> {
         let object = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.out.lines().map(object).collect()
     }
 
     #[track_caller]
-    fn good(self) -> Self {
+    pub fn good(self) -> Self {
         assert_eq!(self.code, 0, "{}{}", self.out, self.err);
         self
     }
 }
 
-fn start(home: &Home, arguments: &[&str], input: &str) -> Child {
+pub fn start(home: &Home, arguments: &[&str], input: &str) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mnist-lab"))
         .args(arguments)
         .env_clear()
@@ -50,7 +50,7 @@ fn start(home: &Home, arguments: &[&str], input: &str) -> Child {
     child
 }
 
-fn end(child: Child) -> Ran {
+pub fn end(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
@@ -70,7 +70,7 @@ fn session(home: &Home, name: &str) -> Session {
 
 /// Checks that a command ends with this exit code and one sentence that holds `words`.
 #[track_caller]
-fn check_error(home: &Home, arguments: &[&str], code: i32, words: &str) {
+pub fn check_error(home: &Home, arguments: &[&str], code: i32, words: &str) {
     let ran = run(home, arguments);
     assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.out, ran.err);
     assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);

@@ -9,6 +9,7 @@ mod gpu;
 mod layers;
 mod plot;
 mod reach;
+mod search;
 mod smoothing;
 mod window;
 
@@ -20,7 +21,7 @@ use super::{Context, Pane};
 use crate::command::Command;
 use crate::state::LabState;
 use crate::train::history::{History, Measured, StepRecord};
-use crate::tui::keymap::Action;
+use crate::tui::keymap::{Action, Scope};
 use crate::tui::message::Effect;
 use crate::tui::theme::Theme;
 use axis::Scale;
@@ -29,6 +30,7 @@ use curves::{Curves, Drawing};
 use layers::Figure;
 use plot::{Lines, Plot, Upright};
 use reach::Reach;
+use search::Search;
 use smoothing::Smoothing;
 use window::Window;
 
@@ -55,6 +57,10 @@ pub struct Charts {
     zoom: u32,
     /// The step whose figures are read; without one those of the newest step are shown.
     cursor: Option<u64>,
+    /// The search in the place of the curves, while it is looked at.
+    search: Option<Search>,
+    /// The search that was seen last: a new one shows itself.
+    known: Option<String>,
 }
 
 /// What the two charts show.
@@ -282,7 +288,10 @@ fn uprights(history: &History, theme: &Theme, clock: &Clock, window: Window, col
 }
 
 impl Pane for Charts {
-    fn title(&self, _lab: &LabState) -> String {
+    fn title(&self, lab: &LabState) -> String {
+        if self.search.is_some() {
+            return Search::title(lab);
+        }
         let closer = if self.zoom == 0 { String::new() } else { format!("{}× closer", 1 << self.zoom) };
         let across = if self.across == Across::default() { "" } else { self.across.words() };
         let smoothing = if self.shown == Shown::Learning { self.smoothing.words() } else { "" };
@@ -292,6 +301,9 @@ impl Pane for Charts {
     }
 
     fn help(&self) -> &'static str {
+        if self.search.is_some() {
+            return search::HELP;
+        }
         "Loss and error rate: of the training batches, smoothed and with each batch faint behind, and of the validation \
          split after each epoch. Other branches of the run, what lies ahead after `rewind`, and sessions of `overlay NAME` are \
          drawn behind, named in their colours. An upright line marks where a setting was changed, or, with a × at its top, a \
@@ -313,6 +325,9 @@ impl Pane for Charts {
         let history = context.lab.whole_history();
         if area.is_empty() {
             return;
+        }
+        if let Some(search) = &self.search {
+            return search.render(context, area, buffer);
         }
         if history.steps.is_empty() && context.lab.overlays().is_empty() {
             buffer.set_stringn(area.x, area.y, "Space begins training", usize::from(area.width), context.theme.dim);
@@ -339,6 +354,46 @@ impl Pane for Charts {
     }
 
     fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
+        match (&mut self.search, action) {
+            (None, Action::Search) => self.search = Some(Search::default()),
+            (Some(_), Action::Search | Action::Escape) => self.search = None,
+            (Some(search), _) => return search.handle(action, lab),
+            (None, _) => return self.handle_curves(action, lab),
+        }
+        Some(Vec::new())
+    }
+
+    fn mode(&self, _lab: &LabState) -> Option<Scope> {
+        self.search.as_ref().map(|_| Scope::Search)
+    }
+
+    fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
+        if self.search.is_some() {
+            return Vec::new();
+        }
+        let (history, clock, window) = (lab.whole_history(), self.clock(lab), self.window(lab));
+        let chart = self.parts(lab, area).charts.map(plot::inside).into_iter().find(|inside| inside.contains(position));
+        if let (Some(inside), Some(first)) = (chart, history.steps.first()) {
+            let step = clock.step(window.place(position.x - inside.x, inside.width) as f64);
+            self.cursor = Some(step.clamp(first.step, newest(history)));
+        }
+        Vec::new()
+    }
+
+    fn changed(&mut self, lab: &LabState) {
+        // Another run, or one that went back: there is no such step any more.
+        self.cursor = self.cursor.filter(|cursor| *cursor <= newest(lab.whole_history()));
+        let name = lab.search.as_ref().map(|search| &search.name);
+        if name.is_some() && name != self.known.as_ref() {
+            self.known = name.cloned();
+            self.search = Some(Search::default());
+        }
+    }
+}
+
+impl Charts {
+    /// What a key does to the curves.
+    fn handle_curves(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
         match action {
             Action::Left => self.walk(-1, lab),
             Action::Right => self.walk(1, lab),
@@ -358,21 +413,6 @@ impl Pane for Charts {
             _ => return None,
         }
         Some(Vec::new())
-    }
-
-    fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
-        let (history, clock, window) = (lab.whole_history(), self.clock(lab), self.window(lab));
-        let chart = self.parts(lab, area).charts.map(plot::inside).into_iter().find(|inside| inside.contains(position));
-        if let (Some(inside), Some(first)) = (chart, history.steps.first()) {
-            let step = clock.step(window.place(position.x - inside.x, inside.width) as f64);
-            self.cursor = Some(step.clamp(first.step, newest(history)));
-        }
-        Vec::new()
-    }
-
-    fn changed(&mut self, lab: &LabState) {
-        // Another run, or one that went back: there is no such step any more.
-        self.cursor = self.cursor.filter(|cursor| *cursor <= newest(lab.whole_history()));
     }
 }
 

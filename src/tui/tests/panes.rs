@@ -57,6 +57,10 @@ fn curves() {
     check("curves_not_smoothed", &samples::training(), Charts::default(), &[smooth, smooth, smooth, smooth]);
     check("curves_without_outliers", &samples::diverged(), Charts::default(), &[range]);
     check("curves_by_layer", &samples::training(), Charts::default(), &[view]);
+    let [enter, down, search] = [Action::Enter, Action::Down, Action::Search];
+    check("search", &samples::searching(), Charts::default(), &[search, down, down, enter]);
+    check("search_lines", &samples::searching(), Charts::default(), &[search, view]);
+    check("search_none", &samples::paused(), Charts::default(), &[search]);
     check("curves_by_layer_cursor", &samples::training(), Charts::default(), &[view, scale, left]);
     check("curves_of_weights", &samples::training(), Charts::default(), &[view, view]);
     check("curves_not_measured", &samples::ready(), Charts::default(), &[view]);

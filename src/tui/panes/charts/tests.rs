@@ -30,6 +30,26 @@ fn check(actions: &[Action], cursor: Option<u64>) -> Charts {
 }
 
 #[test]
+fn a_search_shows_itself_once_and_its_trials_open() {
+    let (mut pane, lab) = (Charts::default(), samples::searching());
+    pane.changed(&lab);
+    assert!(pane.title(&lab).starts_with("search search-1: random 9/20, best 98."), "{}", pane.title(&lab));
+    let rows = lab.search.as_ref().unwrap().rows();
+    let open = |number| Some(Effect::ask(Command::parse(&format!("tune {number}")).unwrap().unwrap()));
+    assert_eq!(pane.handle(Action::Enter, &lab), open(rows[0].number));
+    press(&mut pane, &lab, &[Action::Down, Action::Down]);
+    assert_eq!(pane.handle(Action::Enter, &lab), open(rows[2].number));
+    press(&mut pane, &lab, &[Action::Bottom, Action::Down]);
+    assert_eq!(pane.handle(Action::Enter, &lab), open(rows[10].number));
+    // What is left stays left, until it is asked for.
+    press(&mut pane, &lab, &[Action::Escape]);
+    pane.changed(&lab);
+    assert!(pane.title(&lab).contains("axis"));
+    press(&mut pane, &lab, &[Action::Search]);
+    assert!(pane.title(&lab).starts_with("search"));
+}
+
+#[test]
 fn keys_move_the_cursor_by_a_hundredth_of_what_is_shown() {
     use Action::{Bottom, Escape, Left, Right, Top, ZoomIn, ZoomOut};
     check(&[Left], Some(1692));
