@@ -34,7 +34,7 @@ fn trials(objects: &[Value]) -> HashMap<u64, String> {
 fn results(home: &Home, name: &str) -> usize {
     let files = fs::read_dir(home.path().join("sessions").join(name)).into_iter().flatten();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.starts_with("trial-") && name.ends_with(".json")).count()
+    names.filter(|name| name.contains(".epoch-") && !name.contains(".claim-")).count()
 }
 
 fn signal(child: &Child, name: &str) {
