@@ -74,22 +74,23 @@ impl Shapes {
     /// Adds a rectangle, as part of the one to its left where that has the same height and colour.
     fn rect(&mut self, layer: Layer, color: Rgb, opacity: u8, [x, y, width, height]: [f64; 4]) {
         let rects = self.rects.entry((layer, color, opacity)).or_default();
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
         match rects.last_mut() {
-            Some(last) if [last[0] + last[2], last[1], last[3]] == [x, y, height] => last[2] += width,
+            Some(last) if near(last[0] + last[2], x) && near(last[1], y) && near(last[3], height) => last[2] += width,
             _ => rects.push([x, y, width, height]),
         }
     }
 
     fn write(&self, svg: &mut String) {
         for ((_, color, opacity), rects) in &self.rects {
-            let path: String =
-                rects.iter().map(|[x, y, width, height]| format!("M{x} {y}h{width}v{height}h-{width}z")).collect();
+            let parts = rects.iter().map(|[x, y, width, height]| format!("M{x} {y}h{width}v{height}h-{width}z"));
+            let path = parts.collect::<Vec<_>>().concat();
             let opacity = if *opacity < 100 { format!(" fill-opacity=\"0.{opacity}\"") } else { String::new() };
             let _ =
                 writeln!(svg, "<path shape-rendering=\"crispEdges\" fill=\"{}\"{opacity} d=\"{path}\"/>", hex(*color));
         }
         for (color, dots) in &self.dots {
-            let path: String = dots.iter().map(|[x, y]| format!("M{x} {y}h0")).collect();
+            let path = dots.iter().map(|[x, y]| format!("M{x} {y}h0")).collect::<Vec<_>>().concat();
             let _ = writeln!(
                 svg,
                 "<path stroke-linecap=\"round\" stroke-width=\"3\" stroke=\"{}\" d=\"{path}\"/>",
