@@ -19,7 +19,7 @@ use std::fmt;
 use crate::data::SIDE;
 
 /// Names of the architectures that come with the program, each with its text and a sentence about it.
-pub const PRESETS: [Preset; 5] = [
+pub const PRESETS: [Preset; 6] = [
     Preset { name: "mlp", text: "flatten dense128 relu dropout dense10", about: "one hidden layer, no convolution" },
     Preset {
         name: "lenet5",
@@ -41,6 +41,13 @@ pub const PRESETS: [Preset; 5] = [
         text: "conv32:3x3:p1 bn relu res(conv32:3x3:p1 bn relu conv32:3x3:p1 bn) relu pool2 \
                res(conv64:3x3:p1 bn relu conv64:3x3:p1 bn | conv64:1x1 bn) relu pool2 gap dropout dense10",
         about: "two residual blocks with batch norm",
+    },
+    Preset {
+        name: "strided",
+        text: "conv32:3x3 bn relu conv32:3x3 bn relu conv32:5x5:s2:p2 bn relu dropout0.4 \
+               conv64:3x3 bn relu conv64:3x3 bn relu conv64:5x5:s2:p2 bn relu dropout0.4 \
+               flatten dense128 bn relu dropout dense10",
+        about: "six convolutions with batch norm, two of them with stride 2 in place of a pool",
     },
 ];
 

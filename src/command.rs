@@ -6,6 +6,7 @@ mod drawing;
 mod export;
 mod filter;
 mod line;
+mod together;
 mod tune;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use door::{Depth, Door};
 pub use drawing::Keep;
 pub use export::{ExportArgs, ModelFormat, Quantization};
 pub use filter::Filter;
+pub use together::Together;
 pub use tune::{OfSearch, TuneArgs};
 
 /// One request to the lab.
@@ -95,6 +97,9 @@ pub enum Command {
         /// Corrupt the images first: `fog`, `shot_noise:5`, or `all` for a table
         #[arg(long)]
         corrupt: Option<Corrupt>,
+        /// Of how many answers
+        #[command(flatten)]
+        together: Together,
     },
     /// Keep what is drawn in the dashboard: `draw save seven.png` as a file, `draw add 7` among the `drawings`
     Draw {
@@ -128,7 +133,7 @@ pub enum Command {
     },
     /// Begin a new run with fresh weights; this one is saved first
     New {
-        /// A preset (mlp, lenet5, tutorial, wide, resnet) or layers; this run's if left out
+        /// A preset (mlp, lenet5, tutorial, wide, resnet, strided) or layers; this run's if left out
         arch: Option<String>,
         /// Names every random draw; this run's if left out
         #[arg(long)]
@@ -398,7 +403,7 @@ mod tests {
 
     use super::{
         Command, CommandError, Corrupt, Door, ExportArgs, Filter, Keep, ListName, ModelFormat, OfSearch, Quantization,
-        SplitName, TuneArgs,
+        SplitName, Together, TuneArgs,
     };
 
     #[track_caller]
@@ -425,15 +430,21 @@ mod tests {
             "find class=4 conf>0.9 conf<0.99",
             Command::Find { filters: vec![Filter::Class(4), Filter::Surer(0.9), Filter::LessSure(0.99)] },
         );
-        check("eval", Command::Eval { split: SplitName::Test, corrupt: None });
-        check("eval --split train", Command::Eval { split: SplitName::Train, corrupt: None });
+        let eval = |split, corrupt| Command::Eval { split, corrupt, together: Together::default() };
+        check("eval", eval(SplitName::Test, None));
+        check("eval --split train", eval(SplitName::Train, None));
         let fog = Corruption::new(Kind::Fog, 5).map(Corrupt::One).ok();
-        check("eval --corrupt fog:5", Command::Eval { split: SplitName::Test, corrupt: fog });
+        check("eval --corrupt fog:5", eval(SplitName::Test, fog));
+        let together = Together { with: vec!["a".into(), "my b".into()], views: 8 };
+        check(
+            "eval --with a '--with=my b' --views 8",
+            Command::Eval { split: SplitName::Test, corrupt: None, together },
+        );
         let draw = |keep, name: &str| Command::Draw { keep, name: name.into(), image: None };
         check("draw save seven.png", draw(Keep::Save, "seven.png"));
         check("draw add 7", draw(Keep::Add, "7"));
         check("next drawings", Command::Next { list: Some(ListName::Drawings) });
-        check("eval --corrupt all", Command::Eval { split: SplitName::Test, corrupt: Some(Corrupt::All(3)) });
+        check("eval --corrupt all", eval(SplitName::Test, Some(Corrupt::All(3))));
         check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
         check("nearest 42", Command::Nearest { input: Some("42".into()) });
         check("nearest", Command::Nearest { input: None });

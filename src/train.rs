@@ -6,6 +6,7 @@ mod questions;
 pub mod recipe;
 mod run;
 pub mod settings;
+mod together;
 pub mod tree;
 
 use std::sync::Arc;

@@ -69,7 +69,7 @@ fn release(evidence: &Evidence) -> Option<String> {
         return evidence.set(Setting::LabelSmoothing, "0");
     }
     match evidence.preset {
-        Some("wide" | "resnet") => None,
+        Some("wide" | "resnet" | "strided") => None,
         Some("tutorial") => Some("new wide".into()),
         _ => Some("new tutorial".into()),
     }

@@ -11,7 +11,7 @@ fn parse(text: &str) -> Arch {
 
 #[test]
 fn presets_are_right() {
-    let sizes = [101_770, 61_706, 93_322, 370_954, 77_578];
+    let sizes = [101_770, 61_706, 93_322, 370_954, 77_578, 326_410];
     for (preset, size) in PRESETS.iter().zip(sizes) {
         let arch = parse(preset.name);
         assert_eq!(arch, parse(preset.text), "{}", preset.name);
@@ -49,7 +49,7 @@ fn errors_say_where_what_and_what_to_do() {
         let error = text.parse::<Arch>().expect_err(text).to_string();
         assert!(error.contains(expected), "`{text}`: {error}");
     };
-    check("", "an architecture is a preset (mlp, lenet5, tutorial, wide, resnet) or a list of layers");
+    check("", "an architecture is a preset (mlp, lenet5, tutorial, wide, resnet, strided) or a list of layers");
     check("tutorail", "`tutorail` is no layer: did you mean `tutorial`?");
     check("convv32:3x3 flatten dense10", "`convv32:3x3` is no layer: did you mean `conv`?");
     check("flatten xyzzy", "`xyzzy` is no layer: layers are conv, pool,");

@@ -139,13 +139,13 @@ pub struct AttachArgs {
 /// What a fresh run is made of.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
-    /// Layers, or a preset: mlp, lenet5, tutorial, wide, resnet
+    /// Layers, or a preset: mlp, lenet5, tutorial, wide, resnet, strided
     #[arg(long)]
     pub arch: Option<String>,
     /// Share of the training set, taken from its end, that only measures: 0 to 0.9
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub validation_split: Option<f64>,
-    /// A named set of architecture and settings: tutorial, quick, augmented; single flags override it
+    /// A named set of architecture and settings: tutorial, quick, augmented, best; single flags override it
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
     #[command(flatten)]
@@ -260,14 +260,21 @@ pub struct TuneVerb {
 
 #[derive(Args)]
 pub struct EvalArgs {
-    /// Which session
-    pub session: String,
+    /// Which session; of several each is measured
+    #[arg(required = true, value_name = "SESSION")]
+    pub names: Vec<String>,
     /// Which split
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     pub split: SplitName,
     /// Corrupt the images first: MNIST-C's name and a severity from 1 to 5 (fog, fog:5), or `all`
     #[arg(long, value_name = "NAME[:SEVERITY]")]
     pub corrupt: Option<Corrupt>,
+    /// Measure the sessions as one: the mean of their probabilities
+    #[arg(long)]
+    pub ensemble: bool,
+    /// See each digit so many times, once as it is and else turned, shifted and zoomed a little, and take the mean
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub views: u16,
 }
 
 #[derive(Args)]

@@ -4,16 +4,22 @@ use super::args::{EvalArgs, ExportVerb, PredictArgs};
 use super::follow::Follower;
 use super::options::Options;
 use super::output::Output;
-use crate::command::Command;
+use crate::command::{Command, Together};
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Start};
 
-/// Measures a split.
+/// Measures a split, of each session by itself or of all as one.
 ///
 /// # Errors
-/// If the session or the data can't be read.
+/// If a session or the data can't be read.
 pub async fn evaluate(args: EvalArgs, options: &Options, output: &Output) -> Result<(), Error> {
-    ask(args.session, Command::Eval { split: args.split, corrupt: args.corrupt }, options, *output).await
+    let EvalArgs { mut names, split, corrupt, ensemble, views } = args;
+    let others = if ensemble { names.split_off(1) } else { Vec::new() };
+    for session in names {
+        let together = Together { with: others.clone(), views };
+        ask(session, Command::Eval { split, corrupt, together }, options, *output).await?;
+    }
+    Ok(())
 }
 
 /// Predicts digits.

@@ -1,6 +1,7 @@
 //! Waiting for the lab while it trains: epochs are written as they end, a bar shows the way between them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -224,12 +225,17 @@ fn advance_bar(bar: &ProgressBar, state: &LabState) {
     bar.set_message(message);
 }
 
+/// A signal that comes so soon after another is the same word: `timeout` tells the program and then its group.
+const ECHO: Duration = Duration::from_millis(100);
+
 /// The signals that ask a program to end.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     /// `None` if the program does without its terminal.
     hang_up: Option<Signal>,
+    /// When the last came.
+    heard: Option<Instant>,
 }
 
 impl Signals {
@@ -243,15 +249,22 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hang_up: Some(listen(SignalKind::hangup())?),
+            heard: None,
         })
     }
 
     /// The next of them.
     pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            Some(_) = async { Some(self.hang_up.as_mut()?.recv().await) } => {}
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+                Some(_) = async { Some(self.hang_up.as_mut()?.recv().await) } => {}
+            }
+            let now = Instant::now();
+            if self.heard.replace(now).is_none_or(|before| now - before > ECHO) {
+                return;
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use super::options::Options;
 use super::output::Output;
 use super::serve::porter;
 use crate::attach::{self, Server};
-use crate::command::{Command, SplitName};
+use crate::command::{Command, SplitName, Together};
 use crate::error::Error;
 use crate::export::plot::{self, Format};
 use crate::lab::{Autosave, Lab, LabOptions, Start};
@@ -134,7 +134,7 @@ async fn train(lab: &Lab, follower: &mut Follower) -> Result<Reason, Error> {
 }
 
 async fn test(lab: &Lab) -> Result<EvaluationReport, Error> {
-    match lab.ask(Command::Eval { split: SplitName::Test, corrupt: None }).await? {
+    match lab.ask(Command::Eval { split: SplitName::Test, corrupt: None, together: Together::default() }).await? {
         Reply::Evaluated(report) => Ok(*report),
         other => Err(Error::Failed(format!("the test set was not measured: {other}"))),
     }

@@ -23,11 +23,13 @@ impl fmt::Display for Command {
             Self::Nearest { input } => positional(f, input),
             Self::Next { list } | Self::Prev { list } => option(f, list.map(ListName::word).as_ref()),
             Self::Find { filters } => words(f, filters.iter().map(ToString::to_string)),
-            Self::Eval { split, corrupt } => {
+            Self::Eval { split, corrupt, together } => {
                 if *split != SplitName::Test {
                     write!(f, " --split {}", split.word())?;
                 }
-                option(f, corrupt.map(|corrupt| format!("--corrupt {corrupt}")).as_ref())
+                option(f, corrupt.map(|corrupt| format!("--corrupt {corrupt}")).as_ref())?;
+                words(f, together.with.iter().map(|name| format!("--with={name}")))?;
+                option(f, (together.views > 1).then(|| format!("--views={}", together.views)).as_ref())
             }
             Self::Save { name } | Self::Branch { name } => positional(f, name),
             Self::Export(args) => export(f, args),

@@ -271,7 +271,7 @@ impl<'p> Engine<'p> {
             Command::Next { list } => self.walk(list, true),
             Command::Prev { list } => self.walk(list, false),
             Command::Find { filters } => self.find(&filters),
-            Command::Eval { split, corrupt } => self.evaluate(split, corrupt),
+            Command::Eval { split, corrupt, together } => self.evaluate(split, corrupt, &together),
             Command::Draw { keep, name, image } => self.keep_drawing(keep, &name, image.as_deref()),
             Command::Advice => self.tell_advice(),
             Command::Export(args) => self.export(&args),

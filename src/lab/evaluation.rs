@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::engine::Engine;
-use crate::command::{Corrupt, SplitName};
+use super::opening::load;
+use crate::command::{Corrupt, SplitName, Together};
 use crate::data::Images;
 use crate::data::corrupt::Corruption;
 use crate::error::Error;
 use crate::metrics::Evaluation;
+use crate::nn::NetworkError;
 use crate::reply::{CorruptedReport, EvaluationReport, Reply};
+use crate::train::Trainer;
 
 impl Engine<'_> {
     /// Measures the test set, which all screens then show.
@@ -19,25 +22,33 @@ impl Engine<'_> {
         Ok(self.trainer.test(&mut |event| publisher.report(event))?)
     }
 
-    /// Measures a whole split, as it is or corrupted.
-    pub(super) fn evaluate(&mut self, split: SplitName, corrupt: Option<Corrupt>) -> Result<Reply, Error> {
+    /// Measures a whole split, as it is or corrupted, with this run's network or several.
+    pub(super) fn evaluate(
+        &mut self,
+        split: SplitName,
+        corrupt: Option<Corrupt>,
+        together: &Together,
+    ) -> Result<Reply, Error> {
         let started = Instant::now();
+        let mut panel = self.panel(together)?;
         let corruption = match corrupt {
-            Some(Corrupt::All(severity)) => return self.evaluate_each(split, severity),
+            Some(Corrupt::All(severity)) => return self.evaluate_each(split, severity, &mut panel),
             Some(Corrupt::One(corruption)) => Some(corruption),
             None => None,
         };
         let (images, range) = self.samples(split)?;
         let evaluation = match corruption {
-            None if split == SplitName::Test => self.test()?,
-            None => Arc::new(self.trainer.evaluate(&images, range)?),
-            Some(corruption) => Arc::new(self.corrupted(&images, range, corruption)?),
+            None if split == SplitName::Test && panel.is_plain() => self.test()?,
+            None => Arc::new(panel.measure(&mut self.trainer, &images, range)?),
+            Some(corruption) => Arc::new(self.corrupted(&images, range, corruption, &mut panel)?),
         };
         let dataset = self.trainer.dataset();
         let knows_doubts = split == SplitName::Test && dataset.is_mnist();
         Ok(Reply::Evaluated(Box::new(EvaluationReport {
             split: split.word(),
             corruption,
+            networks: 1 + panel.others.len(),
+            views: panel.views,
             loss: evaluation.loss(),
             accuracy_without_label_errors: knows_doubts
                 .then(|| evaluation.accuracy_without(|index| dataset.doubtful(index as usize))),
@@ -48,13 +59,13 @@ impl Engine<'_> {
     }
 
     /// Measures a split corrupted in each way.
-    fn evaluate_each(&mut self, split: SplitName, severity: u8) -> Result<Reply, Error> {
+    fn evaluate_each(&mut self, split: SplitName, severity: u8, panel: &mut Panel) -> Result<Reply, Error> {
         let started = Instant::now();
         let (images, range) = self.samples(split)?;
-        let clean = self.trainer.evaluate(&images, range.clone())?.confusion.accuracy();
+        let clean = panel.measure(&mut self.trainer, &images, range.clone())?.confusion.accuracy();
         let mut rows = Vec::new();
         for corruption in Corruption::each(severity).map_err(Error::Usage)? {
-            let evaluation = self.corrupted(&images, range.clone(), corruption)?;
+            let evaluation = self.corrupted(&images, range.clone(), corruption, panel)?;
             rows.push((corruption, evaluation.confusion.accuracy(), evaluation.loss()));
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -75,8 +86,46 @@ impl Engine<'_> {
         }
     }
 
-    fn corrupted(&mut self, images: &Images, range: Range<usize>, corruption: Corruption) -> Result<Evaluation, Error> {
+    fn corrupted(
+        &mut self,
+        images: &Images,
+        range: Range<usize>,
+        corruption: Corruption,
+        panel: &mut Panel,
+    ) -> Result<Evaluation, Error> {
         let corrupted = corruption.apply_to(images, range);
-        Ok(self.trainer.evaluate(&corrupted, 0..corrupted.len())?)
+        Ok(panel.measure(&mut self.trainer, &corrupted, 0..corrupted.len())?)
+    }
+
+    /// Those who answer together with this run.
+    fn panel(&self, together: &Together) -> Result<Panel, Error> {
+        let other =
+            |name: &String| load(&self.options, name, self.trainer.dataset().clone()).map(|(trainer, ..)| trainer);
+        Ok(Panel { others: together.with.iter().map(other).collect::<Result<_, _>>()?, views: together.views })
+    }
+}
+
+/// Who answers together with a run, and how often each looks at a digit.
+struct Panel {
+    others: Vec<Trainer>,
+    views: u16,
+}
+
+impl Panel {
+    /// Whether the run answers by itself, as ever.
+    const fn is_plain(&self) -> bool {
+        self.others.is_empty() && self.views == 1
+    }
+
+    fn measure(
+        &mut self,
+        trainer: &mut Trainer,
+        images: &Arc<Images>,
+        range: Range<usize>,
+    ) -> Result<Evaluation, NetworkError> {
+        if self.is_plain() {
+            return trainer.evaluate(images, range);
+        }
+        trainer.evaluate_together(&mut self.others, self.views, images, range)
     }
 }

@@ -15,6 +15,10 @@ pub struct EvaluationReport {
     pub split: &'static str,
     /// What was done to its images before.
     pub corruption: Option<Corruption>,
+    /// How many networks answered together.
+    pub networks: usize,
+    /// How often each saw each image.
+    pub views: u16,
     /// Mean cross-entropy in nats.
     pub loss: f64,
     /// Accuracy on those whose label is not in doubt; `None` where nobody knows of doubts.
@@ -36,6 +40,8 @@ impl EvaluationReport {
             "split": self.split,
             "corruption": self.corruption.map(|corruption| corruption.kind.name()),
             "severity": self.corruption.map(Corruption::severity),
+            "networks": self.networks,
+            "views": self.views,
             "loss": self.loss,
             "accuracy": self.confusion.accuracy(),
             "correct": self.confusion.correct(),
@@ -56,6 +62,12 @@ impl fmt::Display for EvaluationReport {
         f.write_str(self.split)?;
         if let Some(corruption) = self.corruption {
             write!(f, ", {corruption}")?;
+        }
+        if self.networks > 1 {
+            write!(f, ", {} networks", self.networks)?;
+        }
+        if self.views > 1 {
+            write!(f, ", {} views", self.views)?;
         }
         write!(f, ": accuracy {:.2} % ({correct} of {total})", self.confusion.accuracy() * 100.0)?;
         write!(

@@ -23,7 +23,7 @@ impl Recipe {
         Self { name: "tutorial", about: "the Keras tutorial's CNN and settings", arch: "tutorial", settings: &[] };
 
     /// All of them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self::TUTORIAL,
         Self {
             name: "quick",
@@ -41,6 +41,18 @@ impl Recipe {
                 (Setting::Schedule, "cosine"),
                 (Setting::Epochs, "20"),
                 (Setting::EarlyStop, "5"),
+            ],
+        },
+        Self {
+            name: "best",
+            about: "one network as good as it gets: batch norm, augmentation, a learning rate that rises and falls over thirty epochs",
+            arch: "strided",
+            settings: &[
+                (Setting::Augment, "tutorial"),
+                (Setting::Dropout, "0.4"),
+                (Setting::Schedule, "onecycle"),
+                (Setting::LearningRate, "3e-3"),
+                (Setting::Epochs, "30"),
             ],
         },
     ];

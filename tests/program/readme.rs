@@ -26,8 +26,8 @@ fn every_command_of_readme_runs() {
         if opens_the_lab(&line) {
             open_lab(&home, &line);
         } else if line.starts_with("mnist-lab serve ") {
-            // Until it is told to end, once: without `--foreground` the signal comes to the group too. On a port that nobody else has.
-            run(&home, &format!("timeout --foreground -s TERM --preserve-status 3 {line} --addr 127.0.0.1:0"));
+            // Until it is told to end; on a port that nobody else has.
+            run(&home, &format!("timeout -s TERM --preserve-status 3 {line} --addr 127.0.0.1:0"));
         } else {
             run(&home, &line);
         }

@@ -116,6 +116,13 @@ fn a_run_is_told_as_json_saved_and_asked() {
     let foggy = run(&home, &["eval", "a", "--corrupt", "fog:5", "--json"]).good().objects().remove(0);
     assert_eq!((foggy["corruption"].as_str(), foggy["severity"].as_u64()), (Some("fog"), Some(5)));
     assert!(foggy["accuracy"].as_f64() < Some(tested), "{}", foggy["accuracy"]);
+    // The mean of one answer given twice is that answer.
+    let twice = run(&home, &["eval", "a", "a", "--ensemble", "--json"]).good().objects().remove(0);
+    assert_eq!((twice["networks"].as_u64(), &twice["confusion"]), (Some(2), &evaluated["confusion"]));
+    assert!((twice["loss"].as_f64().unwrap() - evaluated["loss"].as_f64().unwrap()).abs() < 1e-5, "{twice}");
+    let views = run(&home, &["eval", "a", "a", "--views", "3", "--json"]).good().objects();
+    assert_eq!((views.len(), &views[0]["loss"]), (2, &views[1]["loss"]), "the same views each time");
+    assert_ne!(views[0]["loss"], evaluated["loss"]);
     let all = run(&home, &["eval", "a", "--corrupt", "all:5", "--json"]).good().objects();
     assert_eq!((all.len(), all[10]["accuracy"].as_f64()), (16, foggy["accuracy"].as_f64()));
     let sum: f64 = all[..15].iter().map(|row| row["accuracy"].as_f64().unwrap()).sum();

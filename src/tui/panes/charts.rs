@@ -119,14 +119,15 @@ impl Charts {
         Clock::new(self.across, history, history.epochs.is_empty().then(|| self.clock(lab).pace()))
     }
 
-    /// What is shown of the run and of others beside it: without a closer look all of them, with one this run.
+    /// What is shown of the run and of others beside it: without a closer look all of them; with one, or by layer, this run.
     fn window(&self, lab: &LabState) -> Window {
         let (clock, end) =
             (self.clock(lab), |clock: &Clock, history: &History| clock.at(newest(history)).ceil() as u64);
         let own = end(&clock, lab.whole_history());
         let others = lab.overlays();
         let others = others.iter().map(|other| end(&self.other_clock(lab, &other.history), &other.history)).max();
-        let places = if self.zoom == 0 { own.max(others.unwrap_or(0)) } else { own };
+        let beside = self.zoom == 0 && self.shown == Shown::Learning;
+        let places = if beside { own.max(others.unwrap_or(0)) } else { own };
         let cursor = self.cursor.map(|cursor| clock.at(cursor).round() as u64);
         Window::new(places, self.zoom, cursor, clock.places(FEWEST))
     }
