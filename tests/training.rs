@@ -4,7 +4,8 @@
 
 use std::sync::LazyLock;
 
-use mnist_lab::data::{Dataset, Images};
+use mnist_lab::data::{CLASSES, Dataset, Images};
+use mnist_lab::metrics::{argmax, softmax};
 use mnist_lab::nn::{self, DeviceChoice, Kernels, NamedTensor, NetworkState, Setup};
 use mnist_lab::session::{DataMark, Session, Store};
 use mnist_lab::train::event::{Reason, TrainEvent};
@@ -188,6 +189,25 @@ fn it_is_the_average_that_is_measured() {
     let before = fresh("mlp", &[]).state().unwrap();
     trainer.predictions_of(&before.network).unwrap();
     assert_eq!(trainer.state().unwrap().network, state.network);
+}
+
+#[test]
+fn several_networks_answer_with_the_mean_of_their_probabilities() {
+    let mut first = fresh("flatten dense10", &[]);
+    let other = RunConfig { seed: 9, ..config("flatten dense10") };
+    let mut second = Trainer::new(other.clone(), settings(&[]), DATA.clone(), network(&other)).unwrap();
+    let images: Vec<_> = (0..20).map(|index| *DATA.test.image(index)).collect();
+    let [one, two] = [&mut first, &mut second].map(|trainer| trainer.logits(&images).unwrap());
+    let together = first.evaluate_together(&mut [second], 1, &DATA.test, 0..20).unwrap();
+    for (outcome, (one, two)) in together.outcomes.iter().zip(one.iter().zip(&two)) {
+        let (one, two) = (softmax(one), softmax(two));
+        let mean: [f32; CLASSES] = std::array::from_fn(|class| f32::midpoint(one[class], two[class]));
+        let (predicted, label) = (argmax(&mean), usize::from(outcome.label));
+        assert_eq!(outcome.predicted, predicted);
+        assert!((outcome.confidence - mean[usize::from(predicted)]).abs() < 1e-5);
+        assert!((outcome.loss + mean[label].ln()).abs() < 1e-4);
+    }
+    assert_ne!(together, first.evaluate(&DATA.test, 0..20).unwrap());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{Corrupt, ExportArgs, SplitName, TuneArgs};
+use crate::command::{Corrupt, ExportArgs, SplitName, Together, TuneArgs};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::train::settings::Setting;
 
@@ -272,9 +272,8 @@ pub struct EvalArgs {
     /// Measure the sessions as one: the mean of their probabilities
     #[arg(long)]
     pub ensemble: bool,
-    /// See each digit so many times, once as it is and else turned, shifted and zoomed a little, and take the mean
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub views: u16,
+    #[command(flatten)]
+    pub together: Together,
 }
 
 #[derive(Args)]

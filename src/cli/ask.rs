@@ -4,7 +4,7 @@ use super::args::{EvalArgs, ExportVerb, PredictArgs};
 use super::follow::Follower;
 use super::options::Options;
 use super::output::Output;
-use crate::command::{Command, Together};
+use crate::command::Command;
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Start};
 
@@ -13,10 +13,12 @@ use crate::lab::{Autosave, Lab, Start};
 /// # Errors
 /// If a session or the data can't be read.
 pub async fn evaluate(args: EvalArgs, options: &Options, output: &Output) -> Result<(), Error> {
-    let EvalArgs { mut names, split, corrupt, ensemble, views } = args;
-    let others = if ensemble { names.split_off(1) } else { Vec::new() };
+    let EvalArgs { mut names, split, corrupt, ensemble, mut together } = args;
+    if ensemble {
+        together.with.extend(names.drain(1..));
+    }
     for session in names {
-        let together = Together { with: others.clone(), views };
+        let together = together.clone();
         ask(session, Command::Eval { split, corrupt, together }, options, *output).await?;
     }
     Ok(())

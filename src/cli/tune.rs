@@ -20,6 +20,7 @@ use crate::lab::Start;
 use crate::search::request::Request;
 use crate::search::{self, Search, SearchOptions, SearchPhase, SearchState};
 use crate::session::Store;
+use crate::train::settings::Setting;
 use crate::tune::TuneError;
 use crate::tune::journal::Journal;
 use crate::tune::study::Study;
@@ -121,7 +122,7 @@ fn study(verb: &TuneVerb, folder: &Path, options: &Options, dataset: &Dataset) -
     };
     let given = run.settings.given();
     let said: Vec<_> = given.iter().map(|(setting, _)| *setting).collect();
-    let epochs = said.contains(&crate::train::settings::Setting::Epochs) || run.recipe.is_some();
+    let epochs = said.contains(&Setting::Epochs) || run.recipe.is_some();
     // Of a recipe it takes the settings: the layers are the space's.
     let defines = verb.tune.defines()
         || arch.is_some()

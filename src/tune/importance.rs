@@ -1,7 +1,7 @@
 //! How much each parameter matters: the share of the trials' variance that it explains.
 
 use super::study::Study;
-use super::trial::Trials;
+use super::trial::{Trial, Trials};
 
 /// Groups that numbers are divided into.
 const GROUPS: usize = 4;
@@ -15,7 +15,7 @@ const ENOUGH: usize = 6;
 pub fn importance(study: &Study, trials: &Trials) -> Option<Vec<f64>> {
     let scored: Vec<_> = trials.iter().filter(|trial| !trial.scores.is_empty()).collect();
     let common = scored.iter().filter(|trial| trial.score().is_some()).map(|trial| trial.scores.len()).min()?;
-    let cost = |trial: &&super::trial::Trial| match trial.score() {
+    let cost = |trial: &&Trial| match trial.score() {
         Some(_) => trial.cost_after(study.objective, common as u32),
         None => f64::INFINITY,
     };

@@ -129,7 +129,7 @@ fn padded(affine: &Affine) -> [usize; 2] {
 }
 
 /// Values of a map whose positions are `stride` apart, with as much to spare as the kernels leave between rows at most.
-const fn map(height: usize, width: usize, stride: usize) -> usize {
+const fn map_len(height: usize, width: usize, stride: usize) -> usize {
     height * (width * stride + 32)
 }
 
@@ -151,7 +151,7 @@ pub fn forward_way(affine: &Affine, image: bool, limit: usize) -> Way {
     let nt = affine.filters.div_ceil(8).min(MOST_FRAGMENTS / mt.min(MOST_FRAGMENTS)).min(if mt == 1 { 4 } else { 8 });
     let stride = affine.input[2] + 4;
     let [height, width] = padded(affine).map(|side| if pool { side.next_multiple_of(2) } else { side });
-    let shared = 4 * (samples * map(height, width, stride) + 2 * nt * 8 * stride);
+    let shared = 4 * (samples * map_len(height, width, stride) + 2 * nt * 8 * stride);
     let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], groups: 1, shared };
     if can_be_whole(affine) && mt <= 4 && whole.shared <= limit {
         Way::Whole(whole)
@@ -167,7 +167,7 @@ pub fn input_way(affine: &Affine, limit: usize) -> Way {
     let mt = (samples * height * width).div_ceil(16).div_ceil(4);
     let nt = channels.div_ceil(8).min(4);
     let [kh, kw] = affine.kernel;
-    let slopes = samples * map(height + kh - 1, width + kw - 1, affine.filters + 4);
+    let slopes = samples * map_len(height + kh - 1, width + kw - 1, affine.filters + 4);
     let shared = 4 * (slopes + kw * affine.filters * across(nt * 8));
     let whole = Whole { samples, fragments: [mt, nt], warps: [4, 1], groups: 1, shared }.doubled();
     if can_be_whole(affine) && mt <= 4 && whole.shared <= limit {
@@ -205,7 +205,7 @@ pub fn weight_way(affine: &Affine, image: bool, limit: usize) -> (Way, [usize; 3
     let wide = parts * columns.div_ceil(nt).max(1);
     let steps = (samples * positions).next_multiple_of(8);
     let [height, width] = padded(affine);
-    let maps = samples * map(height, width, across(affine.input[2]));
+    let maps = samples * map_len(height, width, across(affine.input[2]));
     let shared = 4 * (maps + steps * (across(affine.filters) + 1));
     let whole = Whole { samples, fragments: [mt, nt], warps: [wm, wn], groups: 1, shared };
     let down = affine.filters.div_ceil(mt * wm * 16);

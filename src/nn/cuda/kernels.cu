@@ -765,11 +765,9 @@ template <class T, int N, int X, int Y, int Z, int START, bool SPLIT, int DOWN, 
     }
     __device__ __forceinline__ void store(float *to, int i, float4 v) const {
         const int at = i / QUADS;
-        int place = spread<T::H, T::W, N, X, Y, Z>(at) + START;
-        if (SPLIT) {
-            const int row = at / T::W % T::H + T::P, column = at % T::W + T::P;
-            place = at / (T::H * T::W) * Z + row / 2 * Y + row % 2 * DOWN + column / 2 * X + column % 2 * RIGHT;
-        }
+        const int row = at / T::W % T::H + T::P, column = at % T::W + T::P;
+        const int place = SPLIT ? at / (T::H * T::W) * Z + row / 2 * Y + row % 2 * DOWN + column / 2 * X + column % 2 * RIGHT
+                                : spread<T::H, T::W, N, X, Y, Z>(at) + START;
         *(float4 *)(to + place + i % QUADS * 4) = rounded(v);
     }
 };

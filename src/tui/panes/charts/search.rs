@@ -100,7 +100,7 @@ impl Search {
 
     /// What a key does; `None` if it means nothing here.
     pub fn handle(&mut self, action: Action, lab: &LabState) -> Option<Vec<Effect>> {
-        let rows = lab.search.as_ref().map(|search: &std::sync::Arc<SearchState>| search.rows()).unwrap_or_default();
+        let rows = lab.search.as_deref().map(SearchState::rows).unwrap_or_default();
         let (at, last) = (self.index(&rows), rows.len().saturating_sub(1));
         let to = match action {
             Action::Up => at.saturating_sub(1),
