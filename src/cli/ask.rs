@@ -7,6 +7,7 @@ use super::output::Output;
 use crate::command::Command;
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Start};
+use crate::reply::Reply;
 
 /// Measures a split, of each session by itself or of all as one.
 ///
@@ -17,9 +18,11 @@ pub async fn evaluate(args: EvalArgs, options: &Options, output: &Output) -> Res
     if ensemble {
         together.with.extend(names.drain(1..));
     }
+    let several = names.len() > 1;
     for session in names {
-        let together = together.clone();
-        ask(session, Command::Eval { split, corrupt, together }, options, *output).await?;
+        let command = Command::Eval { split, corrupt, together: together.clone() };
+        let reply = answer(&session, command, options, *output).await?;
+        if several { output.reply_of(&session, &reply) } else { output.reply(&reply) }
     }
     Ok(())
 }
@@ -29,7 +32,8 @@ pub async fn evaluate(args: EvalArgs, options: &Options, output: &Output) -> Res
 /// # Errors
 /// If the session, the data or an image can't be read.
 pub async fn predict(args: PredictArgs, options: &Options, output: &Output) -> Result<(), Error> {
-    ask(args.session, Command::Predict { inputs: args.inputs }, options, *output).await
+    output.reply(&answer(&args.session, Command::Predict { inputs: args.inputs }, options, *output).await?);
+    Ok(())
 }
 
 /// Writes a file for other programs.
@@ -38,12 +42,13 @@ pub async fn predict(args: PredictArgs, options: &Options, output: &Output) -> R
 /// If the session or the data can't be read, or the file can't be written.
 pub async fn export(args: ExportVerb, options: &Options, output: &Output) -> Result<(), Error> {
     args.export.format()?;
-    ask(args.session, Command::Export(args.export), options, *output).await
+    output.reply(&answer(&args.session, Command::Export(args.export), options, *output).await?);
+    Ok(())
 }
 
-async fn ask(session: String, command: Command, options: &Options, output: Output) -> Result<(), Error> {
-    let (lab, _thread) = Lab::start(options.lab(Start::Session(session), Autosave::Off))?;
+/// What the lab answers that opens `session`.
+async fn answer(session: &str, command: Command, options: &Options, output: Output) -> Result<Reply, Error> {
+    let (lab, _thread) = Lab::start(options.lab(Start::Session(session.to_owned()), Autosave::Off))?;
     Follower::new(lab.clone(), output).await?;
-    output.reply(&lab.ask(command).await?);
-    Ok(())
+    lab.ask(command).await
 }

@@ -43,6 +43,17 @@ impl Output {
         }
     }
 
+    /// The same of one session among several, which it names.
+    pub fn reply_of(self, session: &str, reply: &Reply) {
+        if !self.json {
+            return self.line(&format!("{session}: {reply}"));
+        }
+        for mut object in reply.to_json() {
+            object["session"] = session.into();
+            self.line(&object.to_string());
+        }
+    }
+
     /// Writes a note for people.
     pub fn note(self, text: &str) {
         if !self.quiet {

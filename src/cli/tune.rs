@@ -23,7 +23,7 @@ use crate::session::Store;
 use crate::train::settings::Setting;
 use crate::tune::TuneError;
 use crate::tune::journal::Journal;
-use crate::tune::study::Study;
+use crate::tune::study::{Study, epochs};
 use crate::tune::trial::Trial;
 
 /// How often progress is shown.
@@ -122,7 +122,7 @@ fn study(verb: &TuneVerb, folder: &Path, options: &Options, dataset: &Dataset) -
     };
     let given = run.settings.given();
     let said: Vec<_> = given.iter().map(|(setting, _)| *setting).collect();
-    let epochs = said.contains(&Setting::Epochs) || run.recipe.is_some();
+    let epochs_are_given = said.contains(&Setting::Epochs) || run.recipe.is_some();
     // Of a recipe it takes the settings: the layers are the space's.
     let defines = verb.tune.defines()
         || arch.is_some()
@@ -132,7 +132,7 @@ fn study(verb: &TuneVerb, folder: &Path, options: &Options, dataset: &Dataset) -
         || options.seed_is_given();
     let request = Request {
         args: &verb.tune,
-        epochs: epochs.then_some(settings.epochs),
+        epochs: epochs_are_given.then_some(settings.epochs),
         arch: arch.as_deref(),
         said,
         settings: *settings,
@@ -191,12 +191,12 @@ fn tell_start(state: &SearchState, folder: &Path, output: Output) {
     let study = &state.study;
     let names: Vec<&str> = study.space.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     output.note(&format!(
-        "{}: {} search of {} in {} trials of {} epochs at most, {} at a time, for {}",
+        "{}: {} search of {} in {} trials of {} at most, {} at a time, for {}",
         folder.display(),
         study.algorithm,
         names.join(", "),
         study.trials(),
-        study.epochs,
+        epochs(study.epochs as usize),
         state.jobs,
         study.objective,
     ));

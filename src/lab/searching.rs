@@ -10,6 +10,7 @@ use crate::reply::Reply;
 use crate::search::request::Request;
 use crate::search::{self, Search, SearchOptions, SearchPhase, SearchState};
 use crate::state::{LabEvent, Level};
+use crate::tune::study;
 
 /// How often a search is looked at.
 pub const GLANCE: Duration = Duration::from_millis(100);
@@ -74,9 +75,9 @@ impl Engine<'_> {
         self.publisher.emit(LabEvent::Search(search.state().clone()));
         self.searching = Some(Searching { search, folder, shown: Instant::now() });
         Ok(Reply::Done(format!(
-            "search `{name}`: {} trials of {} epochs at most, by {}, for {}",
+            "search `{name}`: {} trials of {} at most, by {}, for {}",
             study.trials(),
-            study.epochs,
+            study::epochs(study.epochs as usize),
             study.algorithm,
             study.objective
         )))

@@ -86,6 +86,11 @@ pub enum Stopping {
     None,
 }
 
+/// `1 epoch`, `3 epochs`
+pub fn epochs(count: usize) -> String {
+    format!("{count} epoch{}", if count == 1 { "" } else { "s" })
+}
+
 /// A word that stands for one of a few.
 macro_rules! words {
     ($name:ident, $what:literal, $($variant:ident = $word:literal),+) => {
@@ -197,12 +202,11 @@ impl Study {
         let values = self.space.parameters.iter().zip(&trial.values);
         let values =
             values.map(|(parameter, value)| format!("{} {value}", parameter.name)).collect::<Vec<_>>().join(", ");
-        let epochs = trial.scores.len();
         let how = match self.ending(trial) {
             "completed" => String::new(),
             word => format!(", {word}"),
         };
-        format!("trial {}: {score} after {epochs} epochs{how}; {values}", trial.number)
+        format!("trial {}: {score} after {}{how}; {values}", trial.number, epochs(trial.scores.len()))
     }
 
     /// How a trial came to rest, in a word: also one that is not, or not yet, among the best that go on.

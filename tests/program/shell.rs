@@ -122,6 +122,7 @@ fn a_run_is_told_as_json_saved_and_asked() {
     assert!((twice["loss"].as_f64().unwrap() - evaluated["loss"].as_f64().unwrap()).abs() < 1e-5, "{twice}");
     let views = run(&home, &["eval", "a", "a", "--views", "3", "--json"]).good().objects();
     assert_eq!((views.len(), &views[0]["loss"]), (2, &views[1]["loss"]), "the same views each time");
+    assert_eq!(views[1]["session"], "a", "of several each says whose it is");
     assert_ne!(views[0]["loss"], evaluated["loss"]);
     let all = run(&home, &["eval", "a", "--corrupt", "all:5", "--json"]).good().objects();
     assert_eq!((all.len(), all[10]["accuracy"].as_f64()), (16, foggy["accuracy"].as_f64()));
