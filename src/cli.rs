@@ -5,6 +5,7 @@ mod ask;
 mod attach;
 mod config;
 mod doctor;
+mod ensemble;
 mod follow;
 mod import;
 mod lab;

@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::command::{Corrupt, ExportArgs, SplitName, Together, TuneArgs};
 use crate::nn::{DeviceChoice, Kernels};
-use crate::train::settings::Setting;
+use crate::train::recipe::Recipe;
+use crate::train::settings::{Setting, SettingError};
 
 /// A terminal lab for image classification: train, watch and question a CNN over SSH
 ///
@@ -145,11 +146,21 @@ pub struct RunArgs {
     /// Share of the training set, taken from its end, that only measures: 0 to 0.9
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub validation_split: Option<f64>,
-    /// A named set of architecture and settings: tutorial, quick, augmented, best; single flags override it
+    /// A named set of architecture and settings: tutorial, quick, augmented, best, ensemble; single flags override it
     #[arg(long, value_name = "NAME")]
     pub recipe: Option<String>,
     #[command(flatten)]
     pub settings: SettingArgs,
+}
+
+impl RunArgs {
+    /// The recipe that was named, or the tutorial's.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn recipe(&self) -> Result<Recipe, SettingError> {
+        self.recipe.as_deref().map_or(Ok(Recipe::TUTORIAL), str::parse)
+    }
 }
 
 /// The hyperparameters, each by the name it has in `set`.
@@ -233,6 +244,10 @@ pub struct TrainArgs {
     /// Go on with this session until --epochs, the run's total; other settings given here change it
     #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "validation_split"])]
     pub resume: Option<String>,
+    /// Train so many networks with the seeds SEED, SEED + 1, … as the sessions NAME-1, NAME-2, …, and test them as one; the same
+    /// command goes on with what was interrupted
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub members: Option<u16>,
     /// Write the curves to this file, .svg, .png or .csv
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,

@@ -46,9 +46,11 @@ pub async fn export(args: ExportVerb, options: &Options, output: &Output) -> Res
     Ok(())
 }
 
-/// What the lab answers that opens `session`.
+/// What the lab answers that opens `session`; it is closed then.
 async fn answer(session: &str, command: Command, options: &Options, output: Output) -> Result<Reply, Error> {
     let (lab, _thread) = Lab::start(options.lab(Start::Session(session.to_owned()), Autosave::Off))?;
     Follower::new(lab.clone(), output).await?;
-    lab.ask(command).await
+    let reply = lab.ask(command).await;
+    let _ = lab.ask(Command::Quit).await;
+    reply
 }

@@ -16,7 +16,6 @@ use crate::lab::{Autosave, LabOptions, Start};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::session::Store;
 use crate::train::RunConfig;
-use crate::train::recipe::Recipe;
 use crate::train::settings::{Setting, Settings};
 
 /// What a run validates on if nobody says otherwise: the tutorial's.
@@ -98,15 +97,20 @@ impl Options {
         }
     }
 
-    /// A fresh run: recipe, then configuration, then flags.
+    /// A lab that begins a fresh run.
+    ///
+    /// # Errors
+    /// As [`Self::run`] has them.
+    pub fn fresh(&self, args: &RunArgs) -> Result<Start, Error> {
+        self.run(args).map(|(config, settings)| Start::Fresh(Box::new(config), Box::new(settings)))
+    }
+
+    /// What a fresh run is made of: recipe, then configuration, then flags.
     ///
     /// # Errors
     /// If one of them gives a value that is none.
-    pub fn fresh(&self, args: &RunArgs) -> Result<Start, Error> {
-        let recipe = match &args.recipe {
-            Some(name) => name.parse()?,
-            None => Recipe::TUTORIAL,
-        };
+    pub fn run(&self, args: &RunArgs) -> Result<(RunConfig, Settings), Error> {
+        let recipe = args.recipe()?;
         let mut settings = Settings::default();
         let configured = &self.config.train;
         if args.recipe.is_none() {
@@ -127,8 +131,8 @@ impl Options {
         if !(0.0..=0.9).contains(&validation_split) {
             return Err(Error::Usage(format!("`{validation_split}` is no validation split: use 0 to 0.9")));
         }
-        let seed = self.seed();
-        Ok(Start::Fresh(Box::new(RunConfig { arch, seed, validation_split }), Box::new(settings)))
+        let config = RunConfig { arch, seed: self.seed(), validation_split };
+        Ok((config, settings))
     }
 
     /// Begins the log, if one was asked for.

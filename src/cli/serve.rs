@@ -10,7 +10,7 @@ use super::args::{ServeArgs, TOKEN};
 use super::follow::{Follower, Signals};
 use super::options::Options;
 use super::output::Output;
-use crate::command::Door;
+use crate::command::{Command, Door};
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Porter, Start};
 use crate::reply::Reply;
@@ -29,7 +29,8 @@ pub async fn run(args: ServeArgs, options: &Options, output: &Output) -> Result<
         () = signals.next() => return Err(Error::Interrupted),
     }
     let warning = warning(args.addr, args.token.as_deref());
-    let server = Server::start(lab, ServeOptions { address: args.addr, token: args.token, watched: Some(watched) })?;
+    let server =
+        Server::start(lab.clone(), ServeOptions { address: args.addr, token: args.token, watched: Some(watched) })?;
     let address = server.address();
     output.data(&json!({"event": "listening", "addr": address.to_string()}), &format!("listening on http://{address}"));
     if let Some(warning) = warning {
@@ -39,9 +40,10 @@ pub async fn run(args: ServeArgs, options: &Options, output: &Output) -> Result<
     output.note("answering what was asked; once more to leave at once");
     let stopping = tokio::task::spawn_blocking(move || server.stop());
     tokio::select! {
-        _ = stopping => Ok(()),
-        () = signals.next() => Err(Error::Interrupted),
+        _ = stopping => {}
+        () = signals.next() => return Err(Error::Interrupted),
     }
+    lab.ask(Command::Quit).await.map(drop)
 }
 
 /// Opens a server on the lab that it belongs to, and closes it. A token in the environment holds for it too.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::TrainArgs;
+use super::ensemble;
 use super::follow::{Follower, Waited};
 use super::options::Options;
 use super::output::Output;
@@ -34,8 +35,42 @@ pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<
     if let Some(name) = &args.save {
         Store::check_name(name)?;
     }
+    match members(&args)? {
+        1 => one(&args, lab_options(&args, options)?, options, output).await,
+        members => ensemble::run(&args, members, options, output).await,
+    }
+}
+
+/// How many networks are wanted. A session that is gone on with is one, whatever the recipe says.
+fn members(args: &TrainArgs) -> Result<u16, Error> {
+    let members = match (args.members, &args.resume) {
+        (Some(members), _) => members,
+        (None, Some(_)) => 1,
+        (None, None) => args.run.recipe()?.members,
+    };
+    let refused = [
+        ("--resume", args.resume.is_some()),
+        ("--no-save", args.no_save),
+        ("--plot", args.plot.is_some()),
+        ("--listen", args.listen.is_some()),
+    ];
+    match refused.iter().find(|(_, given)| members > 1 && *given) {
+        Some((flag, _)) => Err(Error::Usage(format!(
+            "{flag} is for one network, and {members} are to be trained: leave it out, or add `--members 1`"
+        ))),
+        None => Ok(members),
+    }
+}
+
+/// Trains one network.
+pub(super) async fn one(
+    args: &TrainArgs,
+    lab: LabOptions,
+    options: &Options,
+    output: &Output,
+) -> Result<ExitCode, Error> {
     let started = Instant::now();
-    let (lab, thread) = Lab::start(lab_options(&args, options)?)?;
+    let (lab, thread) = Lab::start(lab)?;
     let lab = if args.listen.is_some() { lab.with_porter(porter()) } else { lab };
     let mut follower = Follower::new(lab.clone(), *output).await?;
     if args.resume.is_some() {
@@ -45,10 +80,10 @@ pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<
     }
     tell_start(&follower.state(), *output);
     let Some(place) = &args.listen else {
-        return finish(&args, &lab, thread, follower, started, *output).await.map(|(code, _)| code);
+        return finish(args, &lab, thread, follower, started, *output).await.map(|(code, _)| code);
     };
     let server = listen(place.as_deref(), &lab, options, *output)?;
-    let ended = finish(&args, &lab, thread, follower.detached(), started, *output).await;
+    let ended = finish(args, &lab, thread, follower.detached(), started, *output).await;
     server.farewell(match &ended {
         Ok((_, sentence)) => sentence.clone(),
         Err(error) => error.to_string(),
@@ -108,12 +143,13 @@ fn lab_options(args: &TrainArgs, options: &Options) -> Result<LabOptions, Error>
         None => options.fresh(&args.run)?,
     };
     let autosave = if args.no_save { Autosave::Off } else { Autosave::On };
+    Ok(LabOptions { name: args.save.clone(), target: target(args), ..options.lab(start, autosave) })
+}
+
+/// The accuracy at which training ends.
+pub(super) fn target(args: &TrainArgs) -> Option<Target> {
     let validation = args.target_accuracy.map(Target::Validation);
-    Ok(LabOptions {
-        name: args.save.clone(),
-        target: validation.or(args.target_test_accuracy.map(Target::Test)),
-        ..options.lab(start, autosave)
-    })
+    validation.or(args.target_test_accuracy.map(Target::Test))
 }
 
 fn set(name: &str, value: &str) -> Command {

@@ -36,13 +36,15 @@ pub fn run(options: LabOptions, inbox: &Receiver<Request>, mut publisher: Publis
             Work::Answer(request) => {
                 let quits = request.command == Command::Quit;
                 let result = engine.execute(request.command);
-                let closes = quits && result.is_ok();
                 engine.publisher.show();
                 // Whoever asked may be gone; the deed is done all the same.
-                let _ = request.answer.send(result);
-                if closes {
+                if quits && result.is_ok() {
+                    // Who hears that the lab is closed may end the process, and no GPU may be in use then.
+                    drop(engine);
+                    let _ = request.answer.send(result);
                     return;
                 }
+                let _ = request.answer.send(result);
             }
             Work::Train(goal) => engine.advance(goal),
         }

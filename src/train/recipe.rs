@@ -15,21 +15,37 @@ pub struct Recipe {
     pub arch: &'static str,
     /// What differs from the default settings.
     pub settings: &'static [(Setting, &'static str)],
+    /// How many networks, each with a seed of its own, answer together.
+    pub members: u16,
 }
+
+const BEST: &[(Setting, &str)] = &[
+    (Setting::Augment, "tutorial"),
+    (Setting::Dropout, "0.4"),
+    (Setting::Schedule, "onecycle"),
+    (Setting::LearningRate, "3e-3"),
+    (Setting::Epochs, "30"),
+];
 
 impl Recipe {
     /// The Keras tutorial's CNN and settings: the default.
-    pub const TUTORIAL: Self =
-        Self { name: "tutorial", about: "the Keras tutorial's CNN and settings", arch: "tutorial", settings: &[] };
+    pub const TUTORIAL: Self = Self {
+        name: "tutorial",
+        about: "the Keras tutorial's CNN and settings",
+        arch: "tutorial",
+        settings: &[],
+        members: 1,
+    };
 
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::TUTORIAL,
         Self {
             name: "quick",
             about: "the tutorial's CNN at 99 % as soon as can be: a learning rate that rises and falls over two epochs",
             arch: "tutorial",
             settings: &[(Setting::Epochs, "2"), (Setting::LearningRate, "6e-3"), (Setting::Schedule, "onecycle")],
+            members: 1,
         },
         Self {
             name: "augmented",
@@ -42,18 +58,21 @@ impl Recipe {
                 (Setting::Epochs, "20"),
                 (Setting::EarlyStop, "5"),
             ],
+            members: 1,
         },
         Self {
             name: "best",
             about: "one network as good as it gets: batch norm, augmentation, a learning rate that rises and falls over thirty epochs",
             arch: "strided",
-            settings: &[
-                (Setting::Augment, "tutorial"),
-                (Setting::Dropout, "0.4"),
-                (Setting::Schedule, "onecycle"),
-                (Setting::LearningRate, "3e-3"),
-                (Setting::Epochs, "30"),
-            ],
+            settings: BEST,
+            members: 1,
+        },
+        Self {
+            name: "ensemble",
+            about: "four networks as `best` trains them, with seeds of their own, whose probabilities are averaged",
+            arch: "strided",
+            settings: BEST,
+            members: 4,
         },
     ];
 }

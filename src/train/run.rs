@@ -34,6 +34,15 @@ pub struct RunState {
     pub history: History,
 }
 
+impl RunState {
+    /// Whether all its epochs are done, or early stopping has ended it.
+    pub fn is_done(&self) -> bool {
+        let patience = self.settings.early_stop.zip(self.best.as_ref());
+        let stopped = patience.is_some_and(|(patience, best)| self.progress.epoch - best.epoch >= patience);
+        stopped || self.progress.epoch >= self.settings.epochs
+    }
+}
+
 /// How far a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {

@@ -471,3 +471,41 @@ fn hostile_model_files_take_little_memory() {
         assert!(!error.contains("panicked"), "file {number}: {error}");
     }
 }
+
+#[test]
+fn several_networks_are_trained_and_tested_as_one_and_an_interrupted_ensemble_goes_on() {
+    let home = Home::new();
+    let train = ["train", "--members", "2", "--epochs", "1", "--seed", "7", "--save", "pair", "--json"];
+    let train = [&train[..], &["--arch", "conv4:5x5:s2 relu flatten dense10"]].concat();
+    let objects = run(&home, &train).good().objects();
+    let [finished, together] = ["finished", "evaluated"]
+        .map(|word| objects.iter().filter(|object| object["event"] == word).collect::<Vec<_>>());
+    assert_eq!(finished.len(), 2, "{objects:?}");
+    assert_eq!([&finished[0]["session"], &finished[1]["session"]], ["pair-1", "pair-2"]);
+    assert_ne!(finished[0]["test_loss"], finished[1]["test_loss"], "each has a seed of its own");
+    assert_eq!((together.len(), together[0]["networks"].as_u64()), (1, Some(2)));
+    // The mean of probabilities is never worse than the mean of the losses.
+    let loss = |object: &serde_json::Value, key: &str| object[key].as_f64().unwrap();
+    assert!(loss(together[0], "loss") <= f64::midpoint(loss(finished[0], "test_loss"), loss(finished[1], "test_loss")));
+    let seeds = ["pair-1", "pair-2"].map(|name| home.store().load(name).unwrap().run.config.seed);
+    assert_eq!(seeds, [7, 8]);
+
+    // As if it had been killed after the first.
+    home.store().remove("pair-2").unwrap();
+    let again = run(&home, &train).good();
+    assert!(again.err.contains("`pair-1` is trained already"), "{}", again.err);
+    let objects = again.objects();
+    assert_eq!(objects.iter().filter(|object| object["event"] == "finished").count(), 1);
+    assert_eq!(objects.last().unwrap()["loss"], together[0]["loss"]);
+
+    check_error(
+        &home,
+        &[&train[..], &["--lr", "0.1"]].concat(),
+        2,
+        "session `pair-1` is of another network or of other settings",
+    );
+    for flag in [&["--no-save"][..], &["--plot", "a.svg"], &["--listen"]] {
+        let plain = train.iter().copied().filter(|word| !["--save", "pair"].contains(word)).collect::<Vec<_>>();
+        check_error(&home, &[&plain[..], flag].concat(), 2, &format!("{} is for one network", flag[0]));
+    }
+}
