@@ -18,7 +18,11 @@ const TILES: usize = 24;
 /// Vectors of a matrix product that are computed at a time.
 const VECTORS: usize = 2;
 
-/// The matrices of F(M×M, 3×3), by Cook and Toom's interpolation through N − 1 points and infinity.
+/// The transforms of F(M×M, 3×3), by Cook and Toom's interpolation through N − 1 points and infinity, in one dimension: two
+/// dimensions are transformed row by row and then column by column.
+///
+/// With M of 3 or 4 the points are ±a and ±b, and 0 if N is even. What belongs to a point and to its opposite has even and odd
+/// parts in common, which halves the work.
 pub struct Transform<const M: usize, const N: usize>;
 
 impl<const M: usize, const N: usize> Transform<M, N> {
@@ -30,20 +34,28 @@ impl<const M: usize, const N: usize> Transform<M, N> {
         _ => panic!("tiles have 2 to 4 rows and columns"),
     };
 
-    /// From products to outputs, Aᵀ: each row the powers of the points.
-    const OUTPUT: [[f32; N]; M] = {
-        let mut matrix = [[0.0; N]; M];
+    /// Where the points ±a are; before them there may be 0.
+    const PAIRS: usize = N - 5;
+    /// `[a, b]`, and to the powers of 2 and 3.
+    const POWERS: [[f32; 2]; 4] = {
+        let mut powers = [[0.0; 2]; 4];
         let mut power = 0;
-        while power < M {
-            let mut point = 0;
-            while point < N - 1 {
-                matrix[power][point] = raised(Self::POINTS[point], power) as f32;
-                point += 1;
-            }
+        while power < 4 {
+            powers[power][0] = raised(Self::POINTS[Self::PAIRS], power) as f32;
+            powers[power][1] = raised(Self::POINTS[Self::PAIRS + 2], power) as f32;
             power += 1;
         }
-        matrix[M - 1][N - 1] = 1.0;
-        matrix
+        powers
+    };
+    /// `(x² − a²)(x² − b²)` without its 1·x⁴: the factors of 1 and of x².
+    const FOURTH: [f32; 2] = {
+        let (a, b) = (raised(Self::POINTS[Self::PAIRS], 2), raised(Self::POINTS[Self::PAIRS + 2], 2));
+        [(a * b) as f32, -(a + b) as f32]
+    };
+    /// Of the polynomials of ±a and ±b, `(x ± a)(x² − b²)` and `(x ± b)(x² − a²)`: −b² and −a², a and b, −a·b² and −b·a².
+    const CUBIC: [[f32; 2]; 3] = {
+        let (a, b) = (Self::POINTS[Self::PAIRS], Self::POINTS[Self::PAIRS + 2]);
+        [[-(b * b) as f32, -(a * a) as f32], [a as f32, b as f32], [-(a * b * b) as f32, -(b * a * a) as f32]]
     };
 
     /// Of the weights, G: the powers of the points, divided by their distances from all others.
@@ -70,39 +82,99 @@ impl<const M: usize, const N: usize> Transform<M, N> {
         matrix
     };
 
-    /// Of the input, Bᵀ: the coefficients of the polynomials that are zero at all other points.
-    const INPUT: [[f32; N]; N] = {
-        let mut matrix = [[0.0; N]; N];
-        let mut point = 0;
-        while point < N {
-            let mut polynomial = [0.0; N];
-            polynomial[0] = 1.0;
-            let mut other = 0;
-            while other < N - 1 {
-                if other != point {
-                    // Times x − other.
-                    let mut power = N;
-                    while power > 0 {
-                        power -= 1;
-                        let below = if power > 0 { polynomial[power - 1] } else { 0.0 };
-                        polynomial[power] = below - Self::POINTS[other] * polynomial[power];
-                    }
-                }
-                other += 1;
-            }
-            let mut power = 0;
-            while power < N {
-                matrix[point][power] = polynomial[power] as f32;
-                power += 1;
-            }
-            point += 1;
-        }
-        matrix
-    };
-
-    const OUTPUT_TRANSPOSED: [[f32; M]; N] = transposed(Self::OUTPUT);
     const WEIGHTS_TRANSPOSED: [[f32; N]; 3] = transposed(Self::WEIGHTS);
-    const INPUT_TRANSPOSED: [[f32; N]; N] = transposed(Self::INPUT);
+
+    /// Of the input, Bᵀ: for each point the polynomial that is zero at all others, with the inputs as its powers; for infinity
+    /// the one that is zero at all points.
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, d: &[S::V; N]) -> [S::V; N] {
+        let p = Self::PAIRS;
+        let fourth = |from: usize| {
+            let sum = simd.fma(simd.splat(Self::FOURTH[1]), d[from + 2], d[from + 4]);
+            simd.fma(simd.splat(Self::FOURTH[0]), d[from], sum)
+        };
+        let mut out = [simd.zero(); N];
+        if p == 1 {
+            out[0] = fourth(0);
+        }
+        for i in 0..2 {
+            let [square, point, product] = [0, 1, 2].map(|power: usize| simd.splat(Self::CUBIC[power][i]));
+            let even = simd.fma(square, d[p + 1], d[p + 3]);
+            let odd = simd.fma(point, d[p + 2], simd.mul(product, d[p]));
+            out[p + 2 * i] = simd.add(even, odd);
+            out[p + 2 * i + 1] = simd.sub(even, odd);
+        }
+        out[N - 1] = fourth(p);
+        out
+    }
+
+    /// B: the gradient of the input from that of what [`Self::input`] made of it.
+    #[inline(always)]
+    fn input_gradient<S: Simd>(simd: S, m: &[S::V; N]) -> [S::V; N] {
+        let p = Self::PAIRS;
+        let [sum, difference] = Self::sums(simd, m);
+        let [zeroth, second] = Self::FOURTH.map(|factor| simd.splat(factor));
+        let at_infinity = m[N - 1];
+        let mut out = [simd.zero(); N];
+        let both = |factors: [f32; 2], x: [S::V; 2]| {
+            simd.fma(simd.splat(factors[0]), x[0], simd.mul(simd.splat(factors[1]), x[1]))
+        };
+        out[p] = simd.fma(zeroth, at_infinity, both(Self::CUBIC[2], difference));
+        out[p + 1] = both(Self::CUBIC[0], sum);
+        out[p + 2] = simd.fma(second, at_infinity, both(Self::CUBIC[1], difference));
+        out[p + 3] = simd.add(sum[0], sum[1]);
+        out[N - 1] = at_infinity;
+        if p == 1 {
+            out[0] = simd.mul(zeroth, m[0]);
+            out[2] = simd.fma(second, m[0], out[2]);
+            out[4] = simd.add(out[4], m[0]);
+        }
+        out
+    }
+
+    /// From products to outputs, Aᵀ: each output takes a power of the points.
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: &[S::V; N]) -> [S::V; M] {
+        let [sum, difference] = Self::sums(simd, m);
+        let mut out = [simd.add(sum[0], sum[1]); M];
+        if Self::PAIRS == 1 {
+            out[0] = simd.add(out[0], m[0]);
+        }
+        for power in 1..M {
+            let x = if power % 2 == 0 { sum } else { difference };
+            let [a, b] = Self::POWERS[power].map(|factor| simd.splat(factor));
+            out[power] = simd.fma(a, x[0], simd.mul(b, x[1]));
+        }
+        out[M - 1] = simd.add(out[M - 1], m[N - 1]);
+        out
+    }
+
+    /// A: the gradient of the products from that of the outputs.
+    #[inline(always)]
+    fn output_gradient<S: Simd>(simd: S, g: &[S::V; M]) -> [S::V; N] {
+        let p = Self::PAIRS;
+        let mut out = [g[0]; N];
+        for i in 0..2 {
+            let [_, first, second, third] = Self::POWERS.map(|powers| simd.splat(powers[i]));
+            let even = simd.fma(second, g[2], g[0]);
+            let odd = simd.mul(first, g[1]);
+            let odd = if M > 3 { simd.fma(third, g[M - 1], odd) } else { odd };
+            out[p + 2 * i] = simd.add(even, odd);
+            out[p + 2 * i + 1] = simd.sub(even, odd);
+        }
+        out[N - 1] = g[M - 1];
+        out
+    }
+
+    /// Sums and differences of what belongs to ±a and to ±b.
+    #[inline(always)]
+    fn sums<S: Simd>(simd: S, m: &[S::V; N]) -> [[S::V; 2]; 2] {
+        let p = Self::PAIRS;
+        [
+            [simd.add(m[p], m[p + 1]), simd.add(m[p + 2], m[p + 3])],
+            [simd.sub(m[p], m[p + 1]), simd.sub(m[p + 2], m[p + 3])],
+        ]
+    }
 }
 
 /// `point` to the `power`, where 0 to the 0 is 1.
@@ -129,8 +201,7 @@ const fn transposed<const R: usize, const C: usize>(matrix: [[f32; C]; R]) -> [[
     out
 }
 
-/// `matrix · x`, where the compiler knows the matrix and leaves out its zeros. Two dimensions are transformed row by row and
-/// then column by column.
+/// `matrix · x`, where the compiler knows the matrix and leaves out its zeros.
 #[inline(always)]
 fn along<S: Simd, const R: usize, const C: usize>(simd: S, matrix: &[[f32; C]; R], x: &[S::V; C]) -> [S::V; R] {
     let mut out = [simd.zero(); R];

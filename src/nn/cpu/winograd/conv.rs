@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::super::pieces::pieces;
 use super::super::program::Affine;
 use super::super::simd::Simd;
-use super::{TILES, Transform, along, column};
+use super::{TILES, Transform, column};
 pub use backward::Backward;
 pub use forward::Forward;
 
@@ -49,27 +49,54 @@ impl Grid {
         rows * columns
     }
 
-    /// The sample of tile `number`, counted through all samples, and its first row and column of outputs.
-    fn origin(&self, number: usize) -> [usize; 3] {
+    /// What tile `number`, counted through all samples, reads.
+    fn patch(&self, number: usize) -> Square {
+        self.square(number, self.input, self.tile + 2, self.padding)
+    }
+
+    /// What tile `number` writes.
+    fn outputs(&self, number: usize) -> Square {
+        self.square(number, self.output, self.tile, 0)
+    }
+
+    fn square(&self, number: usize, map: [usize; 2], side: usize, padding: usize) -> Square {
         let columns = self.tiles()[1];
-        let within = number % self.in_sample();
-        [number / self.in_sample(), within / columns * self.tile, within % columns * self.tile]
+        let (sample, within) = (number / self.in_sample(), number % self.in_sample());
+        let corner = [within / columns * self.tile, within % columns * self.tile];
+        let inside = [0, 1].map(|axis| {
+            let first = padding.saturating_sub(corner[axis]);
+            (first, side.min(map[axis] + padding - corner[axis]))
+        });
+        let row = (sample * map[0] + corner[0]).wrapping_sub(padding);
+        Square {
+            corner: row.wrapping_mul(map[1]).wrapping_add(corner[1]).wrapping_sub(padding),
+            step: map[1],
+            inside,
+            whole: inside == [(0, side); 2],
+        }
     }
+}
 
-    /// Where input position `y`, `x` of the padded map lies in the real one, `[sample, row, column]`, unless it is padding or
-    /// beyond.
-    #[inline(always)]
-    fn input_position(&self, sample: usize, y: usize, x: usize) -> Option<usize> {
-        let [height, width] = self.input;
-        let (y, x) = (y.wrapping_sub(self.padding), x.wrapping_sub(self.padding));
-        (y < height && x < width).then(|| (sample * height + y) * width + x)
-    }
+/// A part of a map, that may reach beyond it.
+#[derive(Clone, Copy)]
+struct Square {
+    /// The position of its upper left corner, counted through all samples, wrapping around below 0.
+    corner: usize,
+    /// Positions from one row to the next.
+    step: usize,
+    /// Its first row inside the map and the one after the last, and the same of its columns.
+    inside: [(usize, usize); 2],
+    /// Whether all of it is inside. Most tiles are, and spare the question for each position.
+    whole: bool,
+}
 
-    /// Where output `y`, `x` lies, unless it is beyond the map.
+impl Square {
+    /// Where row `y` and column `x` of the square lie, unless they are beyond the map; `whole` as a constant.
     #[inline(always)]
-    fn output_position(&self, sample: usize, y: usize, x: usize) -> Option<usize> {
-        let [height, width] = self.output;
-        (y < height && x < width).then(|| (sample * height + y) * width + x)
+    fn position(&self, y: usize, x: usize, whole: bool) -> Option<usize> {
+        let [rows, columns] = self.inside;
+        let inside = whole || (rows.0 <= y && y < rows.1 && columns.0 <= x && x < columns.1);
+        inside.then(|| self.corner.wrapping_add(y * self.step + x))
     }
 }
 
@@ -112,28 +139,18 @@ impl Shape {
         patches: &mut [f32],
     ) {
         let Self { grid, channels, .. } = *self;
-        let matrix = &Transform::<M, N>::INPUT;
         let count = tiles.len();
         assert!(patches.len() >= N * N * count * channels);
         for (tile, number) in tiles.enumerate() {
-            let [sample, top, left] = grid.origin(number);
+            let square = grid.patch(number);
             for channel in (0..channels).step_by(S::LANES) {
-                let mut rows = [[simd.zero(); N]; N];
-                for y in 0..N {
-                    let mut d = [simd.zero(); N];
-                    for x in 0..N {
-                        if let Some(position) = grid.input_position(sample, top + y, left + x) {
-                            // SAFETY: `assert_fits` was called for this input.
-                            d[x] = unsafe { simd.load(input, position * channels + channel) };
-                        }
-                    }
-                    rows[y] = along(simd, matrix, &d);
-                }
-                for x in 0..N {
-                    let values = along(simd, matrix, &column(&rows, x));
-                    for y in 0..N {
-                        // SAFETY: asserted above.
-                        unsafe { simd.store(patches, ((N * y + x) * count + tile) * channels + channel, values[y]) };
+                let out = &mut patches[tile * channels + channel..];
+                // SAFETY: `assert_fits` was called for this input; the rest is asserted above.
+                unsafe {
+                    if square.whole {
+                        square.patch::<S, M, N>(simd, true, input, channels, channel, out, count);
+                    } else {
+                        square.patch::<S, M, N>(simd, false, input, channels, channel, out, count);
                     }
                 }
             }
@@ -153,41 +170,106 @@ impl Shape {
         out: &mut [f32],
     ) {
         let Self { grid, width, .. } = *self;
-        let matrix = &Transform::<M, N>::OUTPUT_TRANSPOSED;
         let count = tiles.len();
         assert!(out.len() >= N * N * count * width && bias.len() >= width);
         for (tile, number) in tiles.enumerate() {
-            let [sample, top, left] = grid.origin(number);
+            let square = grid.outputs(number);
             for channel in (0..width).step_by(S::LANES) {
-                let mut sum = simd.zero();
-                let mut rows = [[simd.zero(); N]; M];
-                for y in 0..M {
-                    let mut g = [simd.zero(); M];
-                    for x in 0..M {
-                        if let Some(position) = grid.output_position(sample, top + y, left + x) {
-                            let at = position * width + channel;
-                            // SAFETY: `assert_fits` was called for gradient and output.
-                            unsafe {
-                                g[x] = simd.load(gradient, at);
-                                if let Some(output) = output {
-                                    g[x] = simd.select_gt(simd.load(output, at), simd.zero(), g[x], simd.zero());
-                                }
-                            }
-                            sum = simd.add(sum, g[x]);
-                        }
-                    }
-                    rows[y] = along(simd, matrix, &g);
-                }
-                // SAFETY: asserted above.
-                unsafe { simd.store(bias, channel, simd.add(simd.load(bias, channel), sum)) };
-                for x in 0..N {
-                    let values = along(simd, matrix, &column(&rows, x));
-                    for y in 0..N {
-                        // SAFETY: asserted above.
-                        unsafe { simd.store(out, ((N * y + x) * count + tile) * width + channel, values[y]) };
-                    }
+                let out = &mut out[tile * width + channel..];
+                // SAFETY: `assert_fits` was called for gradient and output; the rest is asserted above.
+                unsafe {
+                    let sum = if square.whole {
+                        square.slopes::<S, M, N>(simd, true, gradient, output, width, channel, out, count)
+                    } else {
+                        square.slopes::<S, M, N>(simd, false, gradient, output, width, channel, out, count)
+                    };
+                    simd.store(bias, channel, simd.add(simd.load(bias, channel), sum));
                 }
             }
         }
+    }
+}
+
+impl Square {
+    /// Transforms a patch of the channels from `channel` on; what comes of each place goes to `out`, `count · channels` apart.
+    ///
+    /// # Safety
+    /// `input` must hold what of the square is inside, `whole` be as it says, and `out` have room.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "two maps and where to look in them")]
+    unsafe fn patch<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        whole: bool,
+        input: &[f32],
+        channels: usize,
+        channel: usize,
+        out: &mut [f32],
+        count: usize,
+    ) {
+        let mut rows = [[simd.zero(); N]; N];
+        for y in 0..N {
+            let mut d = [simd.zero(); N];
+            for x in 0..N {
+                if let Some(position) = self.position(y, x, whole) {
+                    // SAFETY: the caller's promise.
+                    d[x] = unsafe { simd.load(input, position * channels + channel) };
+                }
+            }
+            rows[y] = Transform::<M, N>::input(simd, &d);
+        }
+        for x in 0..N {
+            let values = Transform::<M, N>::input(simd, &column(&rows, x));
+            for y in 0..N {
+                // SAFETY: the caller's promise.
+                unsafe { simd.store(out, (N * y + x) * count * channels, values[y]) };
+            }
+        }
+    }
+
+    /// The same with a tile's gradients that the rectifier let through; returns their sum.
+    ///
+    /// # Safety
+    /// `gradient` and `output` must hold what of the square is inside, `whole` be as it says, and `out` have room.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "three maps and where to look in them")]
+    unsafe fn slopes<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        whole: bool,
+        gradient: &[f32],
+        output: Option<&[f32]>,
+        width: usize,
+        channel: usize,
+        out: &mut [f32],
+        count: usize,
+    ) -> S::V {
+        let mut sum = simd.zero();
+        let mut rows = [[simd.zero(); N]; M];
+        for y in 0..M {
+            let mut g = [simd.zero(); M];
+            for x in 0..M {
+                if let Some(position) = self.position(y, x, whole) {
+                    let at = position * width + channel;
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        g[x] = simd.load(gradient, at);
+                        if let Some(output) = output {
+                            g[x] = simd.select_gt(simd.load(output, at), simd.zero(), g[x], simd.zero());
+                        }
+                    }
+                    sum = simd.add(sum, g[x]);
+                }
+            }
+            rows[y] = Transform::<M, N>::output_gradient(simd, &g);
+        }
+        for x in 0..N {
+            let values = Transform::<M, N>::output_gradient(simd, &column(&rows, x));
+            for y in 0..N {
+                // SAFETY: the caller's promise.
+                unsafe { simd.store(out, (N * y + x) * count * width, values[y]) };
+            }
+        }
+        sum
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::super::simd::{Kernel, LANES, Simd};
 use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products};
-use super::Shape;
+use super::{Shape, Square};
 
 /// Adds to the gradients of the weights, the bias and, if wanted, the input.
 pub struct Backward<'a> {
@@ -119,35 +119,61 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
     gradient: &mut [f32],
 ) {
     let Shape { grid, channels, .. } = *shape;
-    let matrix = &Transform::<M, N>::INPUT_TRANSPOSED;
     let count = tiles.len();
     let mut first = 0;
     while first < channels {
         matrices.multiply(simd, first, products, None);
         let vectors = matrices.vectors::<S>(first);
         for (tile, number) in tiles.clone().enumerate() {
-            let [sample, top, left] = grid.origin(number);
+            let square = grid.patch(number);
             for vector in 0..vectors {
-                let channel = first + vector * S::LANES;
+                let at = [channels, first + vector * S::LANES];
                 // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the input.
                 unsafe {
-                    let mut rows = [[simd.zero(); N]; N];
-                    for y in 0..N {
-                        rows[y] = along(simd, matrix, &load_products(simd, products, count, tile, vector, y));
-                    }
-                    for x in 0..N {
-                        let values = along(simd, matrix, &column(&rows, x));
-                        for y in 0..N {
-                            if let Some(position) = grid.input_position(sample, top + y, left + x) {
-                                let at = position * channels + channel;
-                                simd.store(gradient, at, simd.add(simd.load(gradient, at), values[y]));
-                            }
-                        }
+                    let products = &products[(tile * VECTORS + vector) * S::LANES..];
+                    if square.whole {
+                        square.add::<S, M, N>(simd, true, products, count, gradient, at);
+                    } else {
+                        square.add::<S, M, N>(simd, false, products, count, gradient, at);
                     }
                 }
             }
         }
         first += vectors * S::LANES;
+    }
+}
+
+impl Square {
+    /// Transforms the `products` of a tile, `count` tiles apart, and adds them to the gradient of its patch.
+    ///
+    /// # Safety
+    /// `products` must hold them, `gradient` what of the square is inside, and `whole` be as it says.
+    #[inline(always)]
+    unsafe fn add<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        whole: bool,
+        products: &[f32],
+        count: usize,
+        gradient: &mut [f32],
+        [channels, channel]: [usize; 2],
+    ) {
+        let mut rows = [[simd.zero(); N]; N];
+        for y in 0..N {
+            // SAFETY: the caller's promise.
+            let row = unsafe { load_products(simd, products, count, 0, 0, y) };
+            rows[y] = Transform::<M, N>::input_gradient(simd, &row);
+        }
+        for x in 0..N {
+            let values = Transform::<M, N>::input_gradient(simd, &column(&rows, x));
+            for y in 0..N {
+                if let Some(position) = self.position(y, x, whole) {
+                    let at = position * channels + channel;
+                    // SAFETY: the caller's promise.
+                    unsafe { simd.store(gradient, at, simd.add(simd.load(gradient, at), values[y])) };
+                }
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The forward pass: patches transformed, multiplied by the transformed weights, and transformed into outputs.
 
 use super::super::super::simd::{Kernel, LANES, Simd};
-use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products};
-use super::Shape;
+use super::super::{Ahead, Products, TILES, Transform, VECTORS, column, load_products};
+use super::{Shape, Square};
 
 /// The forward pass, with the rectifier if `relu`.
 pub struct Forward<'a> {
@@ -41,7 +41,6 @@ impl Forward<'_> {
         let Shape { grid, channels, width, .. } = shape;
         shape.assert_fits::<S>(input.len(), out.len());
         assert!(bias.len() >= width && grid.tile == M);
-        let matrix = &Transform::<M, N>::OUTPUT;
         let (patches, products) = scratch.split_at_mut(N * N * TILES * channels);
         let steps = width.div_ceil(VECTORS * S::LANES) * N * N;
         let mut ahead = Ahead::new(out, shape.pieces().count(), steps);
@@ -54,30 +53,60 @@ impl Forward<'_> {
                 matrices.multiply(simd, first, products, Some(&mut ahead));
                 let vectors = matrices.vectors::<S>(first);
                 for (tile, number) in tiles.clone().enumerate() {
-                    let [sample, top, left] = grid.origin(number);
+                    let square = grid.outputs(number);
                     for vector in 0..vectors {
                         let channel = first + vector * S::LANES;
+                        let at = [width, channel];
                         // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the outputs.
                         unsafe {
-                            let mut rows = [[simd.zero(); M]; N];
-                            for y in 0..N {
-                                rows[y] = along(simd, matrix, &load_products(simd, products, count, tile, vector, y));
-                            }
+                            let products = &products[(tile * VECTORS + vector) * S::LANES..];
                             let bias = simd.load(bias, channel);
-                            for x in 0..M {
-                                let values = along(simd, matrix, &column(&rows, x));
-                                for y in 0..M {
-                                    let value = simd.add(values[y], bias);
-                                    let value = if relu { simd.max(value, simd.zero()) } else { value };
-                                    if let Some(position) = grid.output_position(sample, top + y, left + x) {
-                                        simd.store(out, position * width + channel, value);
-                                    }
-                                }
+                            if square.whole {
+                                square.outputs::<S, M, N>(simd, true, products, count, bias, relu, out, at);
+                            } else {
+                                square.outputs::<S, M, N>(simd, false, products, count, bias, relu, out, at);
                             }
                         }
                     }
                 }
                 first += vectors * S::LANES;
+            }
+        }
+    }
+}
+
+impl Square {
+    /// Transforms the `products` of a tile, `count` tiles apart, into outputs.
+    ///
+    /// # Safety
+    /// `products` must hold them, `out` what of the square is inside, and `whole` be as it says.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what the operation consists of")]
+    unsafe fn outputs<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        whole: bool,
+        products: &[f32],
+        count: usize,
+        bias: S::V,
+        relu: bool,
+        out: &mut [f32],
+        [width, channel]: [usize; 2],
+    ) {
+        let mut rows = [[simd.zero(); M]; N];
+        for y in 0..N {
+            // SAFETY: the caller's promise.
+            rows[y] = Transform::<M, N>::output(simd, &unsafe { load_products(simd, products, count, 0, 0, y) });
+        }
+        for x in 0..M {
+            let values = Transform::<M, N>::output(simd, &column(&rows, x));
+            for y in 0..M {
+                let value = simd.add(values[y], bias);
+                let value = if relu { simd.max(value, simd.zero()) } else { value };
+                if let Some(position) = self.position(y, x, whole) {
+                    // SAFETY: the caller's promise.
+                    unsafe { simd.store(out, position * width + channel, value) };
+                }
             }
         }
     }
