@@ -3,9 +3,9 @@
 
     python3 benches/recipes.py [--seeds N] [--recipes NAME …] [--data DIR] [BINARY …]
 
-BINARY is what starts mnist-lab, `target/release/mnist-lab` if not given. `ensemble` takes as many seeds as it has networks, from
-`best`'s sessions. The test set is looked at once for each network. Prints Markdown. `tutorial` and `quick` take minutes; eight seeds of
-`best` two hours on two cores, and three minutes on an H100.
+BINARY is what starts mnist-lab, `target/release/mnist-lab` if not given. `ensemble` is made of the sessions of `best`, four at a time.
+The test set is looked at once for each network. Prints Markdown. `tutorial` and `quick` take minutes; eight seeds of `best` two hours on
+two cores, and three minutes on an H100.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def last(*flags):
 
 
 def row(name, accuracies, seconds):
-    cells = " | ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
+    cells = " | ".join([f"{100 * accuracy:.2f}" for accuracy in accuracies] + [""] * (GIVEN.seeds - len(accuracies)))
     spread = f" ± {100 * statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
     middle = f"{statistics.median(seconds):.1f} s" if seconds else ""
     print(f"| `{name}` | {cells} | {100 * statistics.mean(accuracies):.2f}{spread} | {middle} |", flush=True)
@@ -58,8 +58,8 @@ def main():
                 for seed in seeds
             ]
             row(recipe, [run["test_accuracy"] for run in runs], [run["process_seconds"] for run in runs])
-        if {"best", "ensemble"} <= set(GIVEN.recipes):
-            groups = [seeds[first : first + MEMBERS] for first in range(0, len(seeds) - MEMBERS + 1, MEMBERS)]
+        groups = [seeds[first : first + MEMBERS] for first in range(0, len(seeds) - MEMBERS + 1, MEMBERS)]
+        if groups and {"best", "ensemble"} <= set(GIVEN.recipes):
             names = [[f"best-{seed}" for seed in group] for group in groups]
             row("ensemble", [last("eval", *group, "--ensemble", *keep)["accuracy"] for group in names], [])
 

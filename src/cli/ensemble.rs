@@ -32,8 +32,10 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
         let lab =
             LabOptions { name: Some(name.clone()), target: train::target(args), ..options.lab(start, Autosave::On) };
         let code = train::one(args, lab, options, output).await?;
-        if code != ExitCode::SUCCESS {
+        if code == ExitCode::from(Error::Interrupted.exit_code()) {
             output.note("the same command goes on from here");
+        }
+        if code != ExitCode::SUCCESS {
             return Ok(code);
         }
     }

@@ -38,7 +38,8 @@ impl RunState {
     /// Whether all its epochs are done, or early stopping has ended it.
     pub fn is_done(&self) -> bool {
         let patience = self.settings.early_stop.zip(self.best.as_ref());
-        let stopped = patience.is_some_and(|(patience, best)| self.progress.epoch - best.epoch >= patience);
+        let stopped =
+            patience.is_some_and(|(patience, best)| self.progress.epoch.saturating_sub(best.epoch) >= patience);
         stopped || self.progress.epoch >= self.settings.epochs
     }
 }

@@ -2,6 +2,7 @@
 
 mod panes;
 mod script;
+mod tour;
 
 use std::sync::Arc;
 

@@ -332,24 +332,22 @@ unsafe fn multiply<S: Simd, const P: usize, const Q: usize>(
     }
 }
 
-/// Row `y` of the N×N products of a tile.
+/// The products from those of one vector of `tile` at the first place on.
+#[inline(always)]
+fn of_tile<S: Simd>(products: &[f32], tile: usize, vector: usize) -> &[f32] {
+    &products[(tile * VECTORS + vector) * S::LANES..]
+}
+
+/// Row `y` of a tile's N×N products, one vector, of the products of `count` tiles; they begin at [`of_tile`].
 ///
 /// # Safety
-/// `products` must hold `[N², count, VECTORS]` vectors.
+/// `products` must hold `[N², count, VECTORS]` vectors, counted from the first tile's.
 #[inline(always)]
-unsafe fn load_products<S: Simd, const N: usize>(
-    simd: S,
-    products: &[f32],
-    count: usize,
-    tile: usize,
-    vector: usize,
-    y: usize,
-) -> [S::V; N] {
+unsafe fn load_products<S: Simd, const N: usize>(simd: S, products: &[f32], count: usize, y: usize) -> [S::V; N] {
     let mut row = [simd.zero(); N];
     for x in 0..N {
-        let at = (((N * y + x) * count + tile) * VECTORS + vector) * S::LANES;
         // SAFETY: the caller's promise.
-        row[x] = unsafe { simd.load(products, at) };
+        row[x] = unsafe { simd.load(products, (N * y + x) * count * VECTORS * S::LANES) };
     }
     row
 }

@@ -3,7 +3,7 @@
 use super::super::conv_pool::store_pooled;
 use super::super::pieces::pieces;
 use super::super::simd::{Kernel, LANES, Simd};
-use super::{Products, TILES, VECTORS, column, load_products};
+use super::{Products, TILES, VECTORS, column, load_products, of_tile};
 
 /// Scratch memory for `channels` of input and any number of cells and outputs.
 pub const fn scratch_len(channels: usize) -> usize {
@@ -126,10 +126,11 @@ unsafe fn transform_input<S: Simd>(
 /// `products` must hold `[16, count, VECTORS]` vectors.
 #[inline(always)]
 unsafe fn transform_output<S: Simd>(simd: S, products: &[f32], count: usize, cell: usize, vector: usize) -> [S::V; 4] {
+    let products = of_tile::<S>(products, cell, vector);
     let mut rows = [[simd.zero(); 2]; 4];
     for y in 0..4 {
         // SAFETY: the caller's promise.
-        rows[y] = output_along(simd, unsafe { load_products(simd, products, count, cell, vector, y) });
+        rows[y] = output_along(simd, unsafe { load_products(simd, products, count, y) });
     }
     let left = output_along(simd, column(&rows, 0));
     let right = output_along(simd, column(&rows, 1));

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::super::super::simd::{Kernel, LANES, Simd};
-use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products};
+use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products, of_tile};
 use super::{Shape, Square};
 
 /// Adds to the gradients of the weights, the bias and, if wanted, the input.
@@ -130,7 +130,7 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
                 let at = [channels, first + vector * S::LANES];
                 // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the input.
                 unsafe {
-                    let products = &products[(tile * VECTORS + vector) * S::LANES..];
+                    let products = of_tile::<S>(products, tile, vector);
                     if square.whole {
                         square.add::<S, M, N>(simd, true, products, count, gradient, at);
                     } else {
@@ -161,7 +161,7 @@ impl Square {
         let mut rows = [[simd.zero(); N]; N];
         for y in 0..N {
             // SAFETY: the caller's promise.
-            let row = unsafe { load_products(simd, products, count, 0, 0, y) };
+            let row = unsafe { load_products(simd, products, count, y) };
             rows[y] = Transform::<M, N>::input_gradient(simd, &row);
         }
         for x in 0..N {

@@ -1,7 +1,7 @@
 //! The forward pass: patches transformed, multiplied by the transformed weights, and transformed into outputs.
 
 use super::super::super::simd::{Kernel, LANES, Simd};
-use super::super::{Ahead, Products, TILES, Transform, VECTORS, column, load_products};
+use super::super::{Ahead, Products, TILES, Transform, VECTORS, column, load_products, of_tile};
 use super::{Shape, Square};
 
 /// The forward pass, with the rectifier if `relu`.
@@ -59,7 +59,7 @@ impl Forward<'_> {
                         let at = [width, channel];
                         // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the outputs.
                         unsafe {
-                            let products = &products[(tile * VECTORS + vector) * S::LANES..];
+                            let products = of_tile::<S>(products, tile, vector);
                             let bias = simd.load(bias, channel);
                             if square.whole {
                                 square.outputs::<S, M, N>(simd, true, products, count, bias, relu, out, at);
@@ -96,7 +96,7 @@ impl Square {
         let mut rows = [[simd.zero(); M]; N];
         for y in 0..N {
             // SAFETY: the caller's promise.
-            rows[y] = Transform::<M, N>::output(simd, &unsafe { load_products(simd, products, count, 0, 0, y) });
+            rows[y] = Transform::<M, N>::output(simd, &unsafe { load_products(simd, products, count, y) });
         }
         for x in 0..M {
             let values = Transform::<M, N>::output(simd, &column(&rows, x));
