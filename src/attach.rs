@@ -11,12 +11,12 @@
 //! skips states and never has a backlog, and training knows nothing of it. Both ends are the same version of the program.
 
 mod client;
-mod frame;
+pub mod frame;
 mod parts;
 mod place;
 mod server;
-mod update;
-mod wire;
+pub mod update;
+pub mod wire;
 
 pub use client::{Attached, Ended, Line, Outcome};
 pub use place::default_socket;

@@ -27,6 +27,7 @@ use options::Options;
 use output::Output;
 
 pub use args::Arguments as Grammar;
+pub use config::Config;
 
 /// Runs the program with the arguments it was started with.
 pub fn main() -> ExitCode {

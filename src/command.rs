@@ -261,6 +261,10 @@ impl Command {
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
+        // No file has a name with one, and no quotes can bring it to another process.
+        if line.contains('\0') {
+            return Err(CommandError("a line can't hold the character NUL".into()));
+        }
         let words = shlex::split(line).ok_or_else(|| CommandError("a quote is not closed".into()))?;
         match Line::try_parse_from(words) {
             Ok(line) => Ok(Some(line.command)),
@@ -377,6 +381,7 @@ mod tests {
             "tune off --trials 3",
             "tune --algorithm magic",
             "classify",
+            "save 'a\0b'",
         ] {
             let error = Command::parse(line).unwrap_err().to_string();
             assert!(!error.contains('\n') && error.len() > 10, "{line}: {error}");

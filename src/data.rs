@@ -7,7 +7,7 @@ pub mod drawings;
 mod embedded;
 mod folder;
 pub mod idx;
-mod load;
+pub mod load;
 pub mod picture;
 pub(crate) mod pixels;
 

@@ -30,6 +30,8 @@ use crate::lab::Lab;
 use crate::state::LabState;
 use memory::Memory;
 use metrics::Metrics;
+
+pub use input::Upload;
 pub use reload::Watched;
 
 /// Images with more pixels are decoded by turns, so that a crowd of them can't fill the memory: each takes a moment anyway.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use etcetera::BaseStrategy;
 use serde::Deserialize;
@@ -63,9 +64,16 @@ impl Config {
         };
         let text = fs::read_to_string(&path)
             .map_err(|error| Error::Usage(format!("can't read the configuration {}: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| {
-            let sentence = error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
-            Error::Usage(format!("the configuration {} is wrong: {sentence}", path.display()))
-        })
+        text.parse()
+            .map_err(|problem| Error::Usage(format!("the configuration {} is wrong: {problem}", path.display())))
+    }
+}
+
+impl FromStr for Config {
+    type Err = String;
+
+    /// Reads the text of such a file.
+    fn from_str(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" "))
     }
 }

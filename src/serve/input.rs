@@ -27,7 +27,7 @@ enum Brought {
 
 impl Upload {
     /// The images as the network sees them.
-    pub async fn prepare(self, app: &App, preprocess: Preprocess) -> Result<Vec<Preprocessed>, Refusal> {
+    pub(super) async fn prepare(self, app: &App, preprocess: Preprocess) -> Result<Vec<Preprocessed>, Refusal> {
         let mut prepared = Vec::with_capacity(self.0.len());
         for brought in self.0 {
             prepared.push(match brought {
@@ -39,7 +39,7 @@ impl Upload {
     }
 
     /// The digits on the only image.
-    pub async fn digits(self, app: &App) -> Result<Vec<Found>, Refusal> {
+    pub(super) async fn digits(self, app: &App) -> Result<Vec<Found>, Refusal> {
         match self.only()? {
             Brought::File(bytes) => app.decode(bytes, picture::digits).await,
             Brought::Pixels(pixels) => {
@@ -51,7 +51,7 @@ impl Upload {
     }
 
     /// The same, if it is one image.
-    pub fn single(self) -> Result<Self, Refusal> {
+    pub(super) fn single(self) -> Result<Self, Refusal> {
         Ok(Self(vec![self.only()?]))
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::train::settings::{Setting, Settings};
+
 /// Written into every exported file as JSON, and read again when one is imported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Card {
@@ -30,8 +32,10 @@ impl Card {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// From JSON; `None` if it is no card.
+    /// From JSON; `None` if it is no card, or says a rate that the `dropout` setting can't have.
     pub fn from_json(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let card: Self = serde_json::from_str(text).ok()?;
+        Setting::Dropout.set(&mut Settings::default(), &card.dropout.to_string()).ok()?;
+        Some(card)
     }
 }

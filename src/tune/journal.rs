@@ -38,6 +38,8 @@ pub const STALE: Duration = Duration::from_secs(90);
 /// A search's folder, as one worker sees it.
 pub struct Journal {
     folder: PathBuf,
+    /// How many values a trial has.
+    parameters: usize,
     store: Store,
     /// Results that were read.
     read: BTreeSet<String>,
@@ -60,7 +62,7 @@ impl Journal {
         let file = serde_json::to_string(study).map_err(|error| TuneError::Study(error.to_string()))?;
         let new = sealed::write_new(folder, STUDY, &file);
         if new.map_err(|source| io_error(&folder.join(STUDY), "write the search", source))? {
-            return Ok(Self::new(folder));
+            return Ok(Self::new(folder, study));
         }
         let (journal, other) = Self::open(folder)?;
         match study.difference(&other) {
@@ -77,13 +79,14 @@ impl Journal {
         let path = folder.join(STUDY);
         let Some(text) = sealed::read(&path)? else { return Err(TuneError::Missing(folder.into())) };
         let damaged = |problem: String| TuneError::Damaged { path: path.clone(), problem };
-        let study = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        Ok((Self::new(folder), study))
+        let study: Study = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        Ok((Self::new(folder, &study), study))
     }
 
-    fn new(folder: &Path) -> Self {
+    fn new(folder: &Path, study: &Study) -> Self {
         Self {
             folder: folder.into(),
+            parameters: study.space.parameters.len(),
             store: Store::new(folder),
             read: BTreeSet::new(),
             trials: Trials::default(),
@@ -133,8 +136,15 @@ impl Journal {
     fn read_result(&mut self, name: &str) -> Result<Option<Trial>, TuneError> {
         let path = self.folder.join(name);
         let Some(text) = sealed::read(&path)? else { return Ok(None) };
-        let trial: Trial =
-            serde_json::from_str(&text).map_err(|error| TuneError::Damaged { path, problem: error.to_string() })?;
+        let damaged = |problem: String| TuneError::Damaged { path: path.clone(), problem };
+        let trial: Trial = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if trial.values.len() != self.parameters {
+            return Err(damaged(format!(
+                "it has {} values where {} parameters are searched",
+                trial.values.len(),
+                self.parameters
+            )));
+        }
         self.read.insert(name.to_owned());
         Ok(self.trials.learn(trial.clone()).then_some(trial))
     }

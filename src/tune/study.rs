@@ -19,6 +19,8 @@ use file::FileStudy;
 pub const LAG: u32 = 4;
 /// More than anybody waits for.
 pub const MOST_TRIALS: u32 = 10_000;
+/// As many as any run may have; brackets of more could not be counted.
+const MOST_EPOCHS: u32 = 100_000;
 
 /// A search as it was begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,11 +133,14 @@ impl Study {
     /// Checks that it can be searched.
     ///
     /// # Errors
-    /// If there are no trials, no epochs, nothing to measure on, or a flag against the space.
+    /// If there are no trials, no epochs or too many, nothing to measure on, or a flag against the space.
     pub fn check(&self, train_samples: usize) -> Result<(), TuneError> {
         let refuse = |problem: String| Err(TuneError::Study(problem));
         if !(1..=MOST_TRIALS).contains(&self.trials) {
             return refuse(format!("{} trials: use 1 to {MOST_TRIALS}", self.trials));
+        }
+        if !(1..=MOST_EPOCHS).contains(&self.epochs) {
+            return refuse(format!("{} epochs a trial: use 1 to {MOST_EPOCHS}", self.epochs));
         }
         if !(1..=1000).contains(&self.lag) {
             return refuse(format!("{} trials beside each other: use 1 to 1000", self.lag));

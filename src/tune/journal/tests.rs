@@ -166,3 +166,12 @@ fn a_damaged_result_is_told_with_what_to_do() {
         assert!(sentence.contains(words) && sentence.contains("delete this file"), "{sentence}");
     }
 }
+
+#[test]
+fn a_result_of_another_space_is_told_too() {
+    let (folder, mut journal) = journal();
+    let short = Trial { values: vec!["0.01".into()], ..result(3) };
+    assert!(journal.finish(TASK, &short).is_err());
+    let sentence = Journal::open(folder.path()).unwrap().0.refresh().unwrap_err().to_string();
+    assert!(sentence.contains("1 values where 3 parameters are searched"), "{sentence}");
+}
