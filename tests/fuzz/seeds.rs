@@ -30,6 +30,8 @@ const SCRIPT: &str = "train 1\nset early-stop 3\nset ema 0.9\nsave small\ntrain 
     new \"conv1:5x5:s2 bn relu res(conv1:3x3:p1 | conv1:1x1 bn) pool4 flatten dense10\"\n\
     export -o residual.h5\nexport -o residual.keras\nexport -o residual.safetensors\n";
 
+/// What the names of a search's results end with.
+const RESULT: &str = ".json";
 /// Messages at most.
 const MESSAGES: usize = 24;
 
@@ -145,7 +147,7 @@ fn search(home: &TempDir, put: Put) {
         };
         let mut names: Vec<String> =
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name.starts_with("trial-") && name.ends_with(".json"));
+        names.retain(|name| name.starts_with("trial-") && name.ends_with(RESULT));
         names.sort();
         let lines: Vec<String> =
             std::iter::once("search.json").chain(names.iter().map(String::as_str)).map(line).collect();
