@@ -78,7 +78,7 @@ struct Evidence<'a> {
     /// The preset that the architecture is, if it is one.
     preset: Option<&'static str>,
     steps: Vec<&'a StepRecord>,
-    epochs: &'a [EpochRecord],
+    epochs: Vec<&'a EpochRecord>,
     /// Each trained layer's name and how large the last measured step was for it.
     layers: Vec<(String, LayerNorm)>,
 }
@@ -102,7 +102,7 @@ impl<'a> Evidence<'a> {
             has_dropout: state.run.as_ref().is_some_and(|run| run.arch().has_live_dropout()),
             preset: state.run.as_ref().and_then(|run| run.arch().preset()),
             steps: history.steps.iter().skip(first_step).collect(),
-            epochs: &history.epochs[first..],
+            epochs: history.epochs.iter().skip(first).collect(),
             layers: names.into_iter().map(|(name, _)| name).zip(norms).collect(),
         }
     }

@@ -365,8 +365,7 @@ impl LabState {
                 if history.epochs.last().map_or(0, |epoch| epoch.step) == record.step - 1 {
                     self.training = Confusion::default();
                 }
-                history.steps.push(record);
-                history.norms.extend(norms);
+                history.push(record, norms);
                 self.validating = None;
                 for (label, predicted) in outcomes {
                     self.training.add(label, predicted);

@@ -270,9 +270,8 @@ impl Trainer {
             accuracy: correct as f32 / batch.len() as f32,
             learning_rate: step.learning_rate as f32,
         };
-        self.history.steps.push(record);
         let norms = (!layers.is_empty()).then(|| NormRecord { step: record.step, layers: layers.into() });
-        self.history.norms.extend(norms.clone());
+        self.history.push(record, norms.clone());
         report(TrainEvent::Step { record, outcomes, norms });
     }
 
@@ -421,6 +420,8 @@ impl Trainer {
         self.progress = state.progress;
         self.best.clone_from(&state.best);
         self.history = state.history.clone();
+        // One from a time when it was not yet.
+        self.history.bound();
         self.order = None;
         self.validating = None;
     }

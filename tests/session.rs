@@ -84,7 +84,7 @@ fn run() -> RunState {
         best: Some(Best { epoch: 1, loss: 0.4, network: averaged(0.3) }),
         history: History {
             steps: (1..=5).map(step).collect(),
-            epochs: vec![epoch],
+            epochs: [epoch].into_iter().collect(),
             edits: vec![edit],
             norms: [1, 4].map(norms).into_iter().collect(),
         },

@@ -9,6 +9,7 @@ use mnist_lab::metrics::{argmax, softmax};
 use mnist_lab::nn::{self, DeviceChoice, Kernels, NamedTensor, NetworkState, Setup};
 use mnist_lab::session::{DataMark, Session, Store};
 use mnist_lab::train::event::{Reason, TrainEvent};
+use mnist_lab::train::history::EpochRecord;
 use mnist_lab::train::settings::{Setting, Settings};
 use mnist_lab::train::tree::Tree;
 use mnist_lab::train::{Advance, Goal, RunConfig, RunState, Target, Trainer};
@@ -76,7 +77,8 @@ fn timeless(trainer: &Trainer) -> RunState {
     let mut state = trainer.state().unwrap();
     state.progress.seconds = 0.0;
     state.progress.epoch_seconds = 0.0;
-    state.history.epochs.iter_mut().for_each(|epoch| epoch.seconds = 0.0);
+    let record = |record: &EpochRecord| EpochRecord { seconds: 0.0, ..*record };
+    state.history.epochs = state.history.epochs.iter().map(record).collect();
     state
 }
 

@@ -11,7 +11,7 @@ const LEARNT: f64 = 0.97;
 pub fn overfitting(evidence: &Evidence) -> Option<Advice> {
     let last = evidence.epochs.last()?;
     let now = last.validation?;
-    let (best_epoch, best) = best(evidence.epochs)?;
+    let (best_epoch, best) = best(&evidence.epochs)?;
     let rose = last.epoch >= best_epoch + 2 && now.loss > 1.1 * best.loss;
     let is_apart = last.train_loss < 0.6 * now.loss;
     let shown = || {
@@ -40,7 +40,7 @@ fn brake(evidence: &Evidence) -> Option<String> {
 
 /// The training digits themselves are not learnt, and it goes on no further.
 pub fn underfitting(evidence: &Evidence) -> Option<Advice> {
-    let [.., before, last] = evidence.epochs else { return None };
+    let [.., before, last] = &evidence.epochs[..] else { return None };
     let slows = last.train_loss > 0.95 * before.train_loss;
     let together = last.validation.is_none_or(|validation| validation.loss <= 1.1 * last.train_loss);
     let is_so = evidence.epochs.len() >= 3 && last.train_accuracy < LEARNT && slows && together;
@@ -94,7 +94,7 @@ pub fn plateau(evidence: &Evidence) -> Option<Advice> {
 }
 
 /// The epoch with the least validation loss.
-fn best(epochs: &[EpochRecord]) -> Option<(u32, Measured)> {
+fn best(epochs: &[&EpochRecord]) -> Option<(u32, Measured)> {
     let measured = epochs.iter().filter_map(|epoch| Some((epoch.epoch, epoch.validation?)));
     measured.min_by(|a, b| a.1.loss.total_cmp(&b.1.loss))
 }

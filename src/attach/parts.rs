@@ -118,13 +118,23 @@ impl FarSettings {
 impl From<&History> for FarHistory {
     fn from(history: &History) -> Self {
         let History { steps, epochs, edits, norms } = history;
-        Self(steps.iter().copied().collect(), epochs.clone(), edits.clone(), norms.iter().cloned().collect())
+        Self(
+            steps.iter().copied().collect(),
+            epochs.iter().copied().collect(),
+            edits.clone(),
+            norms.iter().cloned().collect(),
+        )
     }
 }
 
 impl From<FarHistory> for History {
     fn from(FarHistory(steps, epochs, edits, norms): FarHistory) -> Self {
-        Self { steps: steps.into_iter().collect(), epochs, edits, norms: norms.into_iter().collect() }
+        Self {
+            steps: steps.into_iter().collect(),
+            epochs: epochs.into_iter().collect(),
+            edits,
+            norms: norms.into_iter().collect(),
+        }
     }
 }
 

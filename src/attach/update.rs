@@ -14,9 +14,6 @@ use crate::state::{DigitList, DigitView, LabState, LogLine, Phase, Saved, Tested
 use crate::train::history::{Edit, EpochRecord, History, NormRecord, StepRecord};
 use crate::train::{Goal, Progress};
 
-/// Points of the curve in one update: a client that comes late gets a long run's in several.
-const POINTS: usize = 1 << 16;
-
 /// The parts of a state that changed; all of it travels, but for the data set and the weights of epochs to go back to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[expect(clippy::option_option, reason = "the outer one: whether it changed; the inner one: what it is now")]
@@ -53,16 +50,10 @@ struct Growth {
 }
 
 impl Update {
-    /// What leads from `had` towards `now`; `had` then is what a client that applies it has. Only a long history takes
-    /// more than one.
+    /// What leads from `had` to `now`; `had` is the same then.
     pub fn next(had: &mut LabState, now: &LabState) -> Self {
         let update = Self::between(had, now);
-        let partial = update.history.as_ref().map(|growth| growth.kept[0] + growth.steps.len());
         *had = now.clone();
-        if let Some(steps) = partial.filter(|&steps| steps < now.history.steps.len()) {
-            let [_, epochs, edits] = now.history.lengths();
-            had.history = Arc::new(now.history.beginning([steps, epochs, edits]));
-        }
         update
     }
 
@@ -157,13 +148,13 @@ impl Update {
 impl Growth {
     fn between(had: &History, now: &History) -> Self {
         let steps = had.steps.common(&now.steps);
-        let epochs = common(&had.epochs, &now.epochs);
+        let epochs = had.epochs.common(&now.epochs);
         let edits = common(&had.edits, &now.edits);
         let norms = had.norms.common(&now.norms);
         Self {
             kept: [steps, epochs, edits, norms],
-            steps: (steps..now.steps.len()).take(POINTS).filter_map(|at| now.steps.get(at).copied()).collect(),
-            epochs: now.epochs[epochs..].to_vec(),
+            steps: (steps..now.steps.len()).filter_map(|at| now.steps.get(at).copied()).collect(),
+            epochs: now.epochs.iter().skip(epochs).copied().collect(),
             edits: now.edits[edits..].to_vec(),
             norms: (norms..now.norms.len()).filter_map(|at| now.norms.get(at).cloned()).collect(),
         }
@@ -177,6 +168,7 @@ impl Growth {
         let [steps, epochs, edits, norms] = self.kept;
         history.steps.truncate(steps);
         history.epochs.truncate(epochs);
+
         history.edits.truncate(edits);
         history.norms.truncate(norms);
         history.steps.extend(self.steps);

@@ -194,7 +194,7 @@ impl From<&Session> for FileSessionWithTree {
             best: parts::best_to_file(best.as_ref()),
             history: history.into(),
         };
-        Self { session: file, tree: FileTree::new(&session.tree) }
+        Self { session: file, tree: FileTree::new(&session.tree, &session.run.history) }
     }
 }
 

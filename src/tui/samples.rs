@@ -361,10 +361,11 @@ pub fn rewound() -> LabState {
     let mut state = epochs(1);
     let state_of = |history: &History, branch: f32| {
         let mut history = history.clone();
-        for epoch in &mut history.epochs {
-            let Some(measured) = &mut epoch.validation else { continue };
-            measured.loss *= f64::from(branch);
-        }
+        let worse = |mut epoch: EpochRecord| {
+            epoch.validation = epoch.validation.map(|m| Measured { loss: m.loss * f64::from(branch), ..m });
+            epoch
+        };
+        history.epochs = history.epochs.iter().copied().map(worse).collect();
         Arc::new(RunState {
             config: whole.run.as_ref().expect("it has begun").config.clone(),
             settings: whole.settings.clone(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Format, OTHERS, Run, TRAIN, VALIDATION, plot, write};
 use crate::export::ExportError;
-use crate::train::history::{Edit, EpochRecord, History, Measured, StepRecord};
+use crate::train::history::{Blocks, Edit, EpochRecord, History, Measured, StepRecord};
 
 /// A run of `steps` steps whose loss falls, with an epoch every `length` steps.
 fn history(steps: u64, length: u64) -> History {
@@ -31,10 +31,11 @@ fn history(steps: u64, length: u64) -> History {
     history
 }
 
-fn change(history: &mut History, change: impl FnOnce(&mut [StepRecord])) {
-    let mut steps: Vec<StepRecord> = history.steps.iter().copied().collect();
-    change(&mut steps);
-    history.steps = steps.into_iter().collect();
+/// Changes the records of a history, its steps or its epochs.
+fn change<T: Copy>(records: &mut Blocks<T>, change: impl FnOnce(&mut [T])) {
+    let mut changed: Vec<T> = records.iter().copied().collect();
+    change(&mut changed);
+    *records = changed.into_iter().collect();
 }
 
 fn with_edits(mut history: History, steps: &[u64]) -> History {
@@ -101,8 +102,9 @@ fn other_runs_are_drawn_behind_and_named() {
 fn a_loss_that_is_no_number_leaves_a_gap() {
     let whole = history(200, 100);
     let mut broken = whole.clone();
-    change(&mut broken, |steps| steps[99].loss = f32::NAN);
-    broken.epochs[1].validation = Some(Measured { loss: f64::INFINITY, accuracy: 0.1 });
+    change(&mut broken.steps, |steps| steps[99].loss = f32::NAN);
+    let endless = Measured { loss: f64::INFINITY, accuracy: 0.1 };
+    change(&mut broken.epochs, |epochs| epochs[1].validation = Some(endless));
     let marks = |svg: &str| svg.matches(&format!("#{:02X}{:02X}{:02X}", 204, 0, 60)).count();
     assert_eq!((marks(&svg(&whole, "")), marks(&svg(&broken, ""))), (0, 2));
     assert!(polylines(&svg(&broken, "")) > polylines(&svg(&whole, "")));
@@ -111,18 +113,18 @@ fn a_loss_that_is_no_number_leaves_a_gap() {
 #[test]
 fn no_history_is_too_odd_to_draw() {
     let mut nothing_finite = history(3, 1);
-    change(&mut nothing_finite, |steps| {
+    change(&mut nothing_finite.steps, |steps| {
         for step in steps {
             (step.loss, step.accuracy) = (f32::NAN, f32::NAN);
         }
     });
     let mut extreme = history(5, 2);
-    change(&mut extreme, |steps| (steps[2].loss, steps[3].loss, steps[4].loss) = (f32::MAX, 0.0, -1.0));
+    change(&mut extreme.steps, |steps| (steps[2].loss, steps[3].loss, steps[4].loss) = (f32::MAX, 0.0, -1.0));
     let mut backward = history(6, 2);
-    backward.epochs.reverse();
+    change(&mut backward.epochs, <[EpochRecord]>::reverse);
     let mut far = history(1, 1);
-    change(&mut far, |steps| steps[0].step = u64::MAX);
-    far.epochs[0].step = u64::MAX;
+    change(&mut far.steps, |steps| steps[0].step = u64::MAX);
+    change(&mut far.epochs, |epochs| epochs[0].step = u64::MAX);
     let many_edits = with_edits(history(30, 10), &(0..30).collect::<Vec<_>>());
     let cases = [
         ("empty", History::default()),

@@ -40,24 +40,28 @@ struct FileState {
 }
 
 impl FileTree {
-    /// `tree` as it is written.
-    pub fn new(tree: &Tree) -> Self {
-        let mut states: Vec<&Arc<RunState>> = Vec::new();
-        let mut number = |state| {
-            let known = states.iter().position(|other| Arc::ptr_eq(other, state));
+    /// The tree of a run with this history as it is written.
+    pub fn new(tree: &Tree, history: &History) -> Self {
+        let mut states: Vec<(&Arc<RunState>, &History)> = Vec::new();
+        let mut number = |state, history| {
+            let known = states.iter().position(|(other, _)| Arc::ptr_eq(other, state));
             known.unwrap_or_else(|| {
-                states.push(state);
+                states.push((state, history));
                 states.len() - 1
             }) as u32
         };
-        let branches = tree.branches().iter().map(|branch| FileBranch {
-            name: branch.name.clone(),
-            fork: branch.fork.as_ref().map(|fork| (fork.branch.clone(), fork.epoch, fork.step)),
-            kept: branch.kept.iter().map(&mut number).collect(),
-            tip: branch.tip.as_ref().map(|tip| (number(tip), (&tip.history).into())),
+        let branches = tree.branches().iter().map(|branch| {
+            let whole = branch.tip.as_ref().map_or(history, |tip| &tip.history);
+            FileBranch {
+                name: branch.name.clone(),
+                fork: branch.fork.as_ref().map(|fork| (fork.branch.clone(), fork.epoch, fork.step)),
+                kept: branch.kept.iter().map(|state| number(state, whole)).collect(),
+                tip: branch.tip.as_ref().map(|tip| (number(tip, whole), whole.into())),
+            }
         });
         let branches = branches.collect();
-        Self { on: tree.on() as u32, branches, states: states.into_iter().map(FileState::new).collect() }
+        let states = states.into_iter().map(|(state, whole)| FileState::new(state, whole)).collect();
+        Self { on: tree.on() as u32, branches, states }
     }
 
     /// The tree of `run`; `norms` are those of each branch's history, if the file has some.
@@ -92,13 +96,17 @@ impl FileTree {
 }
 
 impl FileState {
-    fn new(state: &Arc<RunState>) -> Self {
+    /// A state on the branch that has this whole history.
+    fn new(state: &RunState, whole: &History) -> Self {
+        let [_, epochs, edits] = state.history.lengths();
+        // Its branch may have been thinned since.
+        let steps = whole.steps.partition_point(|record| record.step <= state.progress.step);
         Self {
             settings: parts::settings_to_file(&state.settings),
             progress: (&state.progress).into(),
             network: (&state.network).into(),
             best: parts::best_to_file(state.best.as_ref()),
-            history: state.history.lengths().map(|length| length as u64),
+            history: [steps, epochs, edits].map(|length| length as u64),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Records of a run in blocks that copies share: a copy of a long run costs no more than one of a short run.
 
+use std::ops::Index;
 use std::sync::Arc;
 
 /// Records of a block. Whoever writes to a shared history copies the last block, so it is kept small.
@@ -45,7 +46,7 @@ impl<T: Clone> Blocks<T> {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
         self.blocks.iter().flat_map(|block| block.iter())
     }
 
@@ -83,6 +84,14 @@ impl<T: Clone> Blocks<T> {
         if let Some(last) = self.blocks.get_mut(len / BLOCK) {
             Arc::make_mut(last).truncate(len % BLOCK);
         }
+    }
+}
+
+impl<T> Index<usize> for Blocks<T> {
+    type Output = T;
+
+    fn index(&self, index: usize) -> &T {
+        &self.blocks[index / BLOCK][index % BLOCK]
     }
 }
 

@@ -25,7 +25,7 @@ pub fn at<'a>(history: &'a History, cursor: u64, near: u64, theme: &'a Theme, co
     let at = history.steps.partition_point(|record| record.step < cursor);
     let Some(record) = history.steps.get(at) else { return Vec::new() };
     let ended = history.epochs.partition_point(|epoch| epoch.step < record.step);
-    let epoch = history.epochs[..ended].last().map_or(0, |epoch| epoch.epoch) + 1;
+    let epoch = ended.checked_sub(1).map_or(0, |last| history.epochs[last].epoch) + 1;
     let mut facts = vec![
         (format!("{} step {}, epoch {epoch}", theme.symbols().pointer, record.step), theme.title),
         trained(record, theme),
