@@ -57,7 +57,7 @@ impl Error {
         match self {
             Self::Usage(_)
             | Self::Network(NetworkError::Unavailable(_))
-            | Self::Session(SessionError::Name(_))
+            | Self::Session(SessionError::Name(_) | SessionError::Taken { .. })
             | Self::Tune(TuneError::Space(_) | TuneError::Study(_) | TuneError::Other { .. } | TuneError::Missing(_)) => {
                 2
             }

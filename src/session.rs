@@ -1,6 +1,7 @@
 //! Saved runs: a folder of `NAME.mlab` files, each whole or not there at all.
 
 pub mod card;
+mod claim;
 mod file;
 
 use std::fs;
@@ -8,6 +9,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use claim::SAVING;
+
+pub use claim::Claim;
 pub use file::{FileError, VERSION, decode, encode};
 
 use crate::train::RunState;
@@ -52,6 +56,17 @@ pub enum SessionError {
         "`{0}` is no name for a session: use letters, digits, `-`, `_` and `.`, at most 100, and no `.` at the start"
     )]
     Name(String),
+    /// Another process saves under this name.
+    #[error(
+        "session `{name}` is open in another mnist-lab{}: go on there, or save this run under another name",
+        process.map_or_else(String::new, |process| format!(" (process {process})"))
+    )]
+    Taken {
+        /// The name.
+        name: String,
+        /// The other process, if it said which it is.
+        process: Option<u32>,
+    },
     /// The file is not a whole session.
     #[error("{}: {problem}", path.display())]
     Damaged {
@@ -110,7 +125,9 @@ impl Store {
         let bytes = encode(session).map_err(|problem| SessionError::Damaged { path: path.clone(), problem })?;
         fs::create_dir_all(&self.folder).map_err(|source| io_error(&self.folder, "make this folder", source))?;
         let write = || {
-            let mut temporary = tempfile::Builder::new().prefix(".saving-").tempfile_in(&self.folder)?;
+            let mut temporary = tempfile::Builder::new().prefix(SAVING).tempfile_in(&self.folder)?;
+            // So that nobody takes it for one that was left; where there are no locks, its age says so.
+            let _ = temporary.as_file().try_lock();
             temporary.write_all(&bytes)?;
             temporary.as_file().sync_all()?;
             temporary.persist(&path)?;
@@ -187,12 +204,39 @@ impl Store {
         Ok(entries)
     }
 
+    /// Writes `session` to the system's folder for temporary files, for when its own can't be written to. Gives the file's path.
+    ///
+    /// # Errors
+    /// If that can't be written to either.
+    pub fn rescue(name: &str, session: &Session) -> Result<PathBuf, SessionError> {
+        let folder = std::env::temp_dir();
+        let refused = |source| io_error(&folder, "rescue the session", source);
+        let bytes = encode(session).map_err(|problem| SessionError::Damaged { path: folder.clone(), problem })?;
+        let prefix = format!("mnist-lab-{name}-");
+        let file = tempfile::Builder::new().prefix(&prefix).suffix(&format!(".{ENDING}")).tempfile_in(&folder);
+        let mut file = file.map_err(refused)?;
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(refused)?;
+        file.keep().map(|(_, path)| path).map_err(|error| refused(error.error))
+    }
+
     /// The first of `run-1`, `run-2`, … that is not taken.
     pub fn free_name(&self) -> String {
-        (1..=u32::MAX)
-            .map(|n| format!("run-{n}"))
-            .find(|name| !self.folder.join(name).with_extension(ENDING).exists())
-            .unwrap_or_default()
+        self.free_name_after(&mut 0)
+    }
+
+    /// The first of `run-N` that is not taken after this number, which becomes its own.
+    fn free_name_after(&self, number: &mut u32) -> String {
+        loop {
+            *number += 1;
+            let name = format!("run-{number}");
+            if !self.is_there(&name) {
+                return name;
+            }
+        }
+    }
+
+    fn is_there(&self, name: &str) -> bool {
+        self.folder.join(format!("{name}.{ENDING}")).exists()
     }
 
     /// Whether `name` can be a session's.

@@ -208,6 +208,83 @@ fn a_name_can_not_lead_out_of_the_folder() {
 }
 
 #[test]
+fn a_name_is_claimed_by_one_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::new(folder.path().join("new"));
+    let claim = store.claim("a").expect("nobody has it").expect("there are locks");
+    let refused = store.claim("a").expect_err("somebody has it");
+    let own = std::process::id();
+    assert!(matches!(refused, SessionError::Taken { process: Some(process), .. } if process == own), "{refused}");
+    assert!(refused.to_string().contains("`a` is open in another mnist-lab"), "{refused}");
+    let (free, _held) = store.claim_free();
+    assert_eq!((free.as_str(), store.claim_free().0.as_str()), ("run-1", "run-2"));
+    drop(claim);
+    assert!(store.claim("a").expect("it was given back").is_some());
+    // A lock file that is a link might lead to anything.
+    let precious = folder.path().join("precious");
+    fs::write(&precious, "mine").expect("a file");
+    std::os::unix::fs::symlink(&precious, store.folder().join(".b.lock")).expect("a link");
+    assert!(store.claim("b").expect("there is no lock").is_none());
+    assert_eq!(fs::read_to_string(&precious).expect("it is there"), "mine");
+}
+
+#[test]
+fn what_a_killed_process_left_half_written_is_cleared_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::new(folder.path());
+    let place = |name: &str| folder.path().join(name);
+    for name in [".saving-old", ".saving-young", ".saving-busy", "old.mlab"] {
+        fs::write(place(name), "half").expect("a file");
+    }
+    let open = |name: &str| fs::File::options().append(true).open(place(name)).expect("it is there");
+    let hour = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+    for name in [".saving-old", ".saving-busy", "old.mlab"] {
+        open(name).set_modified(hour).expect("a time");
+    }
+    let busy = open(".saving-busy");
+    busy.lock().expect("a lock");
+    drop(store.claim("a"));
+    let left = [".saving-old", ".saving-young", ".saving-busy", "old.mlab"].map(|name| place(name).exists());
+    assert_eq!(left, [false, true, true, true]);
+}
+
+/// What is kept of a long run's epochs finds its part of a history that was thinned since.
+#[test]
+fn a_thinned_history_goes_to_a_file_and_back() {
+    let mut run = run();
+    run.history = History::default();
+    let mut early = None;
+    for step in 1..=200_000 {
+        let record = StepRecord { step, loss: (step % 97) as f32, accuracy: 0.5, learning_rate: 1e-3 };
+        run.history.push(record, None);
+        if step == 50_000 {
+            run.progress.step = step;
+            early = Some(Arc::new(run.clone()));
+        }
+    }
+    run.progress.step = 200_000;
+    let branch = Branch { name: "main".into(), fork: None, kept: early.into_iter().collect(), tip: None };
+    let tree = Tree::new(vec![branch], 0).expect("the only one");
+    let back = decode(&encode(&Session { run, tree, ..session() }).expect("it is small")).expect("it is whole");
+    let kept = &back.tree.branches()[0].kept[0].history;
+    let last = kept.steps.last().expect("there are some").step;
+    assert!(kept.steps.len() > 1000 && (49_000..=50_000).contains(&last), "{} until {last}", kept.steps.len());
+}
+
+/// A session of the third version: norms of its layers, two branches.
+#[test]
+fn the_third_version_is_still_read() {
+    let bytes = include_bytes!("fixtures/version-3.mlab");
+    assert_eq!(bytes[8..12], 3u32.to_le_bytes());
+    let session = decode(bytes).expect("it is whole");
+    let [trunk, branch] = session.tree.branches() else { panic!("{:?}", session.tree.branches()) };
+    let epochs = |kept: &[Arc<RunState>]| kept.iter().map(|state| state.progress.epoch).collect::<Vec<_>>();
+    assert_eq!((epochs(&trunk.kept), epochs(&branch.kept)), (vec![0, 1, 2], vec![0, 1, 2, 3]));
+    assert!(!session.run.history.norms.is_empty() && session.run.network.trained.is_some());
+    assert_eq!(decode(&encode(&session).expect("it is small")).expect("it is whole"), session, "and written anew");
+}
+
+#[test]
 fn saving_replaces_the_whole_file_and_leaves_nothing_beside_it() {
     let folder = tempfile::tempdir().expect("there is room");
     let store = Store::new(folder.path().join("a/b"));

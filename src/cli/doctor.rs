@@ -79,10 +79,12 @@ fn variable(name: &str) -> Option<String> {
 
 fn terminal() -> Finding {
     let kind = variable("TERM").unwrap_or_else(|| "unknown".into());
-    if std::io::stdout().is_terminal() {
-        Finding::good("terminal", kind)
-    } else {
+    if !std::io::stdout().is_terminal() {
         Finding::poor("terminal", "standard output is no terminal", "the lab needs one; `mnist-lab train` does not")
+    } else if super::lab::is_dumb() {
+        Finding::poor("terminal", kind, "the lab can't draw there; `mnist-lab repl` and `mnist-lab train` need no more")
+    } else {
+        Finding::good("terminal", kind)
     }
 }
 

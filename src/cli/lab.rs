@@ -37,10 +37,20 @@ pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
 
 /// Refuses to draw where nobody would see it.
 pub(super) fn check_terminal() -> Result<(), Error> {
-    if std::io::stdout().is_terminal() {
+    let missing = if !std::io::stdout().is_terminal() {
+        "the lab needs a terminal on standard output: `mnist-lab train` trains without one"
+    } else if is_dumb() {
+        "this terminal (TERM=dumb) only writes line after line: `mnist-lab repl` takes the lab's commands there, and `mnist-lab \
+         train` trains; if it can do more, start with TERM=xterm"
+    } else {
         return Ok(());
-    }
-    Err(Error::Usage("the lab needs a terminal on standard output: `mnist-lab train` trains without one".into()))
+    };
+    Err(Error::Usage(missing.into()))
+}
+
+/// Whether the terminal says of itself that its cursor can't be moved, as a shell inside of an editor does.
+pub(super) fn is_dumb() -> bool {
+    env::var("TERM").is_ok_and(|kind| kind == "dumb")
 }
 
 /// How the dashboard is to be drawn: flags, then the configuration, then what the terminal is known to have.

@@ -143,7 +143,9 @@ fn lab_options(args: &TrainArgs, options: &Options) -> Result<LabOptions, Error>
         None => options.fresh(&args.run)?,
     };
     let autosave = if args.no_save { Autosave::Off } else { Autosave::On };
-    Ok(LabOptions { name: args.save.clone(), target: target(args), ..options.lab(start, autosave) })
+    // Two processes that go on with one run would both make the same steps.
+    let name = args.save.clone().or_else(|| args.resume.clone());
+    Ok(LabOptions { name, target: target(args), ..options.lab(start, autosave) })
 }
 
 /// The accuracy at which training ends.

@@ -7,7 +7,7 @@ use super::opening::{begun, fresh, load, session_rows};
 use super::past::Past;
 use super::publisher::Publisher;
 use super::saver::Saver;
-use super::saving::Name;
+use super::saving::{Checkpoints, Name, RETRY};
 use super::searching::{self, Searching};
 use super::{Autosave, LabOptions, Request, Start};
 use crate::command::Command;
@@ -96,6 +96,7 @@ pub(super) struct Engine<'p> {
     pub(super) searching: Option<Searching>,
     mode: Mode,
     pub(super) name: Name,
+    pub(super) checkpoints: Checkpoints,
     /// A request that was taken from the inbox and is the next to be answered.
     waiting: Option<Request>,
 }
@@ -110,13 +111,16 @@ impl<'p> Engine<'p> {
         let (trainer, tree, info, name, saved) = match &options.start {
             Start::Fresh(config, settings) => {
                 let (trainer, device) = fresh(&options, (**config).clone(), (**settings).clone(), dataset)?;
-                let name = options.name.clone().map_or_else(|| Name::Free(options.store.free_name()), Name::Chosen);
+                let name = Name::of_begun(&options)?;
                 let tree = begun(&trainer);
                 (trainer, tree, device, name, None)
             }
             Start::Session(session) => {
                 let (trainer, tree, device, saved) = load(&options, session, dataset)?;
-                let name = Name::Chosen(options.name.clone().unwrap_or_else(|| session.clone()));
+                let name = match &options.name {
+                    Some(_) => Name::of_begun(&options)?,
+                    None => Name::of_loaded(&options, session, |warning| publisher.log(Level::Warning, warning)),
+                };
                 (trainer, tree, device, name, Some(saved))
             }
         };
@@ -132,6 +136,7 @@ impl<'p> Engine<'p> {
             searching: None,
             mode: Mode::Resting,
             name,
+            checkpoints: Checkpoints::default(),
             waiting: None,
         };
         engine.trainer.set_target(engine.options.target);
@@ -170,6 +175,7 @@ impl<'p> Engine<'p> {
         while let Some(outcome) = self.saver.outcome() {
             self.tell_saved(outcome);
         }
+        self.save_what_is_owed();
         self.read_gauge();
         self.read_search();
         if let Some(request) = self.waiting.take() {
@@ -195,12 +201,15 @@ impl<'p> Engine<'p> {
             let patience = match (&self.searching, &self.gauge) {
                 (Some(_), _) => searching::GLANCE,
                 (None, Some(_)) => gauge::INTERVAL,
+                (None, None) if self.owes_a_save() => RETRY,
                 (None, None) => return inbox.recv().ok(),
             };
             match inbox.recv_timeout(patience) {
                 Ok(request) => return Some(request),
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {
+                    self.save_what_is_owed();
+                    self.finish_saving();
                     self.read_gauge();
                     self.read_search();
                 }
@@ -367,7 +376,11 @@ impl<'p> Engine<'p> {
         self.save_if_needed()?;
         let dataset = self.trainer.dataset().clone();
         let (trainer, tree, device, saved) = load(&self.options, name, dataset)?;
-        self.take_stage(trainer, tree, device, Name::Chosen(name.into()), Some(saved));
+        let name_now = match std::mem::replace(&mut self.name, Name::Chosen(name.into())) {
+            held @ Name::Held { .. } if held.as_str() == name => held,
+            _ => Name::of_loaded(&self.options, name, |warning| self.publisher.log(Level::Warning, warning)),
+        };
+        self.take_stage(trainer, tree, device, name_now, Some(saved));
         let progress = self.trainer.progress();
         Ok(Reply::Done(format!("loaded `{name}`: epoch {}, step {}", progress.epoch, progress.step)))
     }
@@ -399,7 +412,7 @@ impl<'p> Engine<'p> {
     fn quit(&mut self) -> Result<Reply, Error> {
         self.leave_search();
         if self.options.autosave == Autosave::On {
-            self.save_if_needed()?;
+            self.save_at_the_end()?;
         }
         self.finish_saving();
         self.rest(Phase::Closed);

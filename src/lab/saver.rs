@@ -47,6 +47,11 @@ impl Saver {
         }
     }
 
+    /// Whether a save is under way.
+    pub fn is_busy(&self) -> bool {
+        self.pending > 0
+    }
+
     /// What has come of earlier saves meanwhile.
     pub fn outcome(&mut self) -> Option<Outcome> {
         let outcome = self.outcomes.try_recv().ok()?;

@@ -1,18 +1,30 @@
 //! When a run is saved, and under which name.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::engine::Engine;
 use super::saver::Outcome;
+use super::{Autosave, LabOptions};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::session::{DataMark, Session, Store};
+use crate::session::{Claim, DataMark, Session, SessionError, Store};
 use crate::state::{LabEvent, Level, Saved};
 use crate::train::RunState;
 
+/// How long after a save that failed the next is tried.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+
 /// The name a run is saved under.
 pub enum Name {
-    /// Somebody chose it: what was there is replaced.
+    /// It is this run's: no other process saves under it.
+    Held {
+        /// Itself.
+        name: String,
+        /// Kept as long as the name.
+        _claim: Claim,
+    },
+    /// Somebody chose it: what was there is replaced. It is held from the first save on, if that is possible in its folder.
     Chosen(String),
     /// The first free one; chosen when the run is first saved.
     Free(String),
@@ -22,17 +34,64 @@ impl Name {
     /// The name itself.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Chosen(name) | Self::Free(name) => name,
+            Self::Held { name, .. } | Self::Chosen(name) | Self::Free(name) => name,
         }
     }
+
+    /// The name for a run that begins: `options`' or a free one.
+    ///
+    /// # Errors
+    /// If another process saves under that name.
+    pub fn of_begun(options: &LabOptions) -> Result<Self, SessionError> {
+        match &options.name {
+            Some(name) if options.autosave == Autosave::On => Self::claimed(&options.store, name),
+            Some(name) => Ok(Self::Chosen(name.clone())),
+            None => Ok(Self::Free(options.store.free_name())),
+        }
+    }
+
+    /// The name for a run that was loaded from `session`: that one, or a free one if another process saves under it; `warn` is
+    /// told so.
+    pub fn of_loaded(options: &LabOptions, session: &str, warn: impl FnOnce(String)) -> Self {
+        if options.autosave == Autosave::Off {
+            return Self::Chosen(session.into());
+        }
+        Self::claimed(&options.store, session).unwrap_or_else(|error| {
+            let name = options.store.free_name();
+            warn(format!("{error}; here it is opened as a copy, `{name}`"));
+            Self::Free(name)
+        })
+    }
+
+    fn claimed(store: &Store, name: &str) -> Result<Self, SessionError> {
+        Ok(Self::with(name.into(), store.claim(name)?))
+    }
+
+    fn with(name: String, claim: Option<Claim>) -> Self {
+        match claim {
+            Some(claim) => Self::Held { name, _claim: claim },
+            None => Self::Chosen(name),
+        }
+    }
+}
+
+/// How the saves at the ends of epochs go.
+#[derive(Default)]
+pub struct Checkpoints {
+    /// There is something to save that was not given to the saver yet.
+    is_owed: bool,
+    /// When the last one failed, if it did.
+    failed: Option<Instant>,
+    /// Where the run was written to when its folder refused it.
+    rescued: Option<PathBuf>,
 }
 
 impl Engine<'_> {
     /// Saves the run, under a new name if one is given.
     pub(super) fn save(&mut self, name: Option<String>) -> Result<Reply, Error> {
-        if let Some(name) = name {
-            Store::check_name(&name)?;
-            self.rename(Name::Chosen(name));
+        if let Some(name) = name.filter(|name| name != self.name.as_str()) {
+            let name = Name::claimed(&self.options.store, &name)?;
+            self.rename(name);
         }
         let (saved, path, bytes) = self.save_now()?;
         Ok(Reply::Saved { name: saved.name, path: path.display().to_string(), bytes })
@@ -47,32 +106,112 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// Saves the run if it has changed, for the last time: where its folder refuses it, it is written elsewhere, and the error says
+    /// where.
+    pub(super) fn save_at_the_end(&mut self) -> Result<(), Error> {
+        let saved = self.save_if_needed();
+        let earlier = self.checkpoints.rescued.take();
+        let result = match saved {
+            Err(Error::Session(refused @ SessionError::Io { .. })) => Err(self.rescue(&refused)?),
+            saved => saved,
+        };
+        if let Some(earlier) = earlier {
+            // It is saved, or rescued anew.
+            let _ = std::fs::remove_file(earlier);
+        }
+        result
+    }
+
+    fn rescue(&mut self, refused: &SessionError) -> Result<Error, Error> {
+        let session = self.session(self.trainer.state()?);
+        let sentence = match Store::rescue(self.name.as_str(), &session) {
+            Ok(path) => {
+                let sentence = format!(
+                    "{refused}; the run is kept in {}: when there is room, move it to {} as {}.mlab",
+                    path.display(),
+                    self.options.store.folder().display(),
+                    self.name.as_str()
+                );
+                self.checkpoints.rescued = Some(path);
+                sentence
+            }
+            Err(error) => format!("{refused}; nor can it be kept elsewhere: {error}"),
+        };
+        Ok(Error::Failed(sentence))
+    }
+
     fn save_now(&mut self) -> Result<(Saved, PathBuf, u64), Error> {
         self.finish_saving();
+        self.hold_name()?;
         let run = self.trainer.state()?;
         self.send_to_saver(run);
         let outcome = self.saver.wait().ok_or_else(|| Error::Failed("the saving thread has ended".into()))?;
         let (saved, path, bytes) = outcome.result?;
+        self.checkpoints = Checkpoints { rescued: self.checkpoints.rescued.take(), ..Checkpoints::default() };
         self.publisher.emit(LabEvent::Saved(saved.clone()));
         Ok((saved, path, bytes))
     }
 
     /// Saves the run as it was at the end of the epoch; training goes on meanwhile.
     pub(super) fn save_checkpoint(&mut self) {
-        if let Some(run) = self.trainer.last_checkpoint() {
-            self.send_to_saver(RunState::clone(&run));
+        self.checkpoints.is_owed = true;
+        self.save_what_is_owed();
+    }
+
+    /// Saves what could not be saved before: because the saver was busy, which skips an epoch rather than to fall behind, or
+    /// because it failed.
+    pub(super) fn save_what_is_owed(&mut self) {
+        let waits = self.checkpoints.failed.is_some_and(|failed| failed.elapsed() < RETRY);
+        if self.checkpoints.is_owed && !waits && !self.saver.is_busy() {
+            // At rest nothing newer comes.
+            let run = if self.is_training() {
+                self.trainer.last_checkpoint().map(|run| RunState::clone(&run))
+            } else {
+                self.trainer.state().ok()
+            };
+            self.checkpoints.is_owed = false;
+            if let Some(run) = run {
+                self.checkpoint_to_saver(run);
+            }
         }
     }
 
-    fn send_to_saver(&mut self, run: RunState) {
-        if let Name::Free(_) = self.name {
-            // Another program may have taken the name since.
-            let name = self.options.store.free_name();
-            self.rename(Name::Chosen(name));
+    /// Whether something waits to be saved.
+    pub(super) fn owes_a_save(&self) -> bool {
+        self.checkpoints.is_owed
+    }
+
+    fn checkpoint_to_saver(&mut self, run: RunState) {
+        match self.hold_name() {
+            Ok(()) => self.send_to_saver(run),
+            Err(error) => self.tell_not_saved(&error),
         }
+    }
+
+    /// Makes the run's name its own.
+    fn hold_name(&mut self) -> Result<(), SessionError> {
+        let store = &self.options.store;
+        match &self.name {
+            Name::Held { .. } => {}
+            Name::Chosen(name) => self.name = Name::claimed(store, name)?,
+            // Another program may have taken the name since.
+            Name::Free(_) => {
+                let (name, claim) = store.claim_free();
+                self.rename(Name::with(name, claim));
+            }
+        }
+        Ok(())
+    }
+
+    fn send_to_saver(&mut self, run: RunState) {
+        let session = self.session(run);
+        self.saver.save(self.name.as_str().into(), session);
+    }
+
+    fn session(&self, run: RunState) -> Session {
         let dataset = self.trainer.dataset();
         let data = DataMark { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
-        self.saver.save(self.name.as_str().into(), Session { run, tree: self.tree.clone(), data });
+        Session { run, tree: self.tree.clone(), data }
     }
 
     fn rename(&mut self, name: Name) {
@@ -90,8 +229,23 @@ impl Engine<'_> {
     /// Tells how a save went.
     pub(super) fn tell_saved(&mut self, outcome: Outcome) {
         match outcome.result {
-            Ok((saved, ..)) => self.publisher.emit(LabEvent::Saved(saved)),
-            Err(error) => self.publisher.log(Level::Error, error.to_string()),
+            Ok((saved, ..)) => {
+                if self.checkpoints.failed.take().is_some() {
+                    self.publisher.log(Level::Info, format!("saved again as `{}`", saved.name));
+                }
+                self.publisher.emit(LabEvent::Saved(saved));
+            }
+            Err(error) => self.tell_not_saved(&error),
         }
+    }
+
+    /// A save failed: the next one is tried soon, and of a row of failures the first alone is told.
+    fn tell_not_saved(&mut self, error: &SessionError) {
+        if self.checkpoints.failed.replace(Instant::now()).is_none() {
+            let seconds = RETRY.as_secs();
+            self.publisher
+                .log(Level::Error, format!("{error}; the run goes on, and saving is tried every {seconds} s"));
+        }
+        self.checkpoints.is_owed = true;
     }
 }

@@ -6,7 +6,7 @@ use ratatui::symbols::border;
 /// How many colours the terminal shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ColorDepth {
-    /// None: `NO_COLOR` or a dumb terminal. Then only bold, underlined and reversed tell things apart.
+    /// None: `NO_COLOR`. Then only bold, underlined and reversed tell things apart.
     None,
     /// The 16 of ANSI, whose exact shades are the user's.
     Sixteen,
@@ -21,7 +21,7 @@ impl ColorDepth {
     pub fn detect(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let term = set("TERM").unwrap_or_default();
-        if set("NO_COLOR").is_some() || term == "dumb" {
+        if set("NO_COLOR").is_some() {
             return Self::None;
         }
         if set("COLORTERM").is_some_and(|depth| depth == "truecolor" || depth == "24bit") || term.ends_with("-direct") {
@@ -128,7 +128,7 @@ impl Glyphs {
         let term = variable("TERM").unwrap_or_default();
         match locale.map(|locale| locale.to_lowercase()) {
             Some(locale) if !locale.contains("utf-8") && !locale.contains("utf8") => Self::Ascii,
-            _ if term == "linux" || term == "dumb" => Self::Ascii,
+            _ if term == "linux" => Self::Ascii,
             _ => Self::Unicode,
         }
     }
@@ -383,7 +383,6 @@ mod tests {
         check(&[("TERM", "screen")], ColorDepth::Sixteen);
         check(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")], ColorDepth::None);
         check(&[("TERM", "xterm-256color"), ("NO_COLOR", "")], ColorDepth::Indexed);
-        check(&[("TERM", "dumb"), ("COLORTERM", "truecolor")], ColorDepth::None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod attach;
 mod dashboard;
 mod digits;
 mod drawing;
+mod faults;
 mod home;
 mod picture;
 mod readme;

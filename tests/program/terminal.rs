@@ -192,18 +192,26 @@ impl Terminal {
 
     /// Changes the terminal's size, as a person drags its window.
     pub fn resize(&self, columns: u16, rows: u16) {
-        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let mut parser = self.screen.lock().unwrap();
         parser.screen_mut().set_size(rows, columns);
+        self.tell_size(columns, rows);
+    }
+
+    /// Tells the program of another size and leaves the screen as it is.
+    pub fn tell_size(&self, columns: u16, rows: u16) {
+        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         self.master.as_ref().expect("the line is up").resize(size).unwrap();
     }
 
     /// Sends a signal by its name, as `kill` does.
     pub fn signal(&self, name: &str) {
-        let id = self.child.process_id().expect("it was started").to_string();
-        // The shell's own: the program `kill` is not on every machine.
-        let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap();
-        assert!(sent.success(), "kill -{name} {id}");
+        kill(name, &self.child.process_id().expect("it was started").to_string());
+    }
+
+    /// The same to what a shell has in the foreground.
+    pub fn signal_foreground(&self, name: &str) {
+        let group = self.master.as_ref().and_then(|master| master.process_group_leader());
+        kill(name, &format!("-{}", group.expect("the line is up")));
     }
 
     /// Drops the line, as a lost SSH connection does: the kernel sends SIGHUP once nobody holds the other end.
@@ -254,6 +262,12 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn kill(signal: &str, process: &str) {
+    // The shell's own: the program `kill` is not on every machine.
+    let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{signal} {process}")]).status().unwrap();
+    assert!(sent.success(), "kill -{signal} {process}");
 }
 
 /// Whether something becomes true before patience ends.

@@ -1,0 +1,375 @@
+//! What goes wrong on a shared box: kills, full disks, lost terminals, clocks that jump, other labs on the same session.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use mnist_lab::random::{Purpose, Stream};
+use mnist_lab::session::{Session, SessionError};
+use mnist_lab::train::history::EpochRecord;
+use mnist_lab::train::tree::Tree;
+
+use crate::home::Home;
+use crate::shell::{check_error, run};
+use crate::terminal::{CTRL_Z, ESCAPE, Launch, eventually};
+
+/// A network that makes an epoch of the test's digits in a moment.
+const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
+
+/// A library that makes the disk and the clock fail, and the file that tells it how.
+struct Faults {
+    library: &'static Path,
+    told: PathBuf,
+}
+
+impl Faults {
+    fn new(home: &Home) -> Self {
+        static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+        let library = LIBRARY.get_or_init(|| {
+            let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.so");
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/driver/faults.c");
+            let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).status();
+            assert!(built.expect("a C compiler").success());
+            library
+        });
+        Self { library, told: home.path().join("faults") }
+    }
+
+    fn environment(&self) -> [(&'static str, String); 3] {
+        let folder = self.told.parent().unwrap();
+        [("LD_PRELOAD", self.library), ("FAULTS", &self.told), ("TMPDIR", folder)]
+            .map(|(name, path)| (name, path.display().to_string()))
+    }
+
+    fn tell(&self, words: &str) {
+        fs::write(&self.told, words).unwrap();
+    }
+}
+
+fn lab(home: &Home, arguments: &[&str]) -> Launch {
+    Launch::program(home, &[&["lab", "--arch", SMALL, "--lr", "0.01"], arguments].concat())
+}
+
+fn start(home: &Home, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
+    command.args(arguments).env_clear().envs(home.environment()).current_dir(home.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The files of saves that are under way or were cut off.
+fn half_written(home: &Home) -> Vec<PathBuf> {
+    let files = fs::read_dir(home.store().folder()).into_iter().flatten().flatten();
+    files.map(|file| file.path()).filter(|path| path.to_string_lossy().contains(".saving-")).collect()
+}
+
+/// A session without what a clock says.
+fn timeless(mut session: Session) -> Session {
+    let record = |record: &EpochRecord| EpochRecord { seconds: 0.0, ..*record };
+    session.run.history.epochs = session.run.history.epochs.iter().map(record).collect();
+    (session.run.progress.seconds, session.run.progress.epoch_seconds) = (0.0, 0.0);
+    session.tree = Tree::default();
+    session
+}
+
+/// A run is killed again and again while its session is written: each time the file is a whole one, and what comes of it all is
+/// bit for bit the run that nobody killed.
+#[test]
+fn a_run_that_is_killed_500_times_while_saving_is_the_same_run() {
+    const KILLS: usize = 500;
+    let home = Home::new();
+    let begin = ["train", "--arch", "flatten dense10", "--threads", "1", "--seed", "7", "--epochs"];
+    let go_on = ["train", "--resume", "a", "--threads", "1"];
+    let (mut in_the_middle, mut step) = (0, 0);
+    for kill in 0..KILLS as u64 {
+        for left in half_written(&home) {
+            fs::remove_file(left).unwrap();
+        }
+        let first = [&begin[..], &["100000", "--save", "a"]].concat();
+        let mut child = start(&home, if step == 0 { &first } else { &go_on });
+        // Its first save goes through, so that the run comes further each time; a later one is cut off somewhere.
+        assert!(eventually(|| home.store().load("a").is_ok_and(|session| session.run.progress.step > step)));
+        assert!(eventually(|| !half_written(&home).is_empty()));
+        thread::sleep(Duration::from_micros(Stream::new(kill, Purpose::Search, [0, 0]).uniform(0.0, 1500.0) as u64));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        in_the_middle += usize::from(!half_written(&home).is_empty());
+        let session = home.store().load("a").unwrap_or_else(|error| panic!("after kill {kill}: {error}"));
+        assert!(session.run.progress.step > step, "what was saved stays");
+        step = session.run.progress.step;
+    }
+    assert!(in_the_middle > KILLS / 10, "{in_the_middle} kills cut off a save");
+    let killed = home.store().load("a").unwrap();
+    let epochs = killed.run.progress.epoch.to_string();
+    run(&home, &[&begin[..], &[&epochs, "--save", "b"]].concat()).good();
+    let mut whole = timeless(home.store().load("b").unwrap());
+    whole.run.settings.epochs = killed.run.settings.epochs;
+    assert!(timeless(killed) == whole, "another run after {epochs} epochs");
+}
+
+#[test]
+fn a_disk_that_refuses_is_told_once_and_the_run_is_saved_when_it_no_longer_does() {
+    for (fault, words) in
+        [("full", "No space left"), ("readonly", "Read-only"), ("sync", "os error 5"), ("rename", "os error 5")]
+    {
+        let home = Home::new();
+        let faults = Faults::new(&home);
+        let mut launch = lab(&home, &["--epochs", "100000"]);
+        for (name, value) in faults.environment() {
+            launch = launch.with(name, &value);
+        }
+        let mut terminal = launch.start();
+        terminal.wait_for("ready");
+        terminal.keys("6z ");
+        assert!(eventually(|| home.store().load("run-1").is_ok()), "{fault}");
+        faults.tell(fault);
+        terminal.wait_for(words);
+        terminal.wait_for("saving is tried every");
+        let before = home.store().load("run-1").unwrap().run.progress.epoch;
+        thread::sleep(Duration::from_secs(5));
+        let times = terminal.text().matches("saving is tried every").count();
+        assert!(times <= 1, "{fault}: told {times} times");
+        faults.tell("");
+        terminal.wait_for("saved again as `run-1`");
+        assert!(home.store().load("run-1").unwrap().run.progress.epoch > before, "{fault}");
+        // At the end it is kept elsewhere, and may be left or saved in its place after all.
+        faults.tell(fault);
+        terminal.keys("q");
+        terminal.wait_for("the run is kept in");
+        faults.tell("");
+        terminal.keys("q");
+        assert_eq!(terminal.exit_code(), 0, "{fault}");
+        terminal.check_restored();
+        assert!(half_written(&home).is_empty(), "{fault}");
+        assert!(fs::read_dir(home.path()).unwrap().flatten().all(|file| file.path().extension().is_none()), "{fault}");
+    }
+}
+
+#[test]
+fn a_run_whose_folder_is_full_at_its_end_is_kept_elsewhere() {
+    let home = Home::new();
+    let faults = Faults::new(&home);
+    faults.tell("full");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
+    command.args(["train", "--arch", SMALL, "--epochs", "2", "--save", "a"]).current_dir(home.path());
+    let output = command.env_clear().envs(home.environment()).envs(faults.environment()).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let path =
+        told.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next()).unwrap_or_else(|| panic!("{told}"));
+    // As the sentence says.
+    fs::rename(path, home.store().folder().join("a.mlab")).unwrap();
+    assert_eq!(home.store().load("a").unwrap().run.progress.epoch, 2);
+    run(&home, &["train", "--resume", "a", "--epochs", "3"]).good();
+}
+
+/// Every screen, by the keys that lead to it and what it shows.
+const SCREENS: [(&str, &str); 12] = [
+    ("", "ready"),
+    ("?", "Esc closes"),
+    (":set lr", "set lr"),
+    ("1z", "╭ 1 "),
+    ("1m", "gradient norm"),
+    ("2z", "╭ 2 "),
+    ("3", "learning_rate"),
+    ("4zd", "paper"),
+    ("a", "not applied"),
+    ("4zc", "of 15"),
+    ("4zo", "4 "),
+    ("6z", "╭ 6 "),
+];
+
+#[test]
+fn a_signal_in_any_screen_saves_the_run_and_gives_the_terminal_back() {
+    for (keys, shown) in SCREENS {
+        for signal in ["TERM", "HUP", "INT"] {
+            let home = Home::new();
+            let mut terminal = lab(&home, &["--epochs", "100000"]).start();
+            terminal.wait_for("ready");
+            terminal.keys(" ");
+            terminal.wait_for("val ");
+            terminal.keys(keys);
+            let what = format!("SIG{signal} after `{keys}`");
+            terminal.signal(signal);
+            assert_eq!(terminal.exit_code(), 130, "{what}, {shown}");
+            terminal.check_restored();
+            assert!(home.store().load("run-1").unwrap().run.progress.step > 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn any_screen_is_suspended_and_comes_back() {
+    for (keys, _) in SCREENS {
+        let home = Home::new();
+        let mut terminal = Launch::shell(&home).start();
+        terminal.wait_for("shell>");
+        terminal.keys(&format!("{} lab --arch '{SMALL}'\r", env!("CARGO_BIN_EXE_mnist-lab")));
+        terminal.wait_for("ready");
+        terminal.keys(keys);
+        terminal.keys(CTRL_Z);
+        terminal.wait_for("Stopped");
+        terminal.check_restored();
+        terminal.keys("fg\r");
+        assert!(eventually(|| terminal.look(vt100::Screen::alternate_screen)), "`{keys}`: {}", terminal.text());
+        terminal.signal_foreground("TERM");
+        terminal.wait_until("the shell is back", |screen| screen.trim_end().ends_with("shell>"));
+        terminal.check_restored();
+    }
+}
+
+#[test]
+fn a_terminal_that_is_gone_without_a_signal_ends_the_lab() {
+    let home = Home::new();
+    let mut terminal = Launch::shell(&home).start();
+    terminal.wait_for("shell>");
+    // Whoever ignores SIGHUP, as `nohup` does, learns of it by EIO alone.
+    let program = env!("CARGO_BIN_EXE_mnist-lab");
+    terminal.keys(&format!("trap '' HUP; exec {program} lab --arch '{SMALL}' --epochs 100000\r"));
+    terminal.wait_for("ready");
+    terminal.keys(" ");
+    terminal.wait_for("val ");
+    let seen = home.store().load("run-1").map_or(0, |session| session.run.progress.step);
+    terminal.hang_up();
+    assert_eq!(terminal.exit_code(), 130);
+    assert!(home.store().load("run-1").unwrap().run.progress.step > seen);
+}
+
+#[test]
+fn closed_streams_are_no_trouble() {
+    let home = Home::new();
+    let program = env!("CARGO_BIN_EXE_mnist-lab");
+    for streams in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "</dev/null >/dev/full 2>/dev/full"] {
+        let line = format!("exec {program} train --arch '{SMALL}' --epochs 1 --save a --json {streams}");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &line]).env_clear().envs(home.environment()).current_dir(home.path());
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{streams}");
+        home.store().load("a").unwrap();
+        home.store().remove("a").unwrap();
+    }
+    // The dashboard's keys come from the terminal, whatever standard input is.
+    let mut terminal = Launch::shell(&home).start();
+    terminal.wait_for("shell>");
+    terminal.keys(&format!("{program} lab --arch '{SMALL}' <&-\r"));
+    terminal.wait_for("ready");
+    terminal.keys("q");
+    terminal.wait_until("the shell is back", |screen| screen.trim_end().ends_with("shell>"));
+    terminal.check_restored();
+}
+
+#[test]
+fn a_storm_of_sizes_leaves_the_last_one_drawn() {
+    let home = Home::new();
+    let mut terminal = lab(&home, &["--epochs", "100000"]).start();
+    terminal.wait_for("ready");
+    terminal.keys(" ");
+    terminal.wait_for("val ");
+    let sizes = [(1, 1), (2, 1), (80, 24), (1, 60), (300, 2), (59, 17), (60, 18), (500, 200), (7, 7), (120, 40)];
+    let started = Instant::now();
+    for number in 0..1000 {
+        let (columns, rows) = sizes[number % sizes.len()];
+        terminal.tell_size(columns, rows);
+        thread::sleep((Duration::from_millis(number as u64)).saturating_sub(started.elapsed()));
+    }
+    terminal.resize(100, 30);
+    terminal.wait_until("the last size", |screen| {
+        let lines: Vec<&str> = screen.lines().collect();
+        lines.len() == 30 && lines[29].contains("Space pause")
+    });
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.check_restored();
+}
+
+#[test]
+fn two_labs_do_not_save_over_each_other() {
+    let home = Home::new();
+    // Both begin when no name is taken yet.
+    let mut first = lab(&home, &["--epochs", "100000"]).start();
+    first.wait_for("ready");
+    let mut second = lab(&home, &["--epochs", "100000"]).start();
+    second.wait_for("ready");
+    for terminal in [&mut first, &mut second] {
+        terminal.keys(" ");
+        terminal.wait_for("val ");
+    }
+    assert!(eventually(|| home.store().load("run-1").is_ok() && home.store().load("run-2").is_ok()));
+    // A run that is open is not gone on with, nor written over.
+    check_error(&home, &["train", "--resume", "run-1"], 2, "`run-1` is open in another mnist-lab (process");
+    check_error(&home, &["train", "--save", "run-2"], 2, "save this run under another name");
+    second.command("save run-1");
+    second.wait_for("`run-1` is open in another mnist-lab");
+    second.leave_command_line();
+    // It may be looked at, and what is made of it has a name of its own.
+    run(&home, &["predict", "run-1", "0"]).good();
+    let mut third = Launch::program(&home, &["lab", "--load", "run-1"]).start();
+    third.wait_for("opened as a copy");
+    third.command("step 5");
+    third.leave_command_line();
+    third.keys("q");
+    assert_eq!(third.exit_code(), 0);
+    assert!(home.store().load("run-3").is_ok());
+    for terminal in [&mut first, &mut second] {
+        terminal.keys("q");
+        assert_eq!(terminal.exit_code(), 0);
+    }
+    run(&home, &["train", "--resume", "run-3", "--epochs", "1"]).good();
+    let hidden = fs::read_dir(home.store().folder()).unwrap().flatten();
+    let hidden: Vec<_> =
+        hidden.map(|file| file.file_name()).filter(|name| name.to_string_lossy().starts_with('.')).collect();
+    assert_eq!(hidden.len(), 0, "{hidden:?}");
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    let home = Home::new();
+    let faults = Faults::new(&home);
+    let mut launch = lab(&home, &["--epochs", "100000"]);
+    for (name, value) in faults.environment() {
+        launch = launch.with(name, &value);
+    }
+    let mut terminal = launch.start();
+    terminal.wait_for("ready");
+    terminal.keys(" ");
+    terminal.wait_for("val ");
+    for jump in ["clock 400000000", "clock -400000000", "clock 0"] {
+        faults.tell(jump);
+        let seen = home.store().load("run-1").map_or(0, |session| session.run.progress.step);
+        let further = || home.store().load("run-1").is_ok_and(|session| session.run.progress.step > seen);
+        assert!(eventually(further), "{jump}");
+    }
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+    let session = home.store().load("run-1").unwrap();
+    assert!(session.run.history.epochs.iter().all(|epoch| (0.0..60.0).contains(&epoch.seconds)));
+    // A session from the future is the newest.
+    let future = SystemTime::now() + Duration::from_secs(1 << 32);
+    File::options().append(true).open(home.path().join("sessions/run-1.mlab")).unwrap().set_modified(future).unwrap();
+    let listed = run(&home, &["sessions", "list", "--json"]).good().objects();
+    assert_eq!(listed[0]["name"], "run-1");
+}
+
+#[test]
+fn a_folder_of_10_000_sessions_is_listed_and_opened() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", "flatten dense10", "--epochs", "1", "--save", "run-1"]).good();
+    let folder = home.store().folder().to_owned();
+    for number in 2..=10_000 {
+        fs::hard_link(folder.join("run-1.mlab"), folder.join(format!("run-{number}.mlab"))).unwrap();
+    }
+    let listed = run(&home, &["sessions", "list"]).good();
+    assert_eq!(listed.out.lines().filter(|line| line.contains("run-")).count(), 10_000);
+    let mut terminal = lab(&home, &["--epochs", "1"]).start();
+    terminal.wait_for("start afresh");
+    terminal.keys(ESCAPE);
+    terminal.wait_until("the offer is gone", |screen| !screen.contains("start afresh"));
+    terminal.keys("t");
+    terminal.wait_for("completed");
+    terminal.keys("q");
+    assert_eq!(terminal.exit_code(), 0);
+    assert!(matches!(home.store().load("run-10002"), Err(SessionError::Missing { .. })));
+    assert!(home.store().load("run-10001").is_ok());
+}
