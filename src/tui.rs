@@ -18,7 +18,9 @@ mod tour;
 mod update;
 mod view;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream};
@@ -162,6 +164,11 @@ enum Wake {
     Ended,
 }
 
+/// What comes from the terminal next; `None` if it is gone. Of that crossterm is not asked: it would read without an end.
+async fn next_event(events: &mut EventStream) -> Option<std::io::Result<Event>> {
+    poll_fn(|context| if terminal::is_gone() { Poll::Ready(None) } else { events.poll_next_unpin(context) }).await
+}
+
 impl Dashboard {
     fn new(lab: Lab, model: Model, store: Store, progress: Duration) -> Result<Self, Error> {
         let mut ticks = interval(Duration::from_secs(1));
@@ -224,7 +231,7 @@ impl Dashboard {
         tokio::select! {
             biased;
             message = self.signals.next() => Wake::Message(message),
-            event = self.events.next(), if !self.lost => match event {
+            event = next_event(&mut self.events), if !self.lost => match event {
                 Some(Ok(event)) => message_of(event).map_or(Wake::Nothing, Wake::Message),
                 Some(Err(_)) | None => Wake::Lost,
             },

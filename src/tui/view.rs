@@ -106,7 +106,7 @@ fn overlay_view(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffe
         }
         Overlay::Unsaved(error) => {
             let text = format!(
-                "The run could not be saved: {error}\n\nIf you leave now, what was trained since the last save is lost."
+                "The run could not be saved: {error}\n\nIf you leave now, the session stays as it was last saved."
             );
             let keys = [("Esc", "stay"), ("Enter", "leave without saving")];
             dialog::render(&model.theme, model.theme.warning, "not saved", &text, &keys, area, buffer);

@@ -4,7 +4,6 @@
 //   full       no room: writing to a file that is being saved fails with ENOSPC
 //   readonly   making a file fails with EROFS
 //   sync       bringing a file to the disk fails with EIO
-//   rename     putting a file in its place fails with EIO
 //   clock N    the clock of the wall is N seconds ahead
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -71,14 +70,6 @@ int open64(const char *path, int flags, ...) {
         return -1;
     }
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
-}
-
-int rename(const char *from, const char *to) {
-    if (strstr(to, "/sessions/") && is_told("rename")) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {

@@ -26,7 +26,7 @@ struct Run {
 impl Run {
     /// Trains on and on, and listens.
     fn start(home: &Home) -> Self {
-        let child = Self::command(home, "lab.sock").spawn().unwrap();
+        let child = Self::command(home, "far").spawn().unwrap();
         let mut run = Self { child, socket: home.path().join("lab.sock") };
         let ended = |run: &mut Self| run.child.try_wait().unwrap();
         assert!(eventually(|| run.socket.exists() || ended(&mut run).is_some()));
@@ -34,11 +34,12 @@ impl Run {
         run
     }
 
-    fn command(home: &Home, socket: &str) -> Command {
+    /// What starts a run that is saved under this name.
+    fn command(home: &Home, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
         command
-            .args(["train", "--arch", SMALL, "--epochs", "100000", "--batch-size", "2", "--save", "far", "--json"])
-            .args(["--listen", socket])
+            .args(["train", "--arch", SMALL, "--epochs", "100000", "--batch-size", "2", "--save", name, "--json"])
+            .args(["--listen", "lab.sock"])
             .env_clear()
             .envs(home.environment())
             .current_dir(home.path())
@@ -175,7 +176,7 @@ fn a_run_that_is_killed_is_told_of_and_its_socket_replaced() {
     let home = Home::new();
     let mut run = Run::start(&home);
     // A second run does not take the place of one that lives.
-    let refused = Run::command(&home, "lab.sock").output().unwrap();
+    let refused = Run::command(&home, "near").output().unwrap();
     let sentence = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(2) && sentence.contains("a run listens on"), "{sentence}");
 
