@@ -89,7 +89,8 @@ pub struct Checkpoints {
 impl Engine<'_> {
     /// Saves the run, under a new name if one is given.
     pub(super) fn save(&mut self, name: Option<String>) -> Result<Reply, Error> {
-        if let Some(name) = name.filter(|name| name != self.name.as_str()) {
+        let is_held = |name: &String| matches!(&self.name, Name::Held { name: held, .. } if held == name);
+        if let Some(name) = name.filter(|name| !is_held(name)) {
             let name = Name::claimed(&self.options.store, &name)?;
             self.rename(name);
         }
@@ -112,7 +113,7 @@ impl Engine<'_> {
         let saved = self.save_if_needed();
         let earlier = self.checkpoints.rescued.take();
         let result = match saved {
-            Err(Error::Session(refused @ SessionError::Io { .. })) => Err(self.rescue(&refused)?),
+            Err(Error::Session(refused)) => Err(self.rescue(&refused)?),
             saved => saved,
         };
         if let Some(earlier) = earlier {
