@@ -62,7 +62,7 @@ def run(given, folder):
 
 
 def rise(looks, column):
-    """How much more the last three have of a figure than the three before the middle, on the median."""
+    """How much more the last three looks have of a figure than the first three, on the median."""
     early, late = (statistics.median(look[column] for look in part) for part in (looks[:3], looks[-3:]))
     return late / early - 1
 

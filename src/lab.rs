@@ -16,6 +16,7 @@ mod engine;
 mod evaluation;
 pub mod gauge;
 pub mod model;
+mod name;
 mod opening;
 mod past;
 mod publisher;

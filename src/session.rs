@@ -236,7 +236,7 @@ impl Store {
     }
 
     fn is_there(&self, name: &str) -> bool {
-        self.folder.join(format!("{name}.{ENDING}")).exists()
+        self.file(name).exists()
     }
 
     /// Whether `name` can be a session's.
@@ -251,9 +251,14 @@ impl Store {
         Ok(())
     }
 
+    /// Where a session of this name is, whatever the name.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.{ENDING}"))
+    }
+
     fn path(&self, name: &str) -> Result<PathBuf, SessionError> {
         Self::check_name(name)?;
-        Ok(self.folder.join(format!("{name}.{ENDING}")))
+        Ok(self.file(name))
     }
 }
 

@@ -168,7 +168,6 @@ impl Growth {
         let [steps, epochs, edits, norms] = self.kept;
         history.steps.truncate(steps);
         history.epochs.truncate(epochs);
-
         history.edits.truncate(edits);
         history.norms.truncate(norms);
         history.steps.extend(self.steps);

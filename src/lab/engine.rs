@@ -3,11 +3,12 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::gauge::{self, Gauge};
+use super::name::Name;
 use super::opening::{begun, fresh, load, session_rows};
 use super::past::Past;
 use super::publisher::Publisher;
 use super::saver::Saver;
-use super::saving::{Checkpoints, Name, RETRY};
+use super::saving::{Checkpoints, RETRY};
 use super::searching::{self, Searching};
 use super::{Autosave, LabOptions, Request, Start};
 use crate::command::Command;
@@ -377,7 +378,7 @@ impl<'p> Engine<'p> {
         let dataset = self.trainer.dataset().clone();
         let (trainer, tree, device, saved) = load(&self.options, name, dataset)?;
         let name_now = match std::mem::replace(&mut self.name, Name::Chosen(name.into())) {
-            held @ Name::Held { .. } if held.as_str() == name => held,
+            held if held.holds(name) => held,
             _ => Name::of_loaded(&self.options, name, |warning| self.publisher.log(Level::Warning, warning)),
         };
         self.take_stage(trainer, tree, device, name_now, Some(saved));

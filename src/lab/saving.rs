@@ -1,79 +1,19 @@
-//! When a run is saved, and under which name.
+//! When a run is saved, and what is done where that fails.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
+use super::name::Name;
 use super::saver::Outcome;
-use super::{Autosave, LabOptions};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::session::{Claim, DataMark, Session, SessionError, Store};
+use crate::session::{DataMark, Session, SessionError, Store};
 use crate::state::{LabEvent, Level, Saved};
 use crate::train::RunState;
 
 /// How long after a save that failed the next is tried.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
-
-/// The name a run is saved under.
-pub enum Name {
-    /// It is this run's: no other process saves under it.
-    Held {
-        /// Itself.
-        name: String,
-        /// Kept as long as the name.
-        _claim: Claim,
-    },
-    /// Somebody chose it: what was there is replaced. It is held from the first save on, if that is possible in its folder.
-    Chosen(String),
-    /// The first free one; chosen when the run is first saved.
-    Free(String),
-}
-
-impl Name {
-    /// The name itself.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Held { name, .. } | Self::Chosen(name) | Self::Free(name) => name,
-        }
-    }
-
-    /// The name for a run that begins: `options`' or a free one.
-    ///
-    /// # Errors
-    /// If another process saves under that name.
-    pub fn of_begun(options: &LabOptions) -> Result<Self, SessionError> {
-        match &options.name {
-            Some(name) if options.autosave == Autosave::On => Self::claimed(&options.store, name),
-            Some(name) => Ok(Self::Chosen(name.clone())),
-            None => Ok(Self::Free(options.store.free_name())),
-        }
-    }
-
-    /// The name for a run that was loaded from `session`: that one, or a free one if another process saves under it; `warn` is
-    /// told so.
-    pub fn of_loaded(options: &LabOptions, session: &str, warn: impl FnOnce(String)) -> Self {
-        if options.autosave == Autosave::Off {
-            return Self::Chosen(session.into());
-        }
-        Self::claimed(&options.store, session).unwrap_or_else(|error| {
-            let name = options.store.free_name();
-            warn(format!("{error}; here it is opened as a copy, `{name}`"));
-            Self::Free(name)
-        })
-    }
-
-    fn claimed(store: &Store, name: &str) -> Result<Self, SessionError> {
-        Ok(Self::with(name.into(), store.claim(name)?))
-    }
-
-    fn with(name: String, claim: Option<Claim>) -> Self {
-        match claim {
-            Some(claim) => Self::Held { name, _claim: claim },
-            None => Self::Chosen(name),
-        }
-    }
-}
 
 /// How the saves at the ends of epochs go.
 #[derive(Default)]
@@ -89,8 +29,7 @@ pub struct Checkpoints {
 impl Engine<'_> {
     /// Saves the run, under a new name if one is given.
     pub(super) fn save(&mut self, name: Option<String>) -> Result<Reply, Error> {
-        let is_held = |name: &String| matches!(&self.name, Name::Held { name: held, .. } if held == name);
-        if let Some(name) = name.filter(|name| !is_held(name)) {
+        if let Some(name) = name.filter(|name| !self.name.holds(name)) {
             let name = Name::claimed(&self.options.store, &name)?;
             self.rename(name);
         }

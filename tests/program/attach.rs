@@ -9,11 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::home::Home;
+use crate::home::{Home, SMALL};
 use crate::terminal::{CTRL_C, ENTER, ESCAPE, Launch, Terminal, eventually};
-
-/// A network that makes an epoch of the test's digits in a moment.
-const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
 /// What a client of this version says first.
 const KNOCK: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/3 8\n");
 

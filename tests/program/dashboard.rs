@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::home::Home;
+use crate::home::{Home, SMALL};
 use crate::terminal::{CTRL_C, CTRL_Z, ENTER, ESCAPE, Launch, TAB, Terminal, eventually};
-
-/// A network that makes an epoch of the test's digits in a moment.
-const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
 
 /// The lab with a run that has this many epochs before it.
 fn lab(home: &Home, epochs: &str) -> Launch {
@@ -301,18 +298,6 @@ fn a_session_is_opened_by_its_name() {
 }
 
 #[test]
-fn signals_save_the_run_and_give_the_terminal_back() {
-    for signal in ["TERM", "HUP", "INT"] {
-        let home = Home::new();
-        let mut terminal = training(&home);
-        terminal.signal(signal);
-        assert_eq!(terminal.exit_code(), 130, "SIG{signal}");
-        terminal.check_restored();
-        assert!(home.store().load("run-1").unwrap().run.progress.step > 0, "SIG{signal}");
-    }
-}
-
-#[test]
 fn a_dropped_line_saves_the_run() {
     let home = Home::new();
     let mut terminal = training(&home);
@@ -346,6 +331,15 @@ fn suspended_and_brought_back_by_the_shell() {
     terminal.check_restored();
     terminal.keys("exit\r");
     terminal.exit_code();
+}
+
+#[test]
+fn a_terminal_that_can_not_be_drawn_on_says_what_to_use() {
+    let home = Home::new();
+    let mut terminal = lab(&home, "2").with("TERM", "dumb").start();
+    terminal.wait_for("`mnist-lab repl` takes the lab's commands there");
+    assert_eq!(terminal.exit_code(), 2);
+    terminal.check_restored();
 }
 
 #[test]

@@ -2,11 +2,9 @@
 
 use std::fs;
 
-use crate::home::Home;
+use crate::home::{Home, SMALL};
 use crate::shell::run;
 use crate::terminal::{ENTER, ESCAPE, Launch, Terminal};
-
-const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
 
 /// The dashboard with paper to draw on.
 fn paper(home: &Home, columns: u16, rows: u16) -> Terminal {

@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 use crate::digits;
 
+/// A network that makes an epoch of the test's digits in a moment.
+pub const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
+
 /// A folder for sessions and configuration that lives as long as the test; several terminals can share it.
 pub struct Home {
     folder: TempDir,

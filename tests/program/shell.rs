@@ -7,11 +7,8 @@ use std::process::{Child, Command, Stdio};
 use mnist_lab::session::Session;
 use serde_json::Value;
 
-use crate::home::Home;
+use crate::home::{Home, SMALL};
 use crate::terminal::eventually;
-
-/// An architecture that takes a moment.
-const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
 
 /// What a program that has ended left behind.
 pub struct Ran {

@@ -1,10 +1,7 @@
 //! The augmentation studio and the corruptions, as a person uses them.
 
-use crate::home::Home;
+use crate::home::{Home, SMALL};
 use crate::terminal::{ENTER, ESCAPE, Launch, Terminal};
-
-/// A network that makes an epoch of the test's digits in a moment.
-const SMALL: &str = "conv4:5x5:s2 relu flatten dropout dense10";
 
 fn ready(home: &Home, columns: u16, rows: u16) -> Terminal {
     let arguments = ["lab", "--arch", SMALL, "--epochs", "1", "--lr", "0.01"];

@@ -21,11 +21,11 @@ pub fn thinned<T: Clone>(
     for records in inner.chunk_by(|a, b| span(a) == span(b)) {
         let places = 0..records.len();
         let by_value = |a: &usize, b: &usize| value(records[*a]).total_cmp(&value(records[*b]));
-        let (least, most) = (places.clone().min_by(by_value), places.max_by(by_value));
-        let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
-        kept.push(records[least.min(most)].clone());
-        if least != most {
-            kept.push(records[least.max(most)].clone());
+        let ends = [places.clone().min_by(by_value), places.max_by(by_value)];
+        let [lowest, highest] = ends.map(Option::unwrap_or_default);
+        kept.push(records[lowest.min(highest)].clone());
+        if lowest != highest {
+            kept.push(records[lowest.max(highest)].clone());
         }
     }
     kept.push((*last).clone());
