@@ -329,7 +329,7 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
 
 /// The lab could not save, or takes too long.
 fn not_saved(model: &mut Model, sentence: String) -> Vec<Effect> {
-    if matches!(model.leaving, Leaving::Terminated(_)) || !model.lab.is_unsaved() {
+    if matches!(model.leaving, Leaving::Terminated(_)) {
         return vec![Effect::Leave];
     }
     model.leaving = Leaving::No;
@@ -345,6 +345,9 @@ fn tick(model: &mut Model) -> (Vec<Effect>, Draw) {
     if let Leaving::Saving(seconds) | Leaving::Terminated(seconds) = &mut model.leaving {
         *seconds += 1;
         if *seconds >= PATIENCE {
+            if !model.lab.is_unsaved() {
+                return (vec![Effect::Leave], Draw::Soon);
+            }
             return (not_saved(model, format!("saving has not ended after {PATIENCE} s")), Draw::Soon);
         }
     }

@@ -150,14 +150,19 @@ fn a_disk_that_refuses_is_told_once_and_the_run_is_saved_when_it_no_longer_does(
         let before = home.store().load("run-1").unwrap().run.progress.epoch;
         thread::sleep(Duration::from_secs(5));
         assert_eq!(told("saving is tried every"), 1, "{fault}");
-        if fault == "readonly" {
-            // At rest no epoch ends that would be saved: it is tried all the same.
+        // At rest no epoch ends that would be saved: it is tried all the same.
+        let rests = fault == "readonly";
+        if rests {
             terminal.keys(" ");
-            terminal.wait_for("paused");
+            terminal.wait_for("· paused ·");
         }
         faults.tell("");
         assert!(eventually(|| told("saved again as `run-1`") == 1), "{fault}");
         assert!(home.store().load("run-1").unwrap().run.progress.epoch > before, "{fault}");
+        if rests {
+            terminal.keys(" ");
+            terminal.wait_for("· training ·");
+        }
         // At the end it is kept elsewhere, and may be left or saved in its place after all.
         faults.tell(fault);
         terminal.keys("q");

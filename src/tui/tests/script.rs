@@ -8,7 +8,7 @@ use super::model;
 use crate::command::{Command, Filter, Keep, ListName};
 use crate::error::Error;
 use crate::reply::{Classified, Reply};
-use crate::state::{LabState, Phase};
+use crate::state::{LabState, Phase, Saved};
 use crate::train::settings::Setting;
 use crate::tui::Seat;
 use crate::tui::layout::Screen;
@@ -327,6 +327,13 @@ fn a_run_that_can_not_be_saved_is_not_lost_without_asking() {
     play(&mut model, keys("q"));
     play(&mut model, vec![refused()]);
     assert_eq!(play(&mut model, keys("⏎")), [Effect::Leave]);
+    // What the screen last heard of, all of it saved, may be some steps ago.
+    let earlier = samples::training();
+    let saved = earlier.saved.clone().map(|saved| Saved { step: earlier.progress.step, ..saved });
+    let mut model = check(LabState { saved, ..earlier }, "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
+    assert!(!model.lab.is_unsaved());
+    assert_eq!(play(&mut model, vec![refused()]), []);
+    assert_eq!(model.overlay, Some(Overlay::Unsaved("disk full".into())));
     // The system doesn't wait for an answer.
     let mut model = check(samples::training(), "", &[]);
     let quit = [Effect::Ask(Command::Quit, Origin::Quit)];
