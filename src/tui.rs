@@ -5,6 +5,7 @@
 
 mod format;
 pub mod graphics;
+mod input;
 pub mod keymap;
 mod layout;
 pub mod message;
@@ -18,14 +19,9 @@ mod tour;
 mod update;
 mod view;
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use crossterm::event::{Event, EventStream};
-use futures_util::StreamExt;
-use ratatui::layout::Size;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
@@ -35,6 +31,7 @@ use crate::lab::Lab;
 use crate::session::Store;
 use crate::state::{LabState, Phase};
 use graphics::Graphics;
+use input::Input;
 use message::{Effect, Message};
 use model::{Leaving, Model};
 use terminal::{Signals, Terminal};
@@ -133,7 +130,7 @@ struct Dashboard {
     lab: Lab,
     model: Model,
     store: Store,
-    events: EventStream,
+    input: Input,
     signals: Signals,
     states: watch::Receiver<Arc<LabState>>,
     answers: JoinSet<Message>,
@@ -156,17 +153,10 @@ enum Wake {
     /// The lab published a state: the next frame shows it.
     Published,
     Frame,
-    /// Something came that does not concern the screen.
-    Nothing,
     /// The terminal is gone.
     Lost,
     /// The lab is gone.
     Ended,
-}
-
-/// What comes from the terminal next; `None` if it is gone. Of that crossterm is not asked: it would read without an end.
-async fn next_event(events: &mut EventStream) -> Option<std::io::Result<Event>> {
-    poll_fn(|context| if terminal::is_gone() { Poll::Ready(None) } else { events.poll_next_unpin(context) }).await
 }
 
 impl Dashboard {
@@ -180,7 +170,7 @@ impl Dashboard {
             lab,
             model,
             store,
-            events: EventStream::new(),
+            input: Input::begin().map_err(|error| terminal_error(&error))?,
             signals: Signals::new().map_err(|error| terminal_error(&error))?,
             answers: JoinSet::new(),
             ticks,
@@ -200,7 +190,6 @@ impl Dashboard {
                 // A lost line says so in several ways at once; only a person who waits can be impatient.
                 Wake::Message(Message::Terminate) if self.lost && self.is_leaving() => continue,
                 Wake::Message(message) => message,
-                Wake::Nothing => continue,
                 Wake::Lost => match self.lose() {
                     Some(message) => message,
                     None => continue,
@@ -231,10 +220,7 @@ impl Dashboard {
         tokio::select! {
             biased;
             message = self.signals.next() => Wake::Message(message),
-            event = next_event(&mut self.events), if !self.lost => match event {
-                Some(Ok(event)) => message_of(event).map_or(Wake::Nothing, Wake::Message),
-                Some(Err(_)) | None => Wake::Lost,
-            },
+            message = self.input.next(), if !self.lost => message.map_or(Wake::Lost, Wake::Message),
             Some(Ok(message)) = self.answers.join_next() => Wake::Message(message),
             () = async { sleep_until(frame.unwrap_or_else(Instant::now)).await }, if frame.is_some() => Wake::Frame,
             _ = self.ticks.tick() => Wake::Message(Message::Tick),
@@ -346,16 +332,6 @@ impl Dashboard {
             Leaving::No => Err(Error::Failed("the lab has ended".into())),
             _ => self.left(),
         }
-    }
-}
-
-fn message_of(event: Event) -> Option<Message> {
-    match event {
-        Event::Key(key) => Some(Message::Key(key)),
-        Event::Mouse(mouse) => Some(Message::Mouse(mouse)),
-        Event::Paste(text) => Some(Message::Paste(text)),
-        Event::Resize(width, height) => Some(Message::Resize(Size { width, height })),
-        Event::FocusGained | Event::FocusLost => None,
     }
 }
 

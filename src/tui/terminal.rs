@@ -153,6 +153,11 @@ impl Drop for Terminal {
     }
 }
 
+fn size() -> io::Result<Size> {
+    let (width, height) = crossterm::terminal::size()?;
+    Ok(Size { width, height })
+}
+
 /// Whether nobody is at the other end any more.
 pub fn is_gone() -> bool {
     let out = io::stdout();
@@ -197,6 +202,7 @@ pub struct Signals {
     hang_up: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     go_on: tokio::signal::unix::Signal,
+    resized: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -210,6 +216,7 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             go_on: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+            resized: signal(SignalKind::window_change())?,
         })
     }
 
@@ -220,6 +227,8 @@ impl Signals {
             _ = self.hang_up.recv() => Message::Terminate,
             _ = self.interrupt.recv() => Message::Terminate,
             _ = self.go_on.recv() => Message::Continued,
+            // A terminal that does not say how large it is now is gone.
+            _ = self.resized.recv() => size().map_or(Message::Terminate, Message::Resize),
         }
     }
 }

@@ -99,6 +99,19 @@ fn keys_are_answered_at_once_while_it_trains() {
 
 /// Nothing is written where nothing changes: neither by a run at rest nor by a screen that only shows the time.
 #[test]
+fn what_is_typed_at_once_comes_whole() {
+    let home = Home::new();
+    let mut terminal = lab(&home, "1").start();
+    terminal.wait_for("ready");
+    terminal.keys(&format!(":{}END", "x".repeat(5000)));
+    terminal.wait_for("xxxEND");
+    terminal.keys("\x03");
+    terminal.wait_for("cleared");
+    terminal.keys("\x03");
+    assert_eq!(terminal.exit_code(), 0);
+}
+
+#[test]
 fn a_dashboard_at_rest_writes_nothing() {
     let home = Home::new();
     let mut terminal = training(&home);
