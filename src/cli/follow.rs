@@ -44,7 +44,7 @@ enum Until {
 pub enum Waited {
     /// The lab is at rest, in this phase.
     Rested(Phase),
-    /// A signal came; the run was stopped and saved.
+    /// A signal came, or nobody reads any more; the run was stopped and saved.
     Interrupted,
 }
 
@@ -119,7 +119,10 @@ impl Follower {
     async fn watch(&mut self, bar: Option<&ProgressBar>) -> Result<Waited, Error> {
         loop {
             let state = self.state();
-            self.tell(&state, bar);
+            // A run that others may hold goes on also without whoever began it.
+            if !self.tell(&state, bar) && self.until == Until::Rest {
+                return self.interrupt().await;
+            }
             match &state.phase {
                 Phase::Training => {}
                 Phase::Ready | Phase::Paused | Phase::Loading if self.until == Until::End => {}
@@ -134,17 +137,13 @@ impl Follower {
                 changed = self.state.changed() => {
                     changed.map_err(|_| Error::Failed("the lab has ended".into()))?;
                 }
-                () = self.signals.next() => {
-                    self.interrupt().await?;
-                    self.told = self.told.max(self.state().history.epochs.len());
-                    return Ok(Waited::Interrupted);
-                }
+                () = self.signals.next() => return self.interrupt().await,
             }
         }
     }
 
     /// Stops the run, which saves it; a second signal does not wait for that.
-    async fn interrupt(&mut self) -> Result<(), Error> {
+    async fn interrupt(&mut self) -> Result<Waited, Error> {
         self.output.note("stopping and saving; once more to leave at once");
         if is_searching(&self.state()) {
             let _ = self
@@ -153,28 +152,32 @@ impl Follower {
                 .await;
         }
         tokio::select! {
-            answer = self.lab.ask(Command::Stop) => answer.map(drop),
-            () = self.signals.next() => Err(Error::Interrupted),
-        }
+            answer = self.lab.ask(Command::Stop) => answer?,
+            () = self.signals.next() => return Err(Error::Interrupted),
+        };
+        self.told = self.told.max(self.state().history.epochs.len());
+        Ok(Waited::Interrupted)
     }
 
-    fn tell(&mut self, state: &LabState, bar: Option<&ProgressBar>) {
+    /// Writes the epochs that were not yet told; whether anybody reads them.
+    fn tell(&mut self, state: &LabState, bar: Option<&ProgressBar>) -> bool {
         let epochs = &state.history.epochs;
         if self.until == Until::End && state.phase == Phase::Training {
             // Somebody went back: what comes now is new.
             self.told = self.told.min(epochs.len());
         }
         // A run that diverged went back: what was told stays told.
-        for record in epochs.iter().skip(self.told) {
-            let write = || self.output.data(&epoch_json(record), &record.sentence());
-            bar.map_or_else(write, |bar| bar.suspend(write));
-        }
+        let read = epochs.iter().skip(self.told).all(|record| {
+            let write = || self.output.offer(&epoch_json(record), &record.sentence());
+            bar.map_or_else(write, |bar| bar.suspend(write))
+        });
         self.told = self.told.max(epochs.len());
         let mut write = || self.told_search.tell(state, self.output);
         match bar {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
+        read
     }
 }
 

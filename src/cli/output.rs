@@ -31,26 +31,31 @@ impl Output {
 
     /// Writes data in the form that was asked for: `object`, or else `text`.
     pub fn data(self, object: &Value, text: &str) {
-        self.line(&if self.json { object.to_string() } else { text.to_owned() });
+        or_end(self.offer(object, text));
+    }
+
+    /// The same where there is more to lose than words; whether anybody reads them.
+    pub fn offer(self, object: &Value, text: &str) -> bool {
+        write(&if self.json { object.to_string() } else { text.to_owned() })
     }
 
     /// Writes an answer of the lab.
     pub fn reply(self, reply: &Reply) {
         if self.json {
-            reply.to_json().iter().for_each(|object| self.line(&object.to_string()));
+            reply.to_json().iter().for_each(|object| line(&object.to_string()));
         } else {
-            self.line(&reply.to_string());
+            line(&reply.to_string());
         }
     }
 
     /// The same of one session among several, which it names.
     pub fn reply_of(self, session: &str, reply: &Reply) {
         if !self.json {
-            return self.line(&format!("{session}: {reply}"));
+            return line(&format!("{session}: {reply}"));
         }
         for mut object in reply.to_json() {
             object["session"] = session.into();
-            self.line(&object.to_string());
+            line(&object.to_string());
         }
     }
 
@@ -70,13 +75,22 @@ impl Output {
     pub fn writer(self) -> impl Write {
         io::stdout().lock()
     }
+}
 
-    fn line(self, line: &str) {
-        let mut out = io::stdout().lock();
-        let written = writeln!(out, "{line}").and_then(|()| out.flush());
-        if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            // Whoever read is gone, as with `| head`: there is nobody left to write for.
-            std::process::exit(0);
-        }
+fn line(text: &str) {
+    or_end(write(text));
+}
+
+/// Ends the program if whoever read is gone, as with `| head`: there is nobody left to write for.
+fn or_end(read: bool) {
+    if !read {
+        std::process::exit(0);
     }
+}
+
+/// Writes a line; whether there is anybody who reads.
+fn write(line: &str) -> bool {
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    !written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

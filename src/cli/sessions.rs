@@ -11,6 +11,7 @@ use super::output::Output;
 use crate::error::Error;
 use crate::lab::session_rows;
 use crate::reply::Reply;
+use crate::search;
 use crate::session::{Session, Store};
 use crate::train::settings::Setting;
 use crate::train::tree::Branch;
@@ -28,6 +29,13 @@ pub fn run(args: SessionsArgs, options: &Options, output: &Output) -> Result<Exi
         SessionsVerb::Rm { name } => {
             store.remove(&name)?;
             output.data(&json!({"event": "removed", "session": name}), &format!("deleted `{name}`"));
+            let search = search::folder(store, &name)?;
+            if search.is_dir() {
+                let folder = search.display();
+                output.note(&format!(
+                    "what its search tried is still in {folder}: `tune --save {name}` would go on with it"
+                ));
+            }
         }
         SessionsVerb::Verify { name } => {
             let session = store.load(&name)?;

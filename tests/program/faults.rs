@@ -1,8 +1,9 @@
 //! What goes wrong on a shared box: kills, full disks, lost terminals, clocks that jump, other labs on the same session.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +14,7 @@ use mnist_lab::train::history::EpochRecord;
 use mnist_lab::train::tree::Tree;
 
 use crate::home::{Home, SMALL};
-use crate::shell::{check_error, run};
+use crate::shell::{check_error, run, start};
 use crate::terminal::{CTRL_Z, ESCAPE, Launch, Terminal, eventually};
 
 /// A library that makes the disk and the clock fail, and the file that tells it how.
@@ -80,12 +81,6 @@ fn in_a_shell(home: &Home, arguments: &str) -> Terminal {
     terminal
 }
 
-fn start(home: &Home, arguments: &[&str]) -> Child {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).env_clear().envs(home.environment()).current_dir(home.path());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
 /// The files of saves that are under way or were cut off.
 fn half_written(home: &Home) -> Vec<PathBuf> {
     let files = fs::read_dir(home.store().folder()).into_iter().flatten().flatten();
@@ -115,7 +110,7 @@ fn a_run_that_is_killed_500_times_while_saving_is_the_same_run() {
             fs::remove_file(left).unwrap();
         }
         let first = [&begin[..], &["100000", "--save", "a"]].concat();
-        let mut child = start(&home, if step == 0 { &first } else { &go_on });
+        let mut child = start(&home, if step == 0 { &first } else { &go_on }, "");
         // Its first save goes through, so that the run comes further each time; a later one is cut off somewhere.
         assert!(eventually(|| home.store().load("a").is_ok_and(|session| session.run.progress.step > step)));
         assert!(eventually(|| !half_written(&home).is_empty()));
@@ -291,6 +286,20 @@ fn closed_streams_are_no_trouble() {
     terminal.keys("q");
     terminal.wait_until("the shell is back", |screen| screen.trim_end().ends_with("shell>"));
     terminal.check_restored();
+}
+
+#[test]
+fn a_run_that_nobody_reads_any_more_is_stopped_and_saved() {
+    let home = Home::new();
+    let mut child = start(&home, &["train", "--json", "--arch", SMALL, "--epochs", "100000", "--save", "a"], "");
+    // As `| head -2` does.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().take(2).all(|line| line.unwrap().starts_with("{\"event\":")));
+    drop(lines);
+    assert!(eventually(|| child.try_wait().unwrap().is_some_and(|status| status.success())));
+    let run = home.store().load("a").unwrap().run;
+    assert!(run.progress.epoch >= 2, "the epoch that could not be told is saved");
+    assert_eq!(run.progress.step, run.history.steps.last().unwrap().step);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::terminal::eventually;
 pub struct Ran {
     pub code: i32,
     pub out: String,
-    err: String,
+    pub err: String,
 }
 
 impl Ran {

@@ -105,6 +105,8 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
         assert!(done < 10, "it was {name} too late");
         let objects = run(&home, &tune(name)).good().objects();
         assert_eq!(trials(&objects), trials(&expected), "{name} after {done}");
+        let removed = run(&home, &["sessions", "rm", name]).good();
+        assert!(removed.err.contains(&folder), "what is left is named: {}", removed.err);
     }
 }
 
