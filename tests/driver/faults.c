@@ -4,6 +4,7 @@
 //   full       no room: writing to a file that is being saved fails with ENOSPC
 //   readonly   making a file fails with EROFS
 //   sync       bringing a file to the disk fails with EIO
+//   slow       it takes two seconds
 //   clock N    the clock of the wall is N seconds ahead
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -57,6 +58,7 @@ int fsync(int file) {
         errno = EIO;
         return -1;
     }
+    if (is_session(file) && is_told("slow")) sleep(2);
     return (int)syscall(SYS_fsync, file);
 }
 

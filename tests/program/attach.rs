@@ -158,6 +158,13 @@ fn dashboards_come_and_go_and_the_run_trains_on() {
 fn a_signal_ends_the_run_and_a_lost_line_does_not() {
     let home = Home::new();
     let mut run = Run::start(&home);
+    for name in ["TERM", "HUP", "INT"] {
+        let mut terminal = attach(&home);
+        terminal.signal(name);
+        assert_eq!(terminal.exit_code(), 130, "{name}");
+        terminal.check_restored();
+        check_training(&home);
+    }
     let mut watching = attach(&home);
     run.signal("HUP");
     check_training(&home);

@@ -47,6 +47,14 @@ impl Faults {
         self.environment().iter().fold(launch, |launch, (name, value)| launch.with(name, value))
     }
 
+    /// A run of so many epochs that meets them, saved as `a`.
+    fn train(&self, home: &Home, epochs: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(["train", "--arch", SMALL, "--epochs", epochs, "--save", "a"]).current_dir(home.path());
+        command.env_clear().envs(home.environment()).envs(self.environment());
+        command
+    }
+
     fn tell(&self, words: &str) {
         fs::write(&self.told, words).unwrap();
     }
@@ -171,14 +179,23 @@ fn a_disk_that_refuses_is_told_once_and_the_run_is_saved_when_it_no_longer_does(
     }
 }
 
+/// A save of each of these epochs takes two seconds: a run does not wait for a slow disk, nor hold all that it did not write.
+#[test]
+fn epochs_that_a_slow_disk_has_no_time_for_are_not_saved() {
+    let home = Home::new();
+    let faults = Faults::new(&home);
+    faults.tell("slow");
+    let mut child = faults.train(&home, "100").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(eventually(|| child.try_wait().unwrap().is_some_and(|status| status.success())));
+    assert_eq!(home.store().load("a").unwrap().run.progress.epoch, 100);
+}
+
 #[test]
 fn a_run_whose_folder_is_full_at_its_end_is_kept_elsewhere() {
     let home = Home::new();
     let faults = Faults::new(&home);
     faults.tell("full");
-    let mut command = Command::new(PROGRAM);
-    command.args(["train", "--arch", SMALL, "--epochs", "2", "--save", "a"]).current_dir(home.path());
-    let output = command.env_clear().envs(home.environment()).envs(faults.environment()).output().unwrap();
+    let output = faults.train(&home, "2").output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
     let path =
@@ -193,7 +210,7 @@ fn a_run_whose_folder_is_full_at_its_end_is_kept_elsewhere() {
 const ALONE: &str = "1 curves  2 confusion  3 settings";
 
 /// Every screen, by the keys that lead to it and what they show, one after the other.
-const SCREENS: [&[(&str, &str)]; 14] = [
+const SCREENS: [&[(&str, &str)]; 15] = [
     &[("", "val ")],
     &[("?", "Esc closes")],
     &[(":", "Enter run"), ("set lr", "set lr")],
@@ -208,6 +225,7 @@ const SCREENS: [&[(&str, &str)]; 14] = [
     &[("e", "wrong 1/"), ("x", "saliency")],
     &[("e", "wrong 1/"), ("c", "of 15 right")],
     &[("6z", ALONE)],
+    &[(":", "Enter run"), ("tune --trials 90 --epochs 90 --save long\r", "search long:")],
 ];
 
 /// Goes to a screen of a lab that trains.
