@@ -191,19 +191,27 @@ fn epochs_that_a_slow_disk_has_no_time_for_are_not_saved() {
 }
 
 #[test]
-fn a_run_whose_folder_is_full_at_its_end_is_kept_elsewhere() {
-    let home = Home::new();
-    let faults = Faults::new(&home);
-    faults.tell("full");
-    let output = faults.train(&home, "2").output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    let path =
-        told.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next()).unwrap_or_else(|| panic!("{told}"));
-    // As the sentence says.
-    fs::rename(path, home.store().folder().join("a.mlab")).unwrap();
-    assert_eq!(home.store().load("a").unwrap().run.progress.epoch, 2);
-    run(&home, &["train", "--resume", "a", "--epochs", "3"]).good();
+fn a_run_that_can_not_be_saved_at_its_end_is_kept_elsewhere() {
+    for fault in ["full", "a folder of its name"] {
+        let home = Home::new();
+        let faults = Faults::new(&home);
+        faults.tell(fault);
+        let place = home.store().folder().join("a.mlab");
+        if fault != "full" {
+            // The file is written, and can't be renamed.
+            fs::create_dir_all(&place).unwrap();
+        }
+        let output = faults.train(&home, "2").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(half_written(&home).is_empty(), "{told}");
+        let kept = told.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next());
+        // As the sentence says.
+        let _ = fs::remove_dir(&place);
+        fs::rename(kept.unwrap_or_else(|| panic!("{told}")), &place).unwrap();
+        assert_eq!(home.store().load("a").unwrap().run.progress.epoch, 2);
+        run(&home, &["train", "--resume", "a", "--epochs", "3"]).good();
+    }
 }
 
 /// What only a pane that has the screen for itself shows.
