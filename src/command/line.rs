@@ -11,10 +11,7 @@ impl fmt::Display for Command {
         match self {
             Self::Train { epochs } => option(f, epochs.as_ref()),
             Self::Step { batches } => write!(f, " {batches}"),
-            Self::Set { name, value } => {
-                words(f, name)?;
-                words(f, value)
-            }
+            Self::Set { name, value } => positional(f, name.iter().chain(value)),
             Self::Predict { inputs } => positional(f, inputs),
             Self::Explain { input, class } => {
                 option(f, class.map(|class| format!("--class {class}")).as_ref())?;

@@ -22,6 +22,7 @@ pub fn find(grey: &GrayImage) -> Result<Vec<Found>, PictureError> {
     let shrink = (longest as f32 / LONGEST as f32).max(1.0);
     let small = |length: u32| ((length as f32 / shrink) as u32).max(1);
     let grey = if shrink > 1.0 { &resize(grey, small(size[0]), small(size[1]), FilterType::Triangle) } else { grey };
+    let seen = [grey.width(), grey.height()];
     let Ink { plane, inverted } = Ink::find(grey)?;
     if let Some(digit) = auto::kept(grey, inverted) {
         return Ok(vec![Found { digit, place: [0, 0, size[0], size[1]] }]);
@@ -32,7 +33,8 @@ pub fn find(grey: &GrayImage) -> Result<Vec<Found>, PictureError> {
         return Err(PictureError::Crowded(groups.len()));
     }
     let found = groups.iter().map(|group| {
-        let place = group.place.map(|length| (length as f32 * shrink) as u32);
+        let whole = |axis: usize, length: u32| u64::from(length) * u64::from(size[axis]) / u64::from(seen[axis]);
+        let place = std::array::from_fn(|at| whole(at % 2, group.place[at]) as u32);
         // A digit alone has all the ink, also what is too faint to connect.
         let alone = (groups.len() > 1).then(|| marks.only(&plane, group));
         Found { digit: auto::from_ink(alone.as_ref().unwrap_or(&plane), size, inverted), place }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::FileError;
 use super::parts::{self, FileBest, FileHistory, FileNetwork, FileNorms, FileProgress, FileSettings};
-use crate::train::RunState;
 use crate::train::history::History;
 use crate::train::tree::{Branch, Fork, Tree};
+use crate::train::{Progress, RunState};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct FileTree {
@@ -99,8 +99,7 @@ impl FileState {
     /// A state on the branch that has this whole history.
     fn new(state: &RunState, whole: &History) -> Self {
         let [_, epochs, edits] = state.history.lengths();
-        // Its branch may have been thinned since.
-        let steps = whole.steps.partition_point(|record| record.step <= state.progress.step);
+        let steps = steps_until(&state.progress, whole);
         Self {
             settings: parts::settings_to_file(&state.settings),
             progress: (&state.progress).into(),
@@ -116,13 +115,21 @@ impl FileState {
         if lengths.iter().zip(history.lengths()).any(|(&part, whole)| part > whole) {
             return Err(FileError::Content("branches: a state has more history than its branch".into()));
         }
+        let [_, epochs, edits] = lengths;
+        let progress = self.progress.into();
+        let steps = steps_until(&progress, history);
         Ok(RunState {
             config: run.config.clone(),
             settings: parts::settings_from_file(&self.settings)?,
-            progress: self.progress.into(),
+            progress,
             network: self.network.try_into()?,
             best: parts::best_from_file(self.best)?,
-            history: history.beginning(lengths),
+            history: history.beginning([steps, epochs, edits]),
         })
     }
+}
+
+/// How many steps of its branch's history are a state's: the branch may have been thinned since.
+fn steps_until(progress: &Progress, whole: &History) -> usize {
+    whole.steps.partition_point(|record| record.step <= progress.step)
 }
