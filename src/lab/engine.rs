@@ -50,8 +50,10 @@ pub fn run(options: LabOptions, inbox: &Receiver<Request>, mut publisher: Publis
             Work::Train(goal) => engine.advance(goal),
         }
     }
-    // Nobody is left to be told of an error: the log is all there is.
-    let _ = engine.execute(Command::Quit);
+    // Nobody is left to be told of an error: the log is all there is. Where a run was rescued to has been told before.
+    if !engine.is_rescued() {
+        let _ = engine.execute(Command::Quit);
+    }
 }
 
 /// The lab could not be opened: says so to everyone who asks, until they leave.

@@ -22,8 +22,8 @@ pub struct Checkpoints {
     is_owed: bool,
     /// When the last one failed, if it did.
     failed: Option<Instant>,
-    /// Where the run was written to when its folder refused it.
-    rescued: Option<PathBuf>,
+    /// Where the run was written to when its folder refused it, and its step then.
+    rescued: Option<(PathBuf, u64)>,
 }
 
 impl Engine<'_> {
@@ -55,11 +55,16 @@ impl Engine<'_> {
             Err(Error::Session(refused)) => Err(self.rescue(&refused)?),
             saved => saved,
         };
-        if let Some(earlier) = earlier {
+        if let Some((earlier, _)) = earlier {
             // It is saved, or rescued anew.
             let _ = std::fs::remove_file(earlier);
         }
         result
+    }
+
+    /// Whether the run as it is now was written elsewhere, and somebody told where.
+    pub(super) fn is_rescued(&self) -> bool {
+        self.checkpoints.rescued.as_ref().is_some_and(|(_, step)| *step == self.trainer.progress().step)
     }
 
     fn rescue(&mut self, refused: &SessionError) -> Result<Error, Error> {
@@ -72,7 +77,7 @@ impl Engine<'_> {
                     self.options.store.folder().display(),
                     self.name.as_str()
                 );
-                self.checkpoints.rescued = Some(path);
+                self.checkpoints.rescued = Some((path, session.run.progress.step));
                 sentence
             }
             Err(error) => format!("{refused}; nor can it be kept elsewhere: {error}"),
@@ -86,6 +91,10 @@ impl Engine<'_> {
         let run = self.trainer.state()?;
         self.send_to_saver(run);
         let outcome = self.saver.wait().ok_or_else(|| Error::Failed("the saving thread has ended".into()))?;
+        if outcome.result.is_err() && self.checkpoints.is_owed {
+            // Not at once again: the program may end now, and would leave a file half written.
+            self.checkpoints.failed = Some(Instant::now());
+        }
         let (saved, path, bytes) = outcome.result?;
         self.checkpoints = Checkpoints { rescued: self.checkpoints.rescued.take(), ..Checkpoints::default() };
         self.publisher.emit(LabEvent::Saved(saved.clone()));
