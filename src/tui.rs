@@ -100,7 +100,7 @@ pub struct Offer {
 /// lab ended by itself.
 pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
     let mut terminal = Terminal::enter().map_err(|error| terminal_error(&error))?;
-    let size = terminal.size().map_err(|error| terminal_error(&error))?;
+    let size = terminal::size().map_err(|error| terminal_error(&error))?;
     let mut model = Model::new(options.theme, options.graphics, size, options.offer);
     model.seat = options.seat;
     model.tour = (options.opening == Opening::Tour).then(|| Tour::begin(&model.lab));

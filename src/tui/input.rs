@@ -29,8 +29,8 @@ impl Input {
         Ok(Self(events))
     }
 
-    /// Waits for the next message; `None` if the terminal is gone. That is looked at each time: of a terminal that hung up
-    /// crossterm reads nothing without an end.
+    /// Waits for the next message; `None` if the terminal is gone. That is looked at each time: crossterm does not tell, and
+    /// reads on and on.
     pub async fn next(&mut self) -> Option<Message> {
         loop {
             let event =
@@ -47,7 +47,7 @@ fn message_of(event: Event) -> Option<Message> {
         Event::Key(key) => Some(Message::Key(key)),
         Event::Mouse(mouse) => Some(Message::Mouse(mouse)),
         Event::Paste(text) => Some(Message::Paste(text)),
-        // The signal tells of sizes, also while keys come without a pause.
+        // The signal tells of sizes.
         Event::Resize(..) | Event::FocusGained | Event::FocusLost => None,
     }
 }

@@ -98,14 +98,6 @@ impl Terminal {
         self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Its size.
-    ///
-    /// # Errors
-    /// If it does not say.
-    pub fn size(&self) -> io::Result<Size> {
-        self.inner.size()
-    }
-
     /// Writes what is not part of the screen. A terminal that is gone is not told.
     pub fn write(&mut self, text: &str) {
         let _ = execute!(self.inner.backend_mut(), Print(text));
@@ -115,7 +107,7 @@ impl Terminal {
     pub fn forget(&mut self) {
         // `clear` would ask the terminal where its cursor is, and wait two seconds for one that does not answer. Should the
         // terminal be gone, the next frame finds out.
-        let _ = self.inner.size().and_then(|size| self.inner.resize(Rect::from((Position::ORIGIN, size))));
+        let _ = size().and_then(|size| self.inner.resize(Rect::from((Position::ORIGIN, size))));
     }
 
     /// Draws the cells that changed, in one go where the terminal can.
@@ -153,7 +145,11 @@ impl Drop for Terminal {
     }
 }
 
-fn size() -> io::Result<Size> {
+/// The terminal's size now.
+///
+/// # Errors
+/// If it does not say.
+pub fn size() -> io::Result<Size> {
     let (width, height) = crossterm::terminal::size()?;
     Ok(Size { width, height })
 }

@@ -345,10 +345,12 @@ fn tick(model: &mut Model) -> (Vec<Effect>, Draw) {
     if let Leaving::Saving(seconds) | Leaving::Terminated(seconds) = &mut model.leaving {
         *seconds += 1;
         if *seconds >= PATIENCE {
-            if !model.lab.is_unsaved() {
-                return (vec![Effect::Leave], Draw::Soon);
-            }
-            return (not_saved(model, format!("saving has not ended after {PATIENCE} s")), Draw::Soon);
+            let effects = if model.lab.is_unsaved() {
+                not_saved(model, format!("saving has not ended after {PATIENCE} s"))
+            } else {
+                vec![Effect::Leave]
+            };
+            return (effects, Draw::Soon);
         }
     }
     let mut draw = Draw::No;

@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::home::{Home, SMALL};
+use crate::shell::command;
 use crate::terminal::{CTRL_C, ENTER, ESCAPE, Launch, Terminal, eventually};
 /// What a client of this version says first.
 const KNOCK: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/3 8\n");
@@ -33,16 +34,9 @@ impl Run {
 
     /// What starts a run that is saved under this name.
     fn command(home: &Home, name: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
-        command
-            .args(["train", "--arch", SMALL, "--epochs", "100000", "--batch-size", "2", "--save", name, "--json"])
-            .args(["--listen", "lab.sock"])
-            .env_clear()
-            .envs(home.environment())
-            .current_dir(home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        let endless = ["train", "--arch", SMALL, "--epochs", "100000", "--batch-size", "2"];
+        let mut command = command(home, &[&endless[..], &["--save", name, "--json", "--listen", "lab.sock"]].concat());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
 
@@ -199,9 +193,8 @@ fn a_run_that_is_killed_is_told_of_and_its_socket_replaced() {
 fn the_socket_has_a_default_place() {
     let home = Home::new();
     let runtime = home.path().to_string_lossy().into_owned();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
-    command.args(["train", "--arch", SMALL, "--epochs", "100000", "--no-save", "--listen"]);
-    command.env_clear().envs(home.environment()).env("XDG_RUNTIME_DIR", &runtime).stdout(Stdio::null());
+    let mut command = command(&home, &["train", "--arch", SMALL, "--epochs", "100000", "--no-save", "--listen"]);
+    command.env("XDG_RUNTIME_DIR", &runtime).stdout(Stdio::null());
     let run = Run { child: command.spawn().unwrap(), socket: home.path().join("mnist-lab.sock") };
     assert!(eventually(|| run.socket.exists()));
     let mut terminal = Launch::program(&home, &["attach"]).with("XDG_RUNTIME_DIR", &runtime).start();

@@ -97,7 +97,6 @@ fn keys_are_answered_at_once_while_it_trains() {
     assert!(delays[4] < Duration::from_millis(200), "{delays:?}");
 }
 
-/// Nothing is written where nothing changes: neither by a run at rest nor by a screen that only shows the time.
 #[test]
 fn what_is_typed_at_once_comes_whole() {
     let home = Home::new();
@@ -111,6 +110,7 @@ fn what_is_typed_at_once_comes_whole() {
     assert_eq!(terminal.exit_code(), 0);
 }
 
+/// Nothing is written where nothing changes: neither by a run at rest nor by a screen that only shows the time.
 #[test]
 fn a_dashboard_at_rest_writes_nothing() {
     let home = Home::new();

@@ -14,7 +14,7 @@ use mnist_lab::train::history::EpochRecord;
 use mnist_lab::train::tree::Tree;
 
 use crate::home::{Home, SMALL};
-use crate::shell::{check_error, run, start};
+use crate::shell::{check_error, command, run, start};
 use crate::terminal::{CTRL_Z, ESCAPE, Launch, Terminal, eventually};
 
 /// A library that makes the disk and the clock fail, and the file that tells it how.
@@ -49,9 +49,8 @@ impl Faults {
 
     /// A run of so many epochs that meets them, saved as `a`.
     fn train(&self, home: &Home, epochs: &str) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.args(["train", "--arch", SMALL, "--epochs", epochs, "--save", "a"]).current_dir(home.path());
-        command.env_clear().envs(home.environment()).envs(self.environment());
+        let mut command = command(home, &["train", "--arch", SMALL, "--epochs", epochs, "--save", "a"]);
+        command.envs(self.environment());
         command
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::digits;
 use crate::home::Home;
+use crate::shell::command;
 use crate::terminal::eventually;
 
 /// An architecture that takes a moment.
@@ -57,8 +58,7 @@ impl Answer {
 }
 
 fn program(home: &Home, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
-    command.args(arguments).env_clear().envs(home.environment()).current_dir(home.path());
+    let mut command = command(home, arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

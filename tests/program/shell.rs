@@ -32,17 +32,16 @@ impl Ran {
     }
 }
 
+/// The program in this home, with nothing but the home's environment.
+pub fn command(home: &Home, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
+    command.args(arguments).env_clear().envs(home.environment()).current_dir(home.path());
+    command
+}
+
 pub fn start(home: &Home, arguments: &[&str], input: &str) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mnist-lab"))
-        .args(arguments)
-        .env_clear()
-        .envs(home.environment())
-        .current_dir(home.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        command(home, arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child
 }
