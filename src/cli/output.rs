@@ -41,10 +41,15 @@ impl Output {
 
     /// Writes an answer of the lab.
     pub fn reply(self, reply: &Reply) {
+        or_end(self.offer_reply(reply));
+    }
+
+    /// The same where there is more to lose than words; whether anybody reads them.
+    pub fn offer_reply(self, reply: &Reply) -> bool {
         if self.json {
-            reply.to_json().iter().for_each(|object| line(&object.to_string()));
+            reply.to_json().iter().all(|object| write(&object.to_string()))
         } else {
-            line(&reply.to_string());
+            write(&reply.to_string())
         }
     }
 

@@ -50,7 +50,14 @@ pub async fn run(args: ReplArgs, options: &Options, output: &Output) -> Result<E
     };
     let mut result = Ok(ExitCode::SUCCESS);
     while let Some(line) = lines.next().await {
-        match obey(&line?, &lab, &mut follower, *output).await {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        };
+        match obey(&line, &lab, &mut follower, *output).await {
             Ok(Obeyed::Next) => {}
             Ok(Obeyed::Closed) => break,
             Ok(Obeyed::Interrupted) if typed => {}
@@ -74,6 +81,7 @@ pub async fn run(args: ReplArgs, options: &Options, output: &Output) -> Result<E
 enum Obeyed {
     Next,
     Interrupted,
+    /// Nothing more is to be done, or nobody reads any more what is.
     Closed,
 }
 
@@ -83,8 +91,8 @@ async fn obey(line: &str, lab: &Lab, follower: &mut Follower, output: Output) ->
     let closes = command == Command::Quit;
     follower.catch_up();
     let reply = lab.ask(command).await?;
-    output.reply(&reply);
-    if closes {
+    let read = output.offer_reply(&reply);
+    if closes || !read {
         return Ok(Obeyed::Closed);
     }
     Ok(match follower.rest().await? {

@@ -1,7 +1,7 @@
 //! What goes wrong on a shared box: kills, full disks, lost terminals, clocks that jump, other labs on the same session.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -326,6 +326,34 @@ fn a_run_that_nobody_reads_any_more_is_stopped_and_saved() {
     let run = home.store().load("a").unwrap().run;
     assert!(run.progress.epoch >= 2, "the epoch that could not be told is saved");
     assert_eq!(run.progress.step, run.history.steps.last().unwrap().step);
+}
+
+#[test]
+fn what_a_script_did_is_saved_when_its_reader_or_its_lines_break_off() {
+    // The steps that nobody would hear of need not be made.
+    for (more, reads, code, steps) in [(&b"step 5\n"[..], false, 0, 5), (b"step 5\n\xff\n", true, 2, 10)] {
+        let home = Home::new();
+        let mut child = command(&home, &["repl", "--json"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"step 5\n").unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().starts_with('{'));
+        let lines = reads.then_some(lines);
+        input.write_all(more).unwrap();
+        let mut status = None;
+        assert!(eventually(|| {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        }));
+        assert_eq!(status.and_then(|status| status.code()), Some(code));
+        assert!(home.store().load("run-1").unwrap().run.progress.step >= steps);
+        drop((input, lines));
+    }
 }
 
 #[test]
