@@ -104,7 +104,7 @@ impl Step {
 pub enum Op {
     /// Convolution or dense layer, then perhaps the rectifier.
     Affine { affine: Affine, relu: bool },
-    /// 3×3 convolution in steps of 1 by Winograd's algorithm, zeros around the map included, then perhaps the rectifier.
+    /// Convolution by Winograd's algorithm, zeros around the map included, then perhaps the rectifier.
     /// Tiles take the place of `affine`'s windows, whose starts are not there.
     Winograd { affine: Affine, grid: Grid, relu: bool },
     /// Convolution, rectifier and 2×2 max pooling in one go; the rows of `affine` are four for each pooled cell.
@@ -133,15 +133,6 @@ impl Op {
     pub const fn affine(&self) -> Option<&Affine> {
         match self {
             Self::Affine { affine, .. } | Self::Winograd { affine, .. } | Self::ConvPool { affine, .. } => Some(affine),
-            _ => None,
-        }
-    }
-
-    /// Rows and columns of outputs of a tile, if the forward pass is by Winograd's algorithm.
-    pub const fn winograd_tile(&self) -> Option<usize> {
-        match self {
-            Self::Winograd { grid, .. } => Some(grid.tile),
-            Self::ConvPool { kind: ConvPool::Winograd, .. } => Some(2),
             _ => None,
         }
     }

@@ -108,12 +108,24 @@ impl Forward {
             let (outputs, width) = (affine.outputs, affine.outputs_padded);
             bias.reserve(width);
             bias[..outputs].copy_from_slice(parameters[affine.parameter + 1]);
-            let tile = step.op.winograd_tile();
-            let transposed = if tile.is_some() { &mut *plain } else { &mut *matrix };
-            transposed.reserve(affine.depth() * width);
-            level.run(Transposed { affine, weights: parameters[affine.parameter], out: transposed });
-            if let Some(tile) = tile {
-                transform(plain, affine.stride * width, tile, level, matrix);
+            let weights = parameters[affine.parameter];
+            match step.op {
+                Op::Winograd { grid, .. } => {
+                    let depth = grid.phases() * affine.stride;
+                    plain.reserve(9 * depth * width);
+                    let place = |tap| grid.place_of_tap(tap);
+                    level.run(Transposed { affine, weights, place, out: plain });
+                    transform(plain, depth * width, grid.tile, level, matrix);
+                }
+                Op::ConvPool { kind: ConvPool::Winograd, .. } => {
+                    plain.reserve(affine.depth() * width);
+                    level.run(Transposed { affine, weights, place: |tap| tap, out: plain });
+                    transform(plain, affine.stride * width, 2, level, matrix);
+                }
+                _ => {
+                    matrix.reserve(affine.depth() * width);
+                    level.run(Transposed { affine, weights, place: |tap| tap, out: matrix });
+                }
             }
         }
     }
@@ -125,21 +137,27 @@ impl Backward {
         let weights = parameters[affine.parameter];
         match step.op {
             Op::Winograd { grid, .. } => {
-                padded_rows(affine, weights, &mut self.plain);
-                transform(&self.plain, affine.stride, grid.tile, level, &mut self.matrix);
+                let depth = grid.phases() * affine.stride;
+                self.plain.reserve(9 * depth * affine.outputs_padded);
+                padded_rows(affine, weights, 9 * grid.phases(), |tap| grid.place_of_tap(tap), &mut self.plain);
+                transform(&self.plain, depth, grid.tile, level, &mut self.matrix);
             }
             Op::ConvPool { kind: ConvPool::Winograd, .. } => patches(affine, weights, &mut self.matrix),
-            _ => padded_rows(affine, weights, &mut self.matrix),
+            _ => {
+                self.matrix.reserve(affine.depth() * affine.outputs_padded);
+                padded_rows(affine, weights, affine.taps, |tap| tap, &mut self.matrix);
+            }
         }
     }
 }
 
-/// `weights`, `[output, tap, channel]`, with the channels padded.
-fn padded_rows(affine: &Affine, weights: &[f32], out: &mut Buffer) {
-    let &Affine { channels, stride, .. } = affine;
-    out.reserve(affine.depth() * affine.outputs_padded);
-    for (from, to) in weights.chunks_exact(channels).zip(out.chunks_exact_mut(stride)) {
-        to[..channels].copy_from_slice(from);
+/// `weights`, `[output, tap, channel]`, with the channels padded and each tap at its `place` of so many `places`.
+fn padded_rows(affine: &Affine, weights: &[f32], places: usize, place: impl Fn(usize) -> usize, out: &mut [f32]) {
+    let &Affine { channels, stride, taps, .. } = affine;
+    for (from, to) in weights.chunks_exact(taps * channels).zip(out.chunks_exact_mut(places * stride)) {
+        for (tap, from) in from.chunks_exact(channels).enumerate() {
+            to[place(tap) * stride..][..channels].copy_from_slice(from);
+        }
     }
 }
 
@@ -161,20 +179,21 @@ fn patches(affine: &Affine, weights: &[f32], out: &mut Buffer) {
     }
 }
 
-/// The weights `[output, tap, channel]` as `[tap, channel, output]`.
-struct Transposed<'a> {
+/// The weights `[output, tap, channel]` as `[tap, channel, output]`, each tap at its place.
+struct Transposed<'a, F> {
     affine: &'a Affine,
     weights: &'a [f32],
+    place: F,
     /// `[depth, width]`
     out: &'a mut [f32],
 }
 
-impl Kernel for Transposed<'_> {
+impl<F: Fn(usize) -> usize> Kernel for Transposed<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { affine, weights, out } = self;
+        let Self { affine, weights, place, out } = self;
         let &Affine { outputs, outputs_padded: width, taps, channels, stride, .. } = affine;
         let len = taps * channels;
         // By blocks: a transposition that goes row by row misses the cache at every value.
@@ -182,7 +201,7 @@ impl Kernel for Transposed<'_> {
             for tap in 0..taps {
                 for channel in (0..channels).step_by(S::LANES) {
                     let (from, to) =
-                        (output * len + tap * channels + channel, (tap * stride + channel) * width + output);
+                        (output * len + tap * channels + channel, (place(tap) * stride + channel) * width + output);
                     let (from, to) = (&weights[from..], &mut out[to..]);
                     let (rows, columns) = (S::LANES.min(outputs - output), S::LANES.min(channels - channel));
                     if rows == S::LANES && columns == S::LANES {

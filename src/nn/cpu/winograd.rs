@@ -3,7 +3,7 @@
 //!
 //! Patch and weights are transformed by small matrices, multiplied place by place (for each place a matrix product over
 //! channels and outputs), and the products transformed into outputs. [`pooled`] has M = 2, whose outputs are just one window
-//! of a 2×2 pool; [`conv`] has M = 3 or 4 for convolutions without a pool, and their backward pass.
+//! of a 2×2 pool; [`conv`] has M = 3 or 4 for convolutions without a pool, also in steps of 2, and their backward pass.
 
 pub mod conv;
 pub mod pooled;

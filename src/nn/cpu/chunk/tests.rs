@@ -10,6 +10,7 @@ use super::*;
 use crate::arch::Arch;
 use crate::nn::cpu::program::{Affine, Map, Step as ProgramStep};
 use crate::nn::cpu::weights::{self, Pass};
+use crate::nn::cpu::winograd::conv::Grid;
 use crate::nn::cpu::{reduce, team::Team};
 use crate::nn::optim::OptimizerKind;
 use crate::nn::param::specs;
@@ -48,7 +49,7 @@ struct Row {
     sample: usize,
     y: usize,
     x: usize,
-    padding: usize,
+    grid: Grid,
 }
 
 /// What a step computes: its output, and what its backward pass adds to the gradients of maps and parameters.
@@ -149,7 +150,7 @@ impl Case<'_> {
                 }
             }
             Op::Winograd { affine, grid, relu } => {
-                let row = |sample, y, x| Row { sample, y, x, padding: grid.padding };
+                let row = |sample, y, x| Row { sample, y, x, grid: *grid };
                 each_position(to, |sample, y, x, output| {
                     let sum = self
                         .products(affine, row(sample, y, x), output)
@@ -245,15 +246,16 @@ impl Case<'_> {
         results
     }
 
-    /// Where the values of a 3×3 window that are not padding lie in the input, and their weights, for one output.
+    /// Where the values of a window that are not padding lie in the input, and their weights, for one output.
     fn products<'a>(&'a self, affine: &'a Affine, row: Row, output: usize) -> impl Iterator<Item = [usize; 2]> + 'a {
         let from = self.input();
-        (0..9).flat_map(move |tap| {
-            let y = (row.y + tap / 3).wrapping_sub(row.padding);
-            let x = (row.x + tap % 3).wrapping_sub(row.padding);
+        let Grid { kernel: [_, kw], stride, padding, .. } = row.grid;
+        (0..affine.taps).flat_map(move |tap| {
+            let y = (row.y * stride + tap / kw).wrapping_sub(padding);
+            let x = (row.x * stride + tap % kw).wrapping_sub(padding);
             let channels = if y < from.height && x < from.width { from.channels } else { 0 };
             (0..channels).map(move |channel| {
-                [place(from, row.sample, y, x, channel), (output * 9 + tap) * affine.channels + channel]
+                [place(from, row.sample, y, x, channel), (output * affine.taps + tap) * affine.channels + channel]
             })
         })
     }
@@ -403,7 +405,7 @@ fn check(text: &str, seed: u64) {
 
 #[test]
 fn presets() {
-    for text in ["mlp", "lenet5", "tutorial", "wide", "resnet"] {
+    for text in ["mlp", "lenet5", "tutorial", "wide", "resnet", "strided"] {
         check(text, 1);
     }
 }
@@ -413,6 +415,8 @@ fn architectures() -> impl Strategy<Value = String> {
     let conv = (1..40_usize, 1..=7_usize, 1..=7_usize, 1..=2_usize, 0..3_usize).prop_map(
         |(filters, h, w, stride, padding)| format!("conv{filters}:{h}x{w}:s{stride}:p{}", padding.min(h.min(w) - 1)),
     );
+    let strided = (1..40_usize, 4..=6_usize, 4..=6_usize, 0..4_usize)
+        .prop_map(|(filters, h, w, padding)| format!("conv{filters}:{h}x{w}:s2:p{padding}"));
     let three = (1..70_usize, 0..3_usize).prop_map(|(filters, padding)| format!("conv{filters}:3x3:p{padding}"));
     let after = prop_oneof!["", " relu", " bn relu"];
     let residual = (1..20_usize).prop_map(|filters| format!("res(conv{filters}:3x3:p1 bn | conv{filters}:1x1)"));
@@ -421,6 +425,7 @@ fn architectures() -> impl Strategy<Value = String> {
         3 => conv.prop_map(|conv| conv + " relu pool2"),
         3 => three.clone().prop_map(|conv| conv + " relu pool2"),
         3 => (three, after).prop_map(|(conv, after)| conv + &after),
+        2 => strided,
         1 => (1..4_usize, 1..4_usize).prop_map(|(size, stride)| format!("pool{size}:s{stride}")),
         1 => residual,
         1 => prop_oneof!["relu", "dropout", "bn", "bn relu"],

@@ -181,29 +181,28 @@ impl Compiler {
     /// The tiles for a convolution, if it is one of those that Winograd's algorithm without a pool makes faster.
     fn grid(&self, map: usize, kernel: [usize; 2], stride: usize, padding: usize, fused: Fused) -> Option<Grid> {
         let map = self.map(map);
-        if (kernel, stride) != ([3, 3], 1) || fused == Fused::ReluPool || !map.stride.is_multiple_of(LANES) {
+        if fused == Fused::ReluPool || !map.stride.is_multiple_of(LANES) {
             return None;
         }
-        let input = [map.height, map.width];
-        let output = input.map(|side| side + 2 * padding - 2);
-        let grids = [3, 4].map(|tile| Grid { input, output, padding, tile });
-        let grid = grids.into_iter().min_by_key(Grid::multiplications)?;
-        (2 * grid.multiplications() < 9 * output[0] * output[1]).then_some(grid)
+        let grids = [3, 4].map(|tile| Grid::new([map.height, map.width], kernel, stride, padding, tile));
+        let grid = grids.into_iter().flatten().min_by_key(Grid::multiplications)?;
+        let direct = kernel.iter().chain(&grid.output).product();
+        (2 * grid.multiplications() < direct).then_some(grid)
     }
 
     fn winograd(&mut self, input: usize, filters: usize, grid: Grid, relu: bool) -> usize {
         let Map { channels, stride, .. } = self.map(input);
-        let [height, width] = grid.output;
+        let ([height, width], [kh, kw]) = (grid.output, grid.kernel);
         let mut affine = Affine {
             parameter: 0,
             outputs: filters,
             outputs_padded: padded(filters),
             starts: Vec::new(),
             rows: height * width,
-            runs: 3,
-            run: 3 * stride,
-            step: 3 * stride,
-            taps: 9,
+            runs: kh,
+            run: kw * stride,
+            step: kw * stride,
+            taps: kh * kw,
             channels,
             stride,
         };

@@ -2,6 +2,9 @@
 //!
 //! All three go over the same tiles. The backward pass is that of each of the three parts: the outputs' gradients are
 //! transformed into those of the products, whose factors are the transformed patches and weights.
+//!
+//! A convolution in steps of 2 is the sum of four in steps of 1, over every other row and column of the map with every other
+//! row and column of the weights: the four *phases* are to the matrix products as so many more channels.
 
 mod backward;
 mod forward;
@@ -21,6 +24,10 @@ pub struct Grid {
     /// Rows and columns of the input, without the zeros around it.
     pub input: [usize; 2],
     pub output: [usize; 2],
+    /// Rows and columns of a window: at most three in each phase, and in one of them three.
+    pub kernel: [usize; 2],
+    /// Rows and columns from one window to the next, 1 or 2.
+    pub stride: usize,
     /// Rows and columns of zeros on each side of the input.
     pub padding: usize,
     /// Rows and columns of outputs of a tile, M.
@@ -28,6 +35,36 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// For windows of size `kernel`, if they are of a size that the algorithm is for.
+    pub fn new(input: [usize; 2], kernel: [usize; 2], stride: usize, padding: usize, tile: usize) -> Option<Self> {
+        let output = [0, 1].map(|axis| (input[axis] + 2 * padding - kernel[axis]) / stride + 1);
+        let grid = Self { input, output, kernel, stride, padding, tile };
+        kernel.iter().all(|&rows| grid.tap(rows - 1).0 == 2).then_some(grid)
+    }
+
+    /// How many convolutions in steps of 1 it is the sum of.
+    pub const fn phases(&self) -> usize {
+        self.stride * self.stride
+    }
+
+    /// Rows of zeros before the first row of a phase.
+    const fn before(&self) -> usize {
+        self.padding.div_ceil(self.stride)
+    }
+
+    /// Row `row` of a window as one of three rows in a phase, and which; the same of columns.
+    const fn tap(&self, row: usize) -> (usize, usize) {
+        let from_first = row + self.before() * self.stride - self.padding;
+        (from_first / self.stride, from_first % self.stride)
+    }
+
+    /// Where tap `number` of the window stands among `[3, 3, phase]`.
+    pub const fn place_of_tap(&self, number: usize) -> usize {
+        let (row, row_phase) = self.tap(number / self.kernel[1]);
+        let (column, column_phase) = self.tap(number % self.kernel[1]);
+        (3 * row + column) * self.phases() + row_phase * self.stride + column_phase
+    }
+
     /// Rows and columns of tiles; the last ones may reach beyond the map.
     const fn tiles(&self) -> [usize; 2] {
         [self.output[0].div_ceil(self.tile), self.output[1].div_ceil(self.tile)]
@@ -40,8 +77,7 @@ impl Grid {
 
     /// Multiplications for one channel and output of a sample.
     pub const fn multiplications(&self) -> usize {
-        let [rows, columns] = self.tiles();
-        rows * columns * self.places()
+        self.in_sample() * self.places() * self.phases()
     }
 
     const fn in_sample(&self) -> usize {
@@ -49,28 +85,39 @@ impl Grid {
         rows * columns
     }
 
-    /// What tile `number`, counted through all samples, reads.
-    fn patch(&self, number: usize) -> Square {
-        self.square(number, self.input, self.tile + 2, self.padding)
+    /// What tile `number`, counted through all samples, reads of a phase.
+    fn patch(&self, number: usize, phase: usize) -> Square {
+        let phase = [phase / self.stride, phase % self.stride];
+        self.square(number, self.input, self.tile + 2, self.before(), self.stride, phase)
     }
 
     /// What tile `number` writes.
     fn outputs(&self, number: usize) -> Square {
-        self.square(number, self.output, self.tile, 0)
+        self.square(number, self.output, self.tile, 0, 1, [0, 0])
     }
 
-    fn square(&self, number: usize, map: [usize; 2], side: usize, padding: usize) -> Square {
+    /// `side` rows and columns of those rows and columns of `map` that begin at `phase` and are `stride` apart, from `before`
+    /// the tile on.
+    fn square(
+        &self,
+        number: usize,
+        map: [usize; 2],
+        side: usize,
+        before: usize,
+        stride: usize,
+        phase: [usize; 2],
+    ) -> Square {
         let columns = self.tiles()[1];
         let (sample, within) = (number / self.in_sample(), number % self.in_sample());
         let corner = [within / columns * self.tile, within % columns * self.tile];
         let inside = [0, 1].map(|axis| {
-            let first = padding.saturating_sub(corner[axis]);
-            (first, side.min(map[axis] + padding - corner[axis]))
+            let rows = (map[axis] - phase[axis].min(map[axis])).div_ceil(stride);
+            (before.saturating_sub(corner[axis]), side.min((rows + before).saturating_sub(corner[axis])))
         });
-        let row = (sample * map[0] + corner[0]).wrapping_sub(padding);
+        let [y, x] = [0, 1].map(|axis| (corner[axis] * stride + phase[axis]).wrapping_sub(before * stride));
         Square {
-            corner: row.wrapping_mul(map[1]).wrapping_add(corner[1]).wrapping_sub(padding),
-            step: map[1],
+            corner: (sample * map[0]).wrapping_add(y).wrapping_mul(map[1]).wrapping_add(x),
+            steps: [map[1] * stride, stride],
             inside,
             whole: inside == [(0, side); 2],
         }
@@ -82,8 +129,8 @@ impl Grid {
 struct Square {
     /// The position of its upper left corner, counted through all samples, wrapping around below 0.
     corner: usize,
-    /// Positions from one row to the next.
-    step: usize,
+    /// Positions from one row to the next, and from one column to the next.
+    steps: [usize; 2],
     /// Its first row inside the map and the one after the last, and the same of its columns.
     inside: [(usize, usize); 2],
     /// Whether all of it is inside. Most tiles are, and spare the question for each position.
@@ -96,7 +143,7 @@ impl Square {
     fn position(&self, y: usize, x: usize, whole: bool) -> Option<usize> {
         let [rows, columns] = self.inside;
         let inside = whole || (rows.0 <= y && y < rows.1 && columns.0 <= x && x < columns.1);
-        inside.then(|| self.corner.wrapping_add(y * self.step + x))
+        inside.then(|| self.corner.wrapping_add(y * self.steps[0] + x * self.steps[1]))
     }
 }
 
@@ -111,6 +158,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Rows of the weights' matrices: the channels of all phases.
+    const fn depth(&self) -> usize {
+        self.grid.phases() * self.channels
+    }
+
     /// For `samples` samples that `affine` reads and writes.
     pub const fn of(affine: &Affine, grid: Grid, samples: usize) -> Self {
         Self { grid, samples, channels: affine.stride, width: affine.outputs_padded }
@@ -129,7 +181,7 @@ impl Shape {
         pieces(self.samples * self.grid.in_sample(), TILES)
     }
 
-    /// `patches[place][tile] = (Bᵀ d B)[place]` for the patches d of `tiles`, `[place, tile, channel]`.
+    /// `patches[place][tile] = (Bᵀ d B)[place]` for the patches d of `tiles`, `[place, tile, phase, channel]`.
     #[inline(always)]
     fn transform_input<S: Simd, const M: usize, const N: usize>(
         &self,
@@ -139,18 +191,20 @@ impl Shape {
         patches: &mut [f32],
     ) {
         let Self { grid, channels, .. } = *self;
-        let count = tiles.len();
-        assert!(patches.len() >= N * N * count * channels);
+        let (depth, apart) = (self.depth(), tiles.len() * self.depth());
+        assert!(patches.len() >= N * N * apart);
         for (tile, number) in tiles.enumerate() {
-            let square = grid.patch(number);
-            for channel in (0..channels).step_by(S::LANES) {
-                let out = &mut patches[tile * channels + channel..];
-                // SAFETY: `assert_fits` was called for this input; the rest is asserted above.
-                unsafe {
-                    if square.whole {
-                        square.patch::<S, M, N>(simd, true, input, channels, channel, out, count);
-                    } else {
-                        square.patch::<S, M, N>(simd, false, input, channels, channel, out, count);
+            for phase in 0..grid.phases() {
+                let square = grid.patch(number, phase);
+                for channel in (0..channels).step_by(S::LANES) {
+                    let out = &mut patches[tile * depth + phase * channels + channel..];
+                    // SAFETY: `assert_fits` was called for this input; the rest is asserted above.
+                    unsafe {
+                        if square.whole {
+                            square.patch::<S, M, N>(simd, true, input, channels, channel, out, apart);
+                        } else {
+                            square.patch::<S, M, N>(simd, false, input, channels, channel, out, apart);
+                        }
                     }
                 }
             }
@@ -191,7 +245,7 @@ impl Shape {
 }
 
 impl Square {
-    /// Transforms a patch of the channels from `channel` on; what comes of each place goes to `out`, `count · channels` apart.
+    /// Transforms a patch of the channels from `channel` on; what comes of each place goes to `out`, so far `apart`.
     ///
     /// # Safety
     /// `input` must hold what of the square is inside, `whole` be as it says, and `out` have room.
@@ -205,7 +259,7 @@ impl Square {
         channels: usize,
         channel: usize,
         out: &mut [f32],
-        count: usize,
+        apart: usize,
     ) {
         let mut rows = [[simd.zero(); N]; N];
         for y in 0..N {
@@ -222,7 +276,7 @@ impl Square {
             let values = Transform::<M, N>::input(simd, &column(&rows, x));
             for y in 0..N {
                 // SAFETY: the caller's promise.
-                unsafe { simd.store(out, (N * y + x) * count * channels, values[y]) };
+                unsafe { simd.store(out, (N * y + x) * apart, values[y]) };
             }
         }
     }

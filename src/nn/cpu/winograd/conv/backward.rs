@@ -14,9 +14,9 @@ pub struct Backward<'a> {
     pub gradient: &'a [f32],
     /// The rectified output, if there is a rectifier.
     pub output: Option<&'a [f32]>,
-    /// `[N², width, channel]`
+    /// `[N², width, phase, channel]`
     pub weights: &'a [f32],
-    /// `[width, 9, channel]`
+    /// `[width, tap, channel]`
     pub weight_gradient: &'a mut [f32],
     pub bias_gradient: &'a mut [f32],
     pub input_gradient: Option<&'a mut [f32]>,
@@ -40,20 +40,20 @@ impl Backward<'_> {
     /// How long the scratch memory must be: transformed patches, gradients of the products, products, and the gradient of the
     /// transformed weights.
     pub const fn scratch_len(shape: &Shape) -> usize {
-        let &Shape { grid, channels, width, .. } = shape;
-        grid.places() * (TILES * (channels + width + VECTORS * LANES) + width * channels)
+        let (&Shape { grid, width, .. }, depth) = (shape, shape.depth());
+        grid.places() * (TILES * (depth + width + VECTORS * LANES) + width * depth)
     }
 
     #[inline(always)]
     fn tiles<S: Simd, const M: usize, const N: usize>(mut self, simd: S) {
-        let Shape { grid, channels, width, .. } = self.shape;
+        let (Shape { grid, width, .. }, depth) = (self.shape, self.shape.depth());
         let of_input = self.input_gradient.as_ref().map_or(self.input.len(), |gradient| gradient.len());
         let of_output = self.output.map_or(self.gradient.len(), <[f32]>::len);
         self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len().min(of_output));
-        assert!(self.weight_gradient.len() >= 9 * width * channels && grid.tile == M);
-        let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * channels);
+        assert!(grid.tile == M);
+        let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * depth);
         let (slopes, rest) = rest.split_at_mut(N * N * TILES * width);
-        let (transformed, products) = rest.split_at_mut(N * N * width * channels);
+        let (transformed, products) = rest.split_at_mut(N * N * width * depth);
         let mut first = true;
         let mut ahead = Ahead::new(self.input, self.shape.pieces().count(), N * N);
         for tiles in self.shape.pieces() {
@@ -61,33 +61,37 @@ impl Backward<'_> {
             self.shape.transform_input::<S, M, N>(simd, tiles.clone(), self.input, patches);
             let (output, bias) = (self.output, &mut *self.bias_gradient);
             self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, output, bias, slopes);
-            let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: channels };
+            let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: depth };
             outer.sum(simd, N * N, first, transformed, &mut ahead);
             first = false;
             if let Some(gradient) = &mut self.input_gradient {
                 let (a, b) = (&*slopes, self.weights);
-                let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: channels };
+                let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: depth };
                 input_gradient::<S, M, N>(simd, &self.shape, tiles, matrices, products, gradient);
             }
         }
-        weight_gradient::<S, M, N>(simd, transformed, width, channels, self.weight_gradient);
+        weight_gradient::<S, M, N>(simd, &self.shape, transformed, self.weight_gradient);
     }
 }
 
-/// `gradient[row][channel] += Gᵀ u G` for the gradient u of the transformed weights, `[N², row, channel]`.
+/// `gradient[row][tap][channel] += Gᵀ u G` for the gradient u of the transformed weights, `[N², row, phase, channel]`.
 #[inline(always)]
 fn weight_gradient<S: Simd, const M: usize, const N: usize>(
     simd: S,
+    shape: &Shape,
     transformed: &[f32],
-    rows: usize,
-    channels: usize,
     gradient: &mut [f32],
 ) {
+    let (&Shape { grid, channels, width, .. }, depth) = (shape, shape.depth());
     let matrix = &Transform::<M, N>::WEIGHTS_TRANSPOSED;
-    let plane = rows * channels;
-    assert!(transformed.len() >= N * N * plane && gradient.len() >= 9 * plane && channels.is_multiple_of(S::LANES));
+    let (plane, count) = (width * depth, grid.kernel[0] * grid.kernel[1]);
+    assert!(transformed.len() >= N * N * plane && gradient.len() >= count * width * channels);
+    let mut taps = vec![None; 9 * grid.phases()];
+    for tap in 0..count {
+        taps[grid.place_of_tap(tap)] = Some(tap);
+    }
     for at in (0..plane).step_by(S::LANES) {
-        let (row, channel) = (at / channels, at % channels);
+        let (row, phase, channel) = (at / depth, at % depth / channels, at % channels);
         let mut half = [[simd.zero(); 3]; N];
         for y in 0..N {
             let mut u = [simd.zero(); N];
@@ -100,9 +104,11 @@ fn weight_gradient<S: Simd, const M: usize, const N: usize>(
         for x in 0..3 {
             let values = along(simd, matrix, &column(&half, x));
             for y in 0..3 {
-                let tap = (9 * row + 3 * y + x) * channels + channel;
-                // SAFETY: asserted above.
-                unsafe { simd.store(gradient, tap, simd.add(simd.load(gradient, tap), values[y])) };
+                if let Some(tap) = taps[(3 * y + x) * grid.phases() + phase] {
+                    let at = (count * row + tap) * channels + channel;
+                    // SAFETY: asserted above.
+                    unsafe { simd.store(gradient, at, simd.add(simd.load(gradient, at), values[y])) };
+                }
             }
         }
     }
@@ -121,13 +127,14 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
     let Shape { grid, channels, .. } = *shape;
     let count = tiles.len();
     let mut first = 0;
-    while first < channels {
+    while first < shape.depth() {
         matrices.multiply(simd, first, products, None);
         let vectors = matrices.vectors::<S>(first);
         for (tile, number) in tiles.clone().enumerate() {
-            let square = grid.patch(number);
             for vector in 0..vectors {
-                let at = [channels, first + vector * S::LANES];
+                let column = first + vector * S::LANES;
+                let square = grid.patch(number, column / channels);
+                let at = [channels, column % channels];
                 // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the input.
                 unsafe {
                     let products = of_tile::<S>(products, tile, vector);

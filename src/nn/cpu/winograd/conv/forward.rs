@@ -8,7 +8,7 @@ use super::{Shape, Square};
 pub struct Forward<'a> {
     pub shape: Shape,
     pub input: &'a [f32],
-    /// `[N², channel, width]`, from [`Weights`](super::super::Weights).
+    /// `[N², phase, channel, width]`, from [`Weights`](super::super::Weights).
     pub weights: &'a [f32],
     pub bias: &'a [f32],
     pub relu: bool,
@@ -32,22 +32,22 @@ impl Kernel for Forward<'_> {
 impl Forward<'_> {
     /// How long the scratch memory must be: transformed patches, and products.
     pub const fn scratch_len(shape: &Shape) -> usize {
-        shape.grid.places() * TILES * (shape.channels + VECTORS * LANES)
+        shape.grid.places() * TILES * (shape.depth() + VECTORS * LANES)
     }
 
     #[inline(always)]
     fn tiles<S: Simd, const M: usize, const N: usize>(self, simd: S) {
         let Self { shape, input, weights, bias, relu, out, scratch } = self;
-        let Shape { grid, channels, width, .. } = shape;
+        let (Shape { grid, width, .. }, depth) = (shape, shape.depth());
         shape.assert_fits::<S>(input.len(), out.len());
         assert!(bias.len() >= width && grid.tile == M);
-        let (patches, products) = scratch.split_at_mut(N * N * TILES * channels);
+        let (patches, products) = scratch.split_at_mut(N * N * TILES * depth);
         let steps = width.div_ceil(VECTORS * S::LANES) * N * N;
         let mut ahead = Ahead::new(out, shape.pieces().count(), steps);
         for tiles in shape.pieces() {
             let count = tiles.len();
             shape.transform_input::<S, M, N>(simd, tiles.clone(), input, patches);
-            let matrices = Products { places: N * N, tiles: count, a: patches, depth: channels, b: weights, width };
+            let matrices = Products { places: N * N, tiles: count, a: patches, depth, b: weights, width };
             let mut first = 0;
             while first < width {
                 matrices.multiply(simd, first, products, Some(&mut ahead));
