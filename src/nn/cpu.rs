@@ -101,7 +101,7 @@ struct Worker {
     chunks: Vec<Chunk>,
     /// By parameter.
     gradients: Vec<Buffer>,
-    /// Of its chunks, one after the other.
+    /// Of its chunks, one after the other, from inference.
     logits: Vec<[f32; CLASSES]>,
 }
 
@@ -146,9 +146,9 @@ impl Engine {
     pub fn logits(&mut self, batch: &Batch) -> Vec<[f32; CLASSES]> {
         self.pass = None;
         let all = 0..self.program.steps.len();
-        self.each_worker(0..batch.len(), None, |context, worker, desk, chunks| {
+        self.each_worker(0..batch.len(), None, 0, |context, worker, desk, chunks| {
             worker.logits.clear();
-            for samples in chunks {
+            for (_, samples) in chunks {
                 desk.chunk.load(context.program, batch, samples);
                 desk.chunk.with(context.program, &mut desk.workspace, |chunk| {
                     chunk.forward(context, all.clone());
@@ -156,7 +156,11 @@ impl Engine {
                 });
             }
         });
-        self.collect_logits(batch.len())
+        let place = |sample: usize| {
+            let chunk = sample / self.chunk;
+            self.workers[chunk % WORKERS].logits[chunk / WORKERS * self.chunk + sample % self.chunk]
+        };
+        (0..batch.len()).map(place).collect()
     }
 
     /// What the last step gets of each sample of `batch`, computed as the logits are.
@@ -164,8 +168,8 @@ impl Engine {
         self.pass = None;
         let before_the_last = 0..self.program.steps.len() - 1;
         let rows = Mutex::new(vec![Vec::new(); batch.len()]);
-        self.each_worker(0..batch.len(), None, |context, _, desk, chunks| {
-            for samples in chunks {
+        self.each_worker(0..batch.len(), None, 0, |context, _, desk, chunks| {
+            for (_, samples) in chunks {
                 desk.chunk.load(context.program, batch, samples.clone());
                 desk.chunk.with(context.program, &mut desk.workspace, |chunk| {
                     chunk.forward(context, before_the_last.clone());
@@ -190,18 +194,15 @@ impl Engine {
         let last = stages.len() - 1;
         let mut statistics = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            self.each_worker(samples.clone(), Some(step), |context, worker, desk, chunks| {
-                worker.logits.clear();
-                for (i, samples) in chunks.enumerate() {
+            self.each_worker(samples.clone(), Some(step), index, |context, worker, desk, chunks| {
+                for (i, samples) in chunks {
                     if index == 0 {
                         worker.load(i, context.program, batch, samples);
                     }
-                    worker.with_chunk(i, context.program, desk, |chunk, _, logits| {
+                    worker.with_chunk(i, context.program, desk, |chunk, _| {
                         chunk.forward(context, stage.clone());
                         if index < last {
                             chunk.statistics(context, &context.program.steps[stage.end]);
-                        } else {
-                            logits.extend(chunk.logits(context.program));
                         }
                     });
                 }
@@ -210,7 +211,8 @@ impl Engine {
                 self.normalise(stage.end, samples.len(), &mut statistics);
             }
         }
-        let logits = self.collect_logits(samples.len());
+        let chunks = samples.len().div_ceil(self.chunk);
+        let logits = (0..chunks).flat_map(|number| self.chunk_of(number).logits(&self.program)).collect();
         self.pass = Some((samples, *step));
         (logits, statistics)
     }
@@ -224,19 +226,19 @@ impl Engine {
         let (samples, step) = self.pass.take().expect("a backward pass follows its forward pass");
         let stages = self.program.stages.clone();
         let last = stages.len() - 1;
-        self.each_worker(samples.clone(), Some(&step), |context, worker, desk, chunks| {
+        self.each_worker(samples.clone(), Some(&step), last + 1, |context, worker, desk, chunks| {
             worker.start(context.program);
-            for (i, part) in chunks.enumerate() {
+            for (i, part) in chunks {
                 let slopes = &slopes[part.start - samples.start..part.end - samples.start];
-                worker.with_chunk(i, context.program, desk, |chunk, gradients, _| {
+                worker.with_chunk(i, context.program, desk, |chunk, gradients| {
                     chunk.start_backward(context.program, slopes);
                     chunk.repeat(context, stages[last].clone());
                     chunk.backward(context, stages[last].clone(), gradients);
                 });
             }
         });
-        for stage in stages[..last].iter().rev() {
-            self.backward_through_norm(samples.clone(), &step, stage.clone());
+        for (stage, turn) in stages[..last].iter().rev().zip(last + 2..) {
+            self.backward_through_norm(samples.clone(), &step, stage.clone(), turn);
         }
         let active: Vec<&[Buffer]> = self.active(samples.len()).iter().map(|worker| &*worker.gradients).collect();
         reduce::reduce(&self.team, self.level, &active, &self.program.parameters, gradients);
@@ -252,20 +254,32 @@ impl Engine {
         &self.workers[..samples.div_ceil(self.chunk).min(WORKERS)]
     }
 
-    /// Runs `work` for each worker that has chunks, with the samples of each of them.
+    /// Runs `work` for each worker that has chunks, with the number and the samples of each of them. Every other `turn` goes
+    /// through the batch from its end: what the turn before came to last may still be in the cache.
     fn each_worker(
         &mut self,
         samples: Range<usize>,
         training: Option<&Step>,
+        turn: usize,
         work: impl Fn(&Context, &mut Worker, &mut Desk, Chunks) + Sync,
     ) {
         let active = self.active(samples.len()).len();
         let size = self.chunk;
         let Self { program, weights, workers, desks, team, level, .. } = self;
         let context = Context { program, weights, level: *level, training, samples: samples.len() };
-        team.run(workers[..active].iter_mut().enumerate(), |thread, (number, worker)| {
+        let from_end = !turn.is_multiple_of(2);
+        let mut order: Vec<_> = workers[..active].iter_mut().enumerate().collect();
+        if from_end {
+            order.reverse();
+        }
+        team.run(order.into_iter(), |thread, (number, worker)| {
             let mut desk = desks[thread].lock().unwrap_or_else(PoisonError::into_inner);
-            work(&context, worker, &mut desk, Chunks { next: samples.start + number * size, end: samples.end, size });
+            let starts = (samples.start + number * size..samples.end).step_by(size * WORKERS);
+            let mut chunks: Chunks = starts.map(|start| start..samples.end.min(start + size)).enumerate().collect();
+            if from_end {
+                chunks.reverse();
+            }
+            work(&context, worker, &mut desk, chunks);
         });
     }
 
@@ -278,8 +292,7 @@ impl Engine {
         let features = Features::of(map, *flat);
         let mut sums = vec![0.0; 2 * features.width()];
         for chunk in 0..samples.div_ceil(self.chunk) {
-            let part = &self.workers[chunk % WORKERS].chunks[chunk / WORKERS].sums;
-            sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            sums.iter_mut().zip(&self.chunk_of(chunk).sums).for_each(|(sum, part)| *sum += part);
         }
         let rows = (samples * map.len() / features.width()) as f64;
         let (sums, squares) = sums.split_at(features.width());
@@ -299,7 +312,7 @@ impl Engine {
     }
 
     /// Brings the gradient from behind the batch norm that follows `stage` back to the start of `stage`.
-    fn backward_through_norm(&mut self, samples: Range<usize>, step: &Step, stage: Range<usize>) {
+    fn backward_through_norm(&mut self, samples: Range<usize>, step: &Step, stage: Range<usize>, turn: usize) {
         let norm = stage.end;
         let Op::BatchNorm { parameter, .. } = self.program.steps[norm].op else { return };
         let total = |parameter: usize| {
@@ -310,10 +323,10 @@ impl Engine {
             sum
         };
         let (scale, shift) = (total(parameter), total(parameter + 1));
-        self.each_worker(samples, Some(step), |context, worker, desk, chunks| {
+        self.each_worker(samples, Some(step), turn, |context, worker, desk, chunks| {
             let (step, weights) = (&context.program.steps[norm], &context.weights[norm]);
-            for (i, _) in chunks.enumerate() {
-                worker.with_chunk(i, context.program, desk, |chunk, gradients, _| {
+            for (i, _) in chunks {
+                worker.with_chunk(i, context.program, desk, |chunk, gradients| {
                     chunk.batch_norm_input_gradient(context, step, weights, [&scale, &shift]);
                     chunk.repeat(context, stage.clone());
                     chunk.backward(context, stage.clone(), gradients);
@@ -322,13 +335,9 @@ impl Engine {
         });
     }
 
-    /// The logits of all workers in the order of the batch.
-    fn collect_logits(&self, samples: usize) -> Vec<[f32; CLASSES]> {
-        let place = |sample: usize| {
-            let chunk = sample / self.chunk;
-            self.workers[chunk % WORKERS].logits[chunk / WORKERS * self.chunk + sample % self.chunk]
-        };
-        (0..samples).map(place).collect()
+    /// Chunk `number` of the batch.
+    fn chunk_of(&self, number: usize) -> &Chunk {
+        &self.workers[number % WORKERS].chunks[number / WORKERS]
     }
 }
 
@@ -341,16 +350,16 @@ impl Worker {
         self.chunks[index].load(program, batch, samples);
     }
 
-    /// Runs `work` with chunk `index` at the `desk` of a thread, the worker's gradients and its logits.
+    /// Runs `work` with chunk `index` at the `desk` of a thread, and the worker's gradients.
     fn with_chunk(
         &mut self,
         index: usize,
         program: &Program,
         desk: &mut Desk,
-        work: impl FnOnce(&mut Chunk, &mut [Buffer], &mut Vec<[f32; CLASSES]>),
+        work: impl FnOnce(&mut Chunk, &mut [Buffer]),
     ) {
-        let Self { chunks, gradients, logits } = self;
-        chunks[index].with(program, &mut desk.workspace, |chunk| work(chunk, gradients, logits));
+        let Self { chunks, gradients, .. } = self;
+        chunks[index].with(program, &mut desk.workspace, |chunk| work(chunk, gradients));
     }
 
     /// Zeros for the gradients of all parameters that have some.
@@ -363,19 +372,5 @@ impl Worker {
     }
 }
 
-/// The samples of each chunk of one worker.
-struct Chunks {
-    next: usize,
-    end: usize,
-    size: usize,
-}
-
-impl Iterator for Chunks {
-    type Item = Range<usize>;
-
-    fn next(&mut self) -> Option<Range<usize>> {
-        let start = self.next;
-        self.next += self.size * WORKERS;
-        (start < self.end).then(|| start..self.end.min(start + self.size))
-    }
-}
+/// Numbers, counted within a worker, and samples of its chunks in the order in which they take turns.
+type Chunks = Vec<(usize, Range<usize>)>;

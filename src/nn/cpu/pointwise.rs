@@ -46,27 +46,76 @@ impl Kernel for BiasGradient<'_> {
 }
 
 /// `max(x, 0)`
-pub fn relu(input: &[f32], out: &mut [f32]) {
-    for (out, &x) in out.iter_mut().zip(input) {
-        *out = x.max(0.0);
+pub struct Relu<'a> {
+    pub input: &'a [f32],
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Relu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (out, &x) in self.out.iter_mut().zip(self.input) {
+            *out = x.max(0.0);
+        }
     }
 }
 
 /// `out = a + b`, then perhaps the rectifier.
-pub fn add(a: &[f32], b: &[f32], relu: bool, out: &mut [f32]) {
-    for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
-        *out = if relu { (a + b).max(0.0) } else { a + b };
+pub struct Add<'a> {
+    pub a: &'a [f32],
+    pub b: &'a [f32],
+    pub relu: bool,
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { a, b, relu, out } = self;
+        for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
+            *out = if relu { (a + b).max(0.0) } else { a + b };
+        }
     }
 }
 
 /// Zeroes `gradient` where the rectified `output` is 0.
-pub fn mask_rectified(output: &[f32], gradient: &mut [f32]) {
-    for (gradient, &output) in gradient.iter_mut().zip(output) {
-        *gradient = if output > 0.0 { *gradient } else { 0.0 };
+pub struct RectifiedGradient<'a> {
+    pub output: &'a [f32],
+    pub gradient: &'a mut [f32],
+}
+
+impl Kernel for RectifiedGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (gradient, &output) in self.gradient.iter_mut().zip(self.output) {
+            *gradient = if output > 0.0 { *gradient } else { 0.0 };
+        }
     }
 }
 
 /// `to += from`
+pub struct Accumulate<'a> {
+    pub from: &'a [f32],
+    pub to: &'a mut [f32],
+}
+
+impl Kernel for Accumulate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        accumulate(self.from, self.to);
+    }
+}
+
+/// `to += from`, as a part of what a kernel does.
+#[inline(always)]
 pub fn accumulate(from: &[f32], to: &mut [f32]) {
     for (to, &from) in to.iter_mut().zip(from) {
         *to += from;
@@ -128,11 +177,27 @@ pub fn average_gradient(gradient: &[f32], input_gradient: &mut [f32]) {
     }
 }
 
-/// Calls `f` with the place and the factor of every value of the batch's sample `sample`, which lies as `map` says.
-pub fn dropout(mask: &DropoutMask, sample: usize, map: Map, mut f: impl FnMut(usize, f32)) {
-    for position in 0..map.positions() {
-        for channel in 0..map.channels {
-            f(position * map.stride + channel, mask.factor(sample, position * map.channels + channel));
+/// Multiplies the values of samples of the batch, which lie as `map` says, by their factors.
+pub struct Dropout<'a> {
+    pub mask: &'a DropoutMask,
+    /// The number of the first sample in the batch.
+    pub first: usize,
+    pub map: Map,
+    pub values: &'a mut [f32],
+}
+
+impl Kernel for Dropout<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { mask, first, map, values } = self;
+        for (sample, values) in (first..).zip(values.chunks_exact_mut(map.len())) {
+            for (position, values) in values.chunks_exact_mut(map.stride).enumerate() {
+                for (channel, value) in values[..map.channels].iter_mut().enumerate() {
+                    *value *= mask.factor(sample, position * map.channels + channel);
+                }
+            }
         }
     }
 }

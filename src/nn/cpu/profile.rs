@@ -41,7 +41,7 @@ impl Engine {
             worker.start(program);
             let context = Context { program, weights, level: *level, training: Some(step), samples };
             worker.load(0, program, batch, 0..samples);
-            worker.with_chunk(0, program, desk, |chunk, gradients, _| {
+            worker.with_chunk(0, program, desk, |chunk, gradients| {
                 for (index, times) in times.iter_mut().enumerate() {
                     let start = Instant::now();
                     chunk.forward(&context, index..index + 1);

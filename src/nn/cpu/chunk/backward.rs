@@ -73,12 +73,13 @@ impl Chunk {
         let len = self.samples.len() * map.len();
         let gradient = &mut self.gradients[context.program.slot(step.output)][..len];
         match step.op {
-            Op::Relu | Op::Add { relu: true, .. } => pointwise::mask_rectified(&self.maps[step.output], gradient),
+            Op::Relu | Op::Add { relu: true, .. } => {
+                context.level.run(pointwise::RectifiedGradient { output: &self.maps[step.output][..len], gradient });
+            }
             Op::Dropout { rate, layer } => {
                 if let Some(mask) = context.mask(rate, layer, map.positions() * map.channels) {
-                    for (sample, gradient) in self.samples.clone().zip(gradient.chunks_exact_mut(map.len())) {
-                        pointwise::dropout(&mask, sample, map, |at, factor| gradient[at] *= factor);
-                    }
+                    let (mask, first) = (&mask, self.samples.start);
+                    context.level.run(pointwise::Dropout { mask, first, map, values: gradient });
                 }
             }
             _ => {}
@@ -93,7 +94,7 @@ impl Chunk {
         for input in step.inputs() {
             if program.maps[input].trained && !program.in_place(step, input) {
                 let (to, from) = pair(&mut self.gradients, input, program.slot(step.output));
-                pointwise::accumulate(&from[..len], &mut to[..len]);
+                context.level.run(pointwise::Accumulate { from: &from[..len], to: &mut to[..len] });
             }
         }
     }

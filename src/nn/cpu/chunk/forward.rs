@@ -39,7 +39,8 @@ impl Chunk {
         if let Op::Add { other, relu } = step.op {
             let (before, after) = self.maps.split_at_mut(step.output);
             let len = count * to.len();
-            return pointwise::add(&before[step.input][..len], &before[other][..len], relu, &mut after[0][..len]);
+            let (a, b, out) = (&before[step.input][..len], &before[other][..len], &mut after[0][..len]);
+            return context.level.run(pointwise::Add { a, b, relu, out });
         }
         let (input, out) = pair(&mut self.maps, step.input, step.output);
         let (input, out) = (&input[..count * from.len()], &mut out[..count * to.len()]);
@@ -57,13 +58,12 @@ impl Chunk {
             Op::BatchNorm { relu, .. } => {
                 context.level.run(batch_norm::Forward { normal: &weights.forward.normal, relu: *relu, input, out });
             }
-            Op::Relu => pointwise::relu(input, out),
+            Op::Relu => context.level.run(pointwise::Relu { input, out }),
             Op::Dropout { rate, layer } => {
                 out.copy_from_slice(input);
                 if let Some(mask) = context.mask(*rate, *layer, to.positions() * to.channels) {
-                    for (sample, out) in self.samples.clone().zip(out.chunks_exact_mut(to.len())) {
-                        pointwise::dropout(&mask, sample, to, |at, factor| out[at] *= factor);
-                    }
+                    let (mask, first) = (&mask, self.samples.start);
+                    context.level.run(pointwise::Dropout { mask, first, map: to, values: out });
                 }
             }
             Op::Pad { by } => {
