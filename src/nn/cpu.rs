@@ -11,11 +11,11 @@
 //! - **Workers**: chunk k belongs to worker k mod [`WORKERS`], which sums its own gradients. Threads take workers in turn
 //!   ([`team`]), and [`reduce`] adds the workers up in a fixed order: the result is the same to the bit for any number of threads.
 //!   What a chunk does not keep from pass to pass is lent by the thread ([`chunk::Workspace`]), whose cache it stays in.
-//! - **Kernels**: [`affine`] (matrix products in register tiles), [`winograd`] (3×3 convolutions with a fraction of the
-//!   multiplications), [`conv_pool`] (convolution and pooling in one go, which Winograd's algorithm also does), [`sparse`]
-//!   (the backward pass of these, over lists of the few gradients that pool and rectifier let through), [`batch_norm`],
-//!   [`max_pool`], [`pointwise`]. Each is written once over the trait [`simd::Simd`] and compiled for AVX-512, AVX2 and plain
-//!   arrays; the processor is asked at run time.
+//! - **Kernels**: [`affine`] (matrix products in register tiles), [`winograd`] (3×3 convolutions, and larger ones in steps of 2,
+//!   with a fraction of the multiplications), [`conv_pool`] (convolution and pooling in one go, which Winograd's algorithm also
+//!   does), [`sparse`] (the backward pass of these, over lists of the few gradients that pool and rectifier let through),
+//!   [`batch_norm`], [`max_pool`], [`pointwise`]. Each is written once over the trait [`simd::Simd`] and compiled for AVX-512,
+//!   AVX2 and plain arrays; the processor is asked at run time.
 //! - **Weights** ([`weights`]): rearranged for the kernels after each update.
 //!
 //! All `unsafe` code of the project is here: loads and stores that skip the bounds check, after each kernel has asserted that its

@@ -24,7 +24,7 @@ pub struct Grid {
     /// Rows and columns of the input, without the zeros around it.
     pub input: [usize; 2],
     pub output: [usize; 2],
-    /// Rows and columns of a window: at most three in each phase, and in one of them three.
+    /// Rows and columns of a window, of which each phase has at most three.
     pub kernel: [usize; 2],
     /// Rows and columns from one window to the next, 1 or 2.
     pub stride: usize,
@@ -245,7 +245,8 @@ impl Shape {
 }
 
 impl Square {
-    /// Transforms a patch of the channels from `channel` on; what comes of each place goes to `out`, so far `apart`.
+    /// Transforms a patch of the channels from `channel` on; what comes of a place goes to `out`, `apart`
+    /// values after that of the place before.
     ///
     /// # Safety
     /// `input` must hold what of the square is inside, `whole` be as it says, and `out` have room.
