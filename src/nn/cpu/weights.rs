@@ -194,8 +194,12 @@ impl<F: Fn(usize) -> usize> Kernel for Transposed<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { affine, weights, place, out } = self;
-        let &Affine { outputs, outputs_padded: width, taps, channels, stride, .. } = affine;
+        let &Affine { outputs, outputs_padded: width, mut taps, mut channels, mut stride, .. } = affine;
         let len = taps * channels;
+        if channels == stride && (0..taps).all(|tap| place(tap) == tap) {
+            // In their order and without padding they are one long run: the taps of an image have but one channel each.
+            (taps, channels, stride) = (1, len, len);
+        }
         // By blocks: a transposition that goes row by row misses the cache at every value.
         for output in (0..outputs).step_by(S::LANES) {
             for tap in 0..taps {
