@@ -44,8 +44,10 @@ enum Until {
 pub enum Waited {
     /// The lab is at rest, in this phase.
     Rested(Phase),
-    /// A signal came, or nobody reads any more; the run was stopped and saved.
+    /// A signal came; the run was stopped and saved.
     Interrupted,
+    /// Nobody reads any more; the run was stopped and saved.
+    Unread,
 }
 
 impl Follower {
@@ -121,7 +123,7 @@ impl Follower {
             let state = self.state();
             // A run that others may hold goes on also without whoever began it.
             if !self.tell(&state, bar) && self.until == Until::Rest {
-                return self.interrupt().await;
+                return self.interrupt().await.map(|()| Waited::Unread);
             }
             match &state.phase {
                 Phase::Training => {}
@@ -137,13 +139,13 @@ impl Follower {
                 changed = self.state.changed() => {
                     changed.map_err(|_| Error::Failed("the lab has ended".into()))?;
                 }
-                () = self.signals.next() => return self.interrupt().await,
+                () = self.signals.next() => return self.interrupt().await.map(|()| Waited::Interrupted),
             }
         }
     }
 
     /// Stops the run, which saves it; a second signal does not wait for that.
-    async fn interrupt(&mut self) -> Result<Waited, Error> {
+    async fn interrupt(&mut self) -> Result<(), Error> {
         self.output.note("stopping and saving; once more to leave at once");
         if is_searching(&self.state()) {
             let _ = self
@@ -156,10 +158,10 @@ impl Follower {
             () = self.signals.next() => return Err(Error::Interrupted),
         };
         self.told = self.told.max(self.state().history.epochs.len());
-        Ok(Waited::Interrupted)
+        Ok(())
     }
 
-    /// Writes the epochs that were not yet told; whether anybody reads them.
+    /// Writes the epochs and trials that were not yet told; whether anybody reads them.
     fn tell(&mut self, state: &LabState, bar: Option<&ProgressBar>) -> bool {
         let epochs = &state.history.epochs;
         if self.until == Until::End && state.phase == Phase::Training {
@@ -167,16 +169,16 @@ impl Follower {
             self.told = self.told.min(epochs.len());
         }
         // A run that diverged went back: what was told stays told.
-        let read = epochs.iter().skip(self.told).all(|record| {
-            let write = || self.output.offer(&epoch_json(record), &record.sentence());
-            bar.map_or_else(write, |bar| bar.suspend(write))
-        });
-        self.told = self.told.max(epochs.len());
-        let mut write = || self.told_search.tell(state, self.output);
-        match bar {
+        let mut write = || {
+            let mut untold = epochs.iter().skip(self.told);
+            let read = untold.all(|record| self.output.offer(&epoch_json(record), &record.sentence()));
+            read && self.told_search.tell(state, self.output)
+        };
+        let read = match bar {
             Some(bar) => bar.suspend(write),
             None => write(),
-        }
+        };
+        self.told = self.told.max(epochs.len());
         read
     }
 }

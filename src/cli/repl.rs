@@ -97,6 +97,7 @@ async fn obey(line: &str, lab: &Lab, follower: &mut Follower, output: Output) ->
     }
     Ok(match follower.rest().await? {
         Waited::Interrupted => Obeyed::Interrupted,
+        Waited::Unread => Obeyed::Closed,
         Waited::Rested(_) => Obeyed::Next,
     })
 }

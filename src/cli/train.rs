@@ -165,7 +165,7 @@ async fn train(lab: &Lab, follower: &mut Follower) -> Result<Reason, Error> {
     }
     lab.ask(Command::Train { epochs: None }).await?;
     match follower.rest().await? {
-        Waited::Interrupted => Ok(Reason::Interrupted),
+        Waited::Interrupted | Waited::Unread => Ok(Reason::Interrupted),
         Waited::Rested(Phase::Finished(reason)) => Ok(reason),
         Waited::Rested(phase) => Err(Error::Failed(format!("training came to rest without an end: {phase:?}"))),
     }

@@ -54,9 +54,11 @@ pub async fn run(verb: TuneVerb, options: &Options, output: Output) -> Result<Ex
         jobs: verb.tune.jobs.map(usize::from),
     })?;
     tell_start(search.state(), &folder, output);
-    let state = follow(search, output).await?;
+    let (state, read) = follow(search, output).await?;
     match state.phase {
         SearchPhase::Failed(failure) => Err(Error::Lab(failure)),
+        // As with `| head`.
+        SearchPhase::Stopped if !read => Ok(ExitCode::SUCCESS),
         SearchPhase::Stopped | SearchPhase::Searching => {
             let (done, all) = (state.trials.len(), state.study.trials());
             output.note(&format!("stopped: {done} of {all} trials are known; the same command goes on with them"));
@@ -142,19 +144,24 @@ fn study(verb: &TuneVerb, folder: &Path, options: &Options, dataset: &Dataset) -
     request.study(folder, defines, dataset)
 }
 
-/// Waits until the search rests; results are told as they come.
-async fn follow(search: Search, output: Output) -> Result<SearchState, Error> {
+/// Waits until the search rests; results are told as they come. Whether they were read to the end: a search whose reader is
+/// gone is left where it is, saved.
+async fn follow(search: Search, output: Output) -> Result<(SearchState, bool), Error> {
     let mut signals = Signals::new()?;
     let ender = search.ender();
     let bar = output.shows_progress().then(|| new_bar(search.state()));
     let mut turn = turn(search);
     let mut told_to_end = false;
+    let mut read = true;
     let state = loop {
         tokio::select! {
             done = &mut turn => {
                 let (search, results) = done.map_err(|error| Error::Failed(format!("the search broke: {error}")))?;
-                let write = || results.iter().for_each(|trial| told::trial(search.state(), trial, output));
-                bar.as_ref().map_or_else(write, |bar| bar.suspend(write));
+                let write = || results.iter().all(|trial| told::trial(search.state(), trial, output));
+                if !bar.as_ref().map_or_else(write, |bar| bar.suspend(write)) {
+                    read = false;
+                    ender.end();
+                }
                 if let Some(bar) = &bar {
                     advance(bar, search.state());
                 }
@@ -176,7 +183,7 @@ async fn follow(search: Search, output: Output) -> Result<SearchState, Error> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(state)
+    Ok((state, read))
 }
 
 /// A glance at the search, from a thread that may wait.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command};
 
 use serde_json::Value;
@@ -95,11 +96,14 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
         ]
     };
     let expected = run(&home, &tune("whole")).good().objects();
-    for (name, with, code) in [("killed", "-KILL", -1), ("stopped", "-INT", 130)] {
-        let child = start(&home, &tune(name), "");
+    for (name, with, code) in [("killed", Some("-KILL"), -1), ("stopped", Some("-INT"), 130), ("unread", None, 0)] {
+        let mut child = start(&home, &tune(name), "");
         let folder = format!("{name}.tune");
         assert!(eventually(|| results(&home, &folder) >= 2), "some trials are done");
-        signal(&child, with);
+        match with {
+            Some(with) => signal(&child, with),
+            None => drop(child.stdout.take()),
+        }
         assert_eq!(end(child).code, code);
         let done = results(&home, &folder);
         assert!(done < 10, "it was {name} too late");
@@ -108,6 +112,19 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
         let removed = run(&home, &["sessions", "rm", name]).good();
         assert!(removed.err.contains(&folder), "what is left is named: {}", removed.err);
     }
+}
+
+#[test]
+fn a_run_beside_a_search_that_nobody_reads_any_more_is_saved() {
+    let home = home();
+    let script = "step 5\ntune --space space.toml --trials 10 --epochs 4 --save found\n";
+    let mut child = start(&home, &["repl", "--json"], script);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("\"event\":\"trial\"")));
+    drop(lines);
+    assert_eq!(end(child).code, 0);
+    assert!(results(&home, "found.tune") < 10, "the search was left where it was");
+    assert_eq!(home.store().load("run-1").unwrap().run.progress.step, 5);
 }
 
 #[test]

@@ -8,13 +8,13 @@ use crate::state::LabState;
 use crate::tune::study::Study;
 use crate::tune::trial::{Trial, Trials};
 
-/// Writes what came of a trial.
-pub fn trial(state: &SearchState, trial: &Trial, output: Output) {
+/// Writes what came of a trial; whether anybody reads it.
+pub fn trial(state: &SearchState, trial: &Trial, output: Output) -> bool {
     if output.is_json() {
-        output.data(&trial_json(state, trial), "");
-    } else {
-        output.note(&state.study.sentence(trial));
+        return output.offer(&trial_json(state, trial), "");
     }
+    output.note(&state.study.sentence(trial));
+    true
 }
 
 /// The `trial` object.
@@ -82,22 +82,25 @@ impl ToldSearch {
         *self = Self { name: search.name.clone(), trials: Trials::clone(&search.trials), end };
     }
 
-    /// Writes results that came, and the best at the end.
-    pub fn tell(&mut self, lab: &LabState, output: Output) {
-        let Some(search) = &lab.search else { return };
+    /// Writes results that came, and the best at the end; whether anybody reads them.
+    pub fn tell(&mut self, lab: &LabState, output: Output) -> bool {
+        let Some(search) = &lab.search else { return true };
         let goes_on = search.phase == SearchPhase::Searching;
         if self.name != search.name || goes_on && self.end == End::Told {
             *self = Self { name: search.name.clone(), ..Self::default() };
         }
-        for result in search.trials.iter().filter(|result| self.trials.learn((*result).clone())) {
-            trial(search, result, output);
-        }
-        if goes_on || self.end == End::Told {
-            return;
+        let mut results = search.trials.iter().filter(|result| self.trials.learn((*result).clone()));
+        let read = results.all(|result| trial(search, result, output));
+        if !read || goes_on || self.end == End::Told {
+            return read;
         }
         self.end = End::Told;
-        if let (SearchPhase::Done, Some(best)) = (&search.phase, search.best()) {
-            output.data(&best_json(search, best, &search.name), &super::table::text(search, best, &search.name));
+        match (&search.phase, search.best()) {
+            (SearchPhase::Done, Some(best)) => {
+                let text = super::table::text(search, best, &search.name);
+                output.offer(&best_json(search, best, &search.name), &text)
+            }
+            _ => true,
         }
     }
 }
