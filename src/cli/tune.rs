@@ -57,7 +57,7 @@ pub async fn run(verb: TuneVerb, options: &Options, output: Output) -> Result<Ex
     let (state, read) = follow(search, output).await?;
     match state.phase {
         SearchPhase::Failed(failure) => Err(Error::Lab(failure)),
-        // As with `| head`.
+        // Who reads with `| head` has what was wanted.
         SearchPhase::Stopped if !read => Ok(ExitCode::SUCCESS),
         SearchPhase::Stopped | SearchPhase::Searching => {
             let (done, all) = (state.trials.len(), state.study.trials());

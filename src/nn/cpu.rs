@@ -254,8 +254,8 @@ impl Engine {
         &self.workers[..samples.div_ceil(self.chunk).min(WORKERS)]
     }
 
-    /// Runs `work` for each worker that has chunks, with the number and the samples of each of them. Every other `turn` goes
-    /// through the batch from its end: what the turn before came to last may still be in the cache.
+    /// Runs `work` for each worker that has chunks, with the number and the samples of each of them. Every other `turn`, counted
+    /// through the forward and the backward pass, begins at the batch's end: what came last may still be in the cache.
     fn each_worker(
         &mut self,
         samples: Range<usize>,

@@ -45,21 +45,38 @@ impl Kernel for BiasGradient<'_> {
     }
 }
 
-/// `max(x, 0)`
-pub struct Relu<'a> {
-    pub input: &'a [f32],
-    pub out: &'a mut [f32],
+/// Makes each value of `to` what `with` makes of it and of the value in its place of `from`.
+struct EachValue<'a, F> {
+    to: &'a mut [f32],
+    from: &'a [f32],
+    with: F,
 }
 
-impl Kernel for Relu<'_> {
+impl<F: Fn(f32, f32) -> f32> Kernel for EachValue<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        for (out, &x) in self.out.iter_mut().zip(self.input) {
-            *out = x.max(0.0);
+        let Self { to, from, with } = self;
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = with(*to, from);
         }
     }
+}
+
+/// `max(x, 0)`
+pub fn relu<'a>(input: &'a [f32], out: &'a mut [f32]) -> impl Kernel<Output = ()> {
+    EachValue { to: out, from: input, with: |_, x: f32| x.max(0.0) }
+}
+
+/// Zeroes `gradient` where the rectified `output` is 0.
+pub fn mask_rectified<'a>(output: &'a [f32], gradient: &'a mut [f32]) -> impl Kernel<Output = ()> {
+    EachValue { to: gradient, from: output, with: |gradient, output| if output > 0.0 { gradient } else { 0.0 } }
+}
+
+/// `to += from`
+pub fn sum<'a>(from: &'a [f32], to: &'a mut [f32]) -> impl Kernel<Output = ()> {
+    EachValue { to, from, with: |sum, x| sum + x }
 }
 
 /// `out = a + b`, then perhaps the rectifier.
@@ -79,38 +96,6 @@ impl Kernel for Add<'_> {
         for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
             *out = if relu { (a + b).max(0.0) } else { a + b };
         }
-    }
-}
-
-/// Zeroes `gradient` where the rectified `output` is 0.
-pub struct RectifiedGradient<'a> {
-    pub output: &'a [f32],
-    pub gradient: &'a mut [f32],
-}
-
-impl Kernel for RectifiedGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        for (gradient, &output) in self.gradient.iter_mut().zip(self.output) {
-            *gradient = if output > 0.0 { *gradient } else { 0.0 };
-        }
-    }
-}
-
-/// `to += from`
-pub struct Accumulate<'a> {
-    pub from: &'a [f32],
-    pub to: &'a mut [f32],
-}
-
-impl Kernel for Accumulate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        accumulate(self.from, self.to);
     }
 }
 

@@ -74,7 +74,7 @@ impl Chunk {
         let gradient = &mut self.gradients[context.program.slot(step.output)][..len];
         match step.op {
             Op::Relu | Op::Add { relu: true, .. } => {
-                context.level.run(pointwise::RectifiedGradient { output: &self.maps[step.output][..len], gradient });
+                context.level.run(pointwise::mask_rectified(&self.maps[step.output], gradient));
             }
             Op::Dropout { rate, layer } => {
                 if let Some(mask) = context.mask(rate, layer, map.positions() * map.channels) {
@@ -94,7 +94,7 @@ impl Chunk {
         for input in step.inputs() {
             if program.maps[input].trained && !program.in_place(step, input) {
                 let (to, from) = pair(&mut self.gradients, input, program.slot(step.output));
-                context.level.run(pointwise::Accumulate { from: &from[..len], to: &mut to[..len] });
+                context.level.run(pointwise::sum(&from[..len], &mut to[..len]));
             }
         }
     }

@@ -58,7 +58,7 @@ impl Chunk {
             Op::BatchNorm { relu, .. } => {
                 context.level.run(batch_norm::Forward { normal: &weights.forward.normal, relu: *relu, input, out });
             }
-            Op::Relu => context.level.run(pointwise::Relu { input, out }),
+            Op::Relu => context.level.run(pointwise::relu(input, out)),
             Op::Dropout { rate, layer } => {
                 out.copy_from_slice(input);
                 if let Some(mask) = context.mask(*rate, *layer, to.positions() * to.channels) {
