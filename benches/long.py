@@ -87,7 +87,9 @@ class Lab:
 
     def __init__(self, binary, folder):
         self.binary, self.sessions = binary, folder / "sessions"
-        arguments = [binary, "lab", "--data", folder / "data", "--sessions", self.sessions, "--arch", "pool7 flatten dense10"]
+        # No configuration file changes what is measured.
+        self.place = ["--sessions", self.sessions, "--config", os.devnull]
+        arguments = [binary, "lab", "--data", folder / "data", *self.place, "--arch", "pool7 flatten dense10"]
         arguments += ["--batch-size", "1", "--epochs", "100000", "--lr", "0.0001", "--threads", "1"]
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -119,7 +121,7 @@ class Lab:
 
     def steps(self):
         """Of the session as it was saved last."""
-        command = [self.binary, "sessions", "list", "--json", "--sessions", self.sessions]
+        command = [self.binary, "sessions", "list", "--json", *self.place]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0]
         return json.loads(listed)["step"] if listed else 0
 

@@ -10,6 +10,7 @@ half on two cores, and three minutes on an H100.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,9 @@ GIVEN = parser.parse_args()
 def last(*flags):
     """The last object that a command writes."""
     data = ["--data", GIVEN.data] if GIVEN.data else []
-    done = subprocess.run([*GIVEN.binary, *flags, *data, "--json", "--quiet"], capture_output=True, text=True)
+    # No configuration file changes what is measured.
+    command = [*GIVEN.binary, *flags, *data, "--config", os.devnull, "--json", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(flags)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -129,8 +129,8 @@ impl<'a> Evidence<'a> {
 /// What is wrong, the gravest first; nothing if all is well. `dead` are the layers whose units never fire.
 pub fn advise(state: &LabState, dead: &[DeadRelus]) -> Vec<Advice> {
     let evidence = Evidence::new(state);
-    if let Phase::Finished(Reason::Diverged { step, kept_epoch }) = state.phase {
-        return diverged(state, &evidence, step, kept_epoch).into_iter().collect();
+    if let Phase::Finished(Reason::Diverged { step, kept_step, .. }) = state.phase {
+        return diverged(state, &evidence, step, kept_step).into_iter().collect();
     }
     let rules: [fn(&Evidence) -> Option<Advice>; 7] = [
         steps::diverging,
@@ -146,13 +146,24 @@ pub fn advise(state: &LabState, dead: &[DeadRelus]) -> Vec<Advice> {
 }
 
 /// A loss was no number, and the learning rate is still about what it was then.
-fn diverged(state: &LabState, evidence: &Evidence, step: u64, kept_epoch: u32) -> Option<Advice> {
-    let then = state.history.steps.last().map_or(0.0, |record| f64::from(record.learning_rate));
-    if evidence.settings.learning_rate < 0.5 * then {
+fn diverged(state: &LabState, evidence: &Evidence, step: u64, kept_step: u64) -> Option<Advice> {
+    if evidence.settings.learning_rate < 0.5 * last_rate(state) {
         return None;
     }
-    let shown = format!("the loss of step {step} was no number; the state after epoch {kept_epoch} is back");
+    let shown = format!("the loss of step {step} was no number; the state after step {kept_step} is back");
     advice(Finding::Diverged, shown, [evidence.rate(0.1), Some("train".into())])
+}
+
+/// The learning rate of the last step, before the schedule.
+fn last_rate(state: &LabState) -> f64 {
+    let LabState { history, settings, run, .. } = state;
+    let Some(last) = history.steps.last() else { return 0.0 };
+    let ended = history.epochs.partition_point(|epoch| epoch.step < last.step);
+    let (epochs, steps) = ended.checked_sub(1).map_or((0, 0), |at| (history.epochs[at].epoch, history.epochs[at].step));
+    let samples = (last.step - 1 - steps) as f64 * settings.batch_size as f64;
+    let train = run.as_ref().map_or(1, |run| run.split.train.len().max(1));
+    let factor = settings.schedule.factor(f64::from(epochs) + samples / train as f64, settings.epochs);
+    if factor > 0.0 { f64::from(last.learning_rate) / factor } else { settings.learning_rate }
 }
 
 /// Advice with those commands that change something; none without a command.

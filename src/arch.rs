@@ -62,6 +62,13 @@ pub struct Preset {
     pub about: &'static str,
 }
 
+impl Preset {
+    /// The layers of the preset that `text` names, or `text` itself.
+    pub fn spelled_out(text: &str) -> &str {
+        PRESETS.iter().find(|preset| preset.name == text.trim()).map_or(text, |preset| preset.text)
+    }
+}
+
 /// A network's layers, checked: 28×28 images with one channel go in and 10 logits come out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arch {

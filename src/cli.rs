@@ -78,7 +78,9 @@ async fn dispatch(verb: Option<Verb>, options: &Options, output: &Output) -> Res
         Some(Verb::Sessions(args)) => return sessions::run(args, options, output),
         Some(Verb::Doctor) => doctor::run(options, output)?,
         Some(Verb::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Arguments::command(), "mnist-lab", &mut output.writer());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "mnist-lab", &mut script);
+            output.bytes(&script);
         }
         Some(Verb::Man { command }) => man(command.as_deref(), output)?,
     }
@@ -95,7 +97,10 @@ fn man(command: Option<&str>, output: &Output) -> Result<(), Error> {
             .cloned()
             .ok_or_else(|| Error::Usage(format!("there is no command `{name}`: `mnist-lab help` lists them")))?,
     };
+    let mut text = Vec::new();
     clap_mangen::Man::new(page)
-        .render(&mut output.writer())
-        .map_err(|error| Error::Failed(format!("can't write the page: {error}")))
+        .render(&mut text)
+        .map_err(|error| Error::Failed(format!("can't write the page: {error}")))?;
+    output.bytes(&text);
+    Ok(())
 }

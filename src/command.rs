@@ -1,5 +1,6 @@
 //! Everything a person can ask of the lab, from a key, the command line, a script or the shell: one grammar, one enum.
 
+mod completion;
 mod corrupt;
 mod door;
 mod drawing;
@@ -218,7 +219,7 @@ pub enum ListName {
 pub enum SplitName {
     /// The test set
     Test,
-    /// The part of the training set that only measures
+    /// The part of the training set that is held out for validation
     Validation,
     /// The part that is trained on
     Train,
@@ -256,8 +257,7 @@ impl Command {
     /// # Errors
     /// If it is no command: the sentence says what to type instead.
     pub fn parse(line: &str) -> Result<Option<Self>, CommandError> {
-        // The key that opens the command line is often typed along.
-        let line = line.trim().trim_start_matches(':');
+        let line = bare(line);
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
@@ -271,6 +271,11 @@ impl Command {
             Err(error) => Err(CommandError(one_sentence(&error))),
         }
     }
+}
+
+/// A line without the key that opens the command line, which is often typed along.
+fn bare(line: &str) -> &str {
+    line.trim().trim_start_matches(':').trim_start()
 }
 
 /// clap's paragraphs as one sentence: the error and its tip, without usage and colours.

@@ -66,7 +66,7 @@ impl Error {
             | Self::ModelFile(_)
             | Self::Session(_)
             | Self::Network(NetworkError::Mismatch(_))
-            | Self::Tune(TuneError::Damaged { .. }) => 3,
+            | Self::Tune(TuneError::DamagedStudy { .. } | TuneError::Damaged { .. }) => 3,
             Self::Tune(_) => 1,
             Self::Lab(failure) => failure.exit_code,
             Self::Interrupted => 130,

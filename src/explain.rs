@@ -34,7 +34,7 @@ pub struct Explanation {
     pub occlusion: Box<Map>,
     /// What speaks for and against each class.
     pub evidence: [Evidence; CLASSES],
-    /// What each layer makes of the image.
+    /// What each layer makes of the image; a residual block is one.
     pub layers: Vec<LayerMaps>,
     /// The weights of the first layer that has some.
     pub filters: LayerMaps,

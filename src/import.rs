@@ -17,6 +17,7 @@ use crate::arch::Arch;
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
+use crate::nn::plan::BATCH_NORM_EPSILON;
 use crate::nn::{NamedTensor, NetworkState, param};
 use crate::session::card::Card;
 use crate::session::{DataMark, Session};
@@ -125,6 +126,19 @@ impl Imported {
             },
             tree: Tree::default(),
         }
+    }
+}
+
+/// Turns the scales of a batch norm with another ε into those that give the same with ours: all that counts is
+/// scale / √(variance + ε).
+fn fold_epsilon(epsilon: f64, scales: &mut [f32], variances: &[f32]) {
+    if (epsilon - BATCH_NORM_EPSILON).abs() <= 1e-9 {
+        return;
+    }
+    for (scale, &variance) in scales.iter_mut().zip(variances) {
+        let variance = f64::from(variance);
+        let factor = ((variance + BATCH_NORM_EPSILON) / (variance + epsilon)).sqrt();
+        *scale = (f64::from(*scale) * factor) as f32;
     }
 }
 

@@ -4,8 +4,8 @@
 //!
 //! | layer | modules | knows nothing of |
 //! |---|---|---|
-//! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`], [`tune`] | threads, channels, terminals, arguments |
-//! | lab | [`command`], [`reply`], [`error`], [`state`], [`advice`], [`search`], [`lab`] | terminals |
+//! | domain | [`random`], [`data`], [`arch`], [`metrics`], [`nn`], [`explain`], [`train`], [`session`], [`tune`] | channels, terminals, arguments |
+//! | lab | [`command`], [`reply`], [`error`], [`state`], [`advice`], [`search`], [`signals`], [`lab`] | terminals |
 //! | adapters | [`export`], [`import`], [`serve`], [`attach`], [`gpu`], [`tui`], [`cli`] | each other, but that `cli` starts the others |
 //!
 //! One road in, one road out: whatever a person asks for is a [`command::Command`]; whatever happens is a
@@ -30,6 +30,7 @@ pub mod reply;
 pub mod search;
 pub mod serve;
 pub mod session;
+pub mod signals;
 pub mod state;
 pub mod train;
 pub mod tui;

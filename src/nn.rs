@@ -11,6 +11,7 @@ pub mod device;
 pub mod fused;
 pub mod layout;
 pub mod loss;
+mod names;
 pub mod network;
 pub mod norms;
 pub mod optim;
@@ -113,7 +114,8 @@ pub trait Network {
     /// If the device fails.
     fn logits(&mut self, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError>;
 
-    /// What the last layer gets of each sample of `batch`, computed as the logits are: `[sample][feature]`.
+    /// The features of each sample of `batch`, computed as the logits are: `[sample][feature]`. They are what the last dense or
+    /// convolution layer gets, or the residual block that holds it, in the order height, width, channel.
     ///
     /// # Errors
     /// If the device fails.
@@ -164,7 +166,7 @@ pub struct Step {
     pub number: u64,
     /// After the schedule.
     pub learning_rate: f64,
-    /// Changing it drops the optimizer's state.
+    /// Another kind drops the optimizer's state, and so does a momentum after a time without; another momentum keeps it.
     pub optimizer: OptimizerKind,
     /// L2 in the gradient, decoupled for `AdamW`; weights alone, no biases, no batch norm.
     pub weight_decay: f64,

@@ -14,7 +14,8 @@ use crate::data::{CLASSES, SIDE};
 use crate::explain::{Evidence, LayerMaps, Map, Neighbour};
 use crate::metrics::argmax;
 use crate::state::DigitView;
-use crate::train::Goal;
+use crate::train::tree::{Branch, Tree};
+use crate::train::{Goal, Progress};
 
 pub use corrupted::CorruptedReport;
 pub use evaluation::EvaluationReport;
@@ -229,6 +230,22 @@ fn nearest_json(digit: &DigitView) -> Value {
 }
 
 impl BranchRow {
+    /// All branches of a run that is as far as `now` on the one that it is on.
+    pub fn all(tree: &Tree, now: Progress) -> Vec<Self> {
+        let row = |(number, branch): (usize, &Branch)| {
+            let progress = branch.tip.as_ref().map_or(now, |tip| tip.progress);
+            Self {
+                name: branch.name.clone(),
+                current: number == tree.on(),
+                from: branch.fork.as_ref().map(|fork| (fork.branch.clone(), fork.epoch)),
+                epoch: progress.epoch,
+                step: progress.step,
+                kept: branch.kept.iter().map(|state| state.progress.epoch).collect(),
+            }
+        };
+        tree.branches().iter().enumerate().map(row).collect()
+    }
+
     /// The `branch` object.
     pub fn to_json(&self) -> Value {
         let from = self.from.as_ref().map(|(branch, epoch)| json!({"branch": branch, "epoch": epoch}));

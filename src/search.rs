@@ -84,10 +84,7 @@ pub fn folder(store: &Store, name: &str) -> Result<PathBuf, SessionError> {
 
 /// The first of `search-1`, `search-2`, … that is not taken.
 pub fn free_name(store: &Store) -> String {
-    let taken = |name: &String| {
-        let session = store.folder().join(format!("{name}.mlab"));
-        session.exists() || store.folder().join(format!("{name}.{ENDING}")).exists()
-    };
+    let taken = |name: &String| store.has(name) || store.folder().join(format!("{name}.{ENDING}")).exists();
     (1..=u32::MAX).map(|n| format!("search-{n}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
@@ -98,14 +95,14 @@ impl Search {
     /// If the study can't be searched, another search is in the folder, or it is of other data.
     pub fn start(options: &SearchOptions) -> Result<Self, Error> {
         let study = match &options.study {
-            Some(study) => {
-                study.check(options.dataset.train.len())?;
-                Journal::begin(&options.folder, study)?;
-                study.clone()
-            }
+            Some(study) => study.clone(),
             None => Journal::open(&options.folder)?.1,
         };
         check_data(&study, &options.dataset)?;
+        study.check(options.dataset.train.len())?;
+        if options.study.is_some() {
+            Journal::begin(&options.folder, &study)?;
+        }
         let jobs = options.jobs.unwrap_or_else(|| default_jobs(options, &study));
         let name = options.folder.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let state = SearchState {
@@ -240,7 +237,7 @@ impl Job {
 /// Saves the run of a trial as a session of this name; its file and size.
 ///
 /// # Errors
-/// If the trial has none, or the file system refuses.
+/// If the trial has none, the name is that of a run that is open, or the file system refuses.
 pub fn keep_as_session(folder: &Path, number: u32, store: &Store, name: &str) -> Result<(PathBuf, u64), Error> {
     let (journal, _) = Journal::open(folder)?;
     let Some(session) = journal.run(number)? else {
@@ -248,6 +245,7 @@ pub fn keep_as_session(folder: &Path, number: u32, store: &Store, name: &str) ->
             "trial {number} has no run that could be opened: its first epoch was not done"
         )));
     };
+    let _claim = store.claim(name)?;
     Ok(store.save(name, &session)?)
 }
 

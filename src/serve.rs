@@ -20,7 +20,7 @@ mod reload;
 mod routes;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{Semaphore, watch};
@@ -57,6 +57,8 @@ pub struct ServeOptions {
 pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// Ends when the address is free again.
+    listening: mpsc::Receiver<()>,
     thread: JoinHandle<()>,
 }
 
@@ -83,7 +85,7 @@ impl Server {
     /// If the address can't be listened on, or the system gives no thread.
     pub fn start(lab: Lab, options: ServeOptions) -> Result<Self, Error> {
         let refused =
-            |error| Error::Failed(format!("can't listen on {}: {error}; try another --addr", options.address));
+            |error| Error::Failed(format!("can't listen on {}: {error}; try another address", options.address));
         let listener = TcpListener::bind(options.address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
@@ -94,6 +96,7 @@ impl Server {
             .build()
             .map_err(|error| Error::Failed(format!("can't start the server's threads: {error}")))?;
         let (stop, stopped) = watch::channel(false);
+        let (listens, listening) = mpsc::channel();
         let app = App(Arc::new(Shared {
             state: lab.state(),
             lab,
@@ -105,11 +108,11 @@ impl Server {
         let thread = thread::Builder::new()
             .name("serve".into())
             .spawn(move || {
-                runtime.block_on(listen::run(app, listener, options.watched, stopped));
+                runtime.block_on(listen::run(app, (listener, listens), options.watched, stopped));
                 runtime.shutdown_background();
             })
             .map_err(|error| Error::Failed(format!("can't start the server's thread: {error}")))?;
-        Ok(Self { address, stop, thread })
+        Ok(Self { address, stop, listening, thread })
     }
 
     /// Where it listens.
@@ -117,10 +120,17 @@ impl Server {
         self.address
     }
 
+    /// Takes no more connections: its address is free. What was asked is answered by a thread that ends then.
+    pub fn close(self) -> JoinHandle<()> {
+        let _ = self.stop.send(true);
+        // Nothing ever comes: the other end goes with the listener.
+        let _ = self.listening.recv();
+        self.thread
+    }
+
     /// Takes no more connections, answers what was asked, and ends.
     pub fn stop(self) {
-        let _ = self.stop.send(true);
-        let _ = self.thread.join();
+        let _ = self.close().join();
     }
 
     /// Whether it has ended.

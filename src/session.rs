@@ -229,13 +229,14 @@ impl Store {
         loop {
             *number += 1;
             let name = format!("run-{number}");
-            if !self.is_there(&name) {
+            if !self.has(&name) {
                 return name;
             }
         }
     }
 
-    fn is_there(&self, name: &str) -> bool {
+    /// Whether there is a session of this name, or something in its place.
+    pub fn has(&self, name: &str) -> bool {
         self.file(name).exists()
     }
 

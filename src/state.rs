@@ -229,6 +229,12 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// How many lines `log` has behind those of `before`, which is as it was earlier: of those the first may have been dropped since.
+pub fn lines_since(before: &VecDeque<LogLine>, log: &VecDeque<LogLine>) -> usize {
+    let is_kept = |count: &usize| before.iter().skip(before.len() - count).eq(log.iter().take(*count));
+    log.len() - (0..=before.len().min(log.len())).rev().find(is_kept).unwrap_or(0)
+}
+
 /// How much a line of the log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Level {
@@ -300,7 +306,7 @@ impl LabState {
     /// Takes in one event: the only way in which the lab's state changes. (Of a run elsewhere, its parts are brought here.)
     pub fn apply(&mut self, event: LabEvent) {
         match event {
-            LabEvent::Phase(phase) => self.phase = phase,
+            LabEvent::Phase(phase) => self.enter(phase),
             LabEvent::Loaded(dataset) => self.dataset = Some(dataset),
             LabEvent::Run(begun) => self.begin(*begun),
             LabEvent::Goal(goal) => self.goal = Some(goal),
@@ -354,6 +360,19 @@ impl LabState {
         };
     }
 
+    fn enter(&mut self, phase: Phase) {
+        // Where earlier weights are back, the test set may have been measured with others of as many steps.
+        let is_of_others = |tested: &Tested| match phase {
+            Phase::Finished(Reason::EarlyStop { .. }) => tested.step == self.progress.step,
+            Phase::Finished(Reason::Diverged { kept_step, .. }) => tested.step > kept_step,
+            _ => false,
+        };
+        if self.test.as_ref().is_some_and(is_of_others) {
+            self.test = None;
+        }
+        self.phase = phase;
+    }
+
     fn train(&mut self, event: TrainEvent) {
         match event {
             TrainEvent::Step { record, outcomes, norms } => {
@@ -383,8 +402,11 @@ impl LabState {
                 Arc::make_mut(&mut self.history).edits.push(edit);
                 self.saved = None;
             }
+            TrainEvent::WentBack { edits } => {
+                Arc::make_mut(&mut self.history).edits = edits;
+                self.saved = None;
+            }
             TrainEvent::Tested { step, evaluation } => self.test = Some(Tested { step, evaluation }),
-            TrainEvent::Finished(reason) => self.phase = Phase::Finished(reason),
         }
     }
 
@@ -431,3 +453,6 @@ impl LabState {
         step > 0 && self.saved.as_ref().is_none_or(|saved| saved.step != step)
     }
 }
+
+#[cfg(test)]
+mod tests;

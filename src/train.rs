@@ -155,6 +155,16 @@ impl Trainer {
         })
     }
 
+    /// Before a run that early stopping has ended goes on: its patience counts from here, where the best weights are back.
+    pub fn renew_patience(&mut self) {
+        if let (Some(best), Some(good)) = (&mut self.best, &self.good)
+            && best.epoch < self.progress.epoch
+            && best.network == good.network
+        {
+            best.epoch = self.progress.epoch;
+        }
+    }
+
     /// Changes a setting; it holds from the next batch on.
     ///
     /// # Errors
@@ -366,15 +376,15 @@ impl Trainer {
             self.best = None;
             return Ok(None);
         };
-        let loss = record.validation.map_or(record.train_loss, |measured| measured.loss);
+        let loss = record.loss();
         match &self.best {
             Some(best) if loss >= best.loss => {
-                let best_epoch = best.epoch;
-                if record.epoch - best_epoch < patience {
+                if record.epoch - best.epoch < patience {
                     return Ok(None);
                 }
                 self.network.restore(&best.network)?;
-                Ok(Some(Reason::EarlyStop { best_epoch }))
+                let first = self.history.epochs.iter().find(|epoch| epoch.loss().total_cmp(&best.loss).is_eq());
+                Ok(Some(Reason::EarlyStop { best_epoch: first.map_or(best.epoch, |epoch| epoch.epoch) }))
             }
             _ => {
                 self.best = Some(Best { epoch: record.epoch, loss, network: self.network.state()? });
@@ -397,22 +407,26 @@ impl Trainer {
         })
     }
 
-    /// After a loss that is no number: takes the last epoch's end back.
+    /// After a loss that is no number: takes the last checkpoint back.
     fn go_back(&mut self, report: &mut impl FnMut(TrainEvent)) -> Result<Reason, NetworkError> {
         let step = self.progress.step;
         let seconds = self.progress.seconds;
         if let Some(good) = self.good.take() {
             let settings = self.settings.clone();
+            let changed = self.history.edits.len() > good.history.edits.len();
             self.network.restore(&good.network)?;
             self.take_over(&good);
-            // What was changed since then stays changed: it is what the person wants, and the log tells of it.
+            // What was changed since then stays changed: it is what the person wants.
             for setting in Setting::ALL {
-                let _ = self.set(setting, &setting.get(&settings), report);
+                let _ = self.set(setting, &setting.get(&settings), &mut |_| ());
+            }
+            if changed {
+                report(TrainEvent::WentBack { edits: self.history.edits.clone() });
             }
             self.progress.seconds = seconds;
             self.good = Some(good);
         }
-        Ok(Reason::Diverged { step, kept_epoch: self.progress.epoch })
+        Ok(Reason::Diverged { step, kept_epoch: self.progress.epoch, kept_step: self.progress.step })
     }
 
     fn take_over(&mut self, state: &RunState) {
@@ -431,7 +445,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// The run as it was at the end of its last epoch, or at its start.
+    /// The run as it was at the end of its last epoch, at its start, or where it was resumed or gone to.
     pub fn last_checkpoint(&self) -> Option<Arc<RunState>> {
         self.good.clone()
     }

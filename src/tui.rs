@@ -1,7 +1,8 @@
 //! The dashboard: a terminal screen that shows the lab's state and sends it commands.
 //!
 //! One loop takes one [`Message`] after the other, [`update`](update::update) changes the model, and when something changed
-//! that can be seen [`view`](view::view) draws it: at once for a key, soon for an answer, a few times a second for a run.
+//! that can be seen [`view`](view::view) draws it: at once for a key, soon for an answer, a few times a second for a run, and
+//! never before the terminal has taken the last frame. The loop waits for no terminal: one that nobody reads holds nothing up.
 
 mod format;
 pub mod graphics;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::error::Error;
 use crate::lab::Lab;
@@ -43,7 +44,7 @@ use update::{Draw, update};
 const FRAME: Duration = Duration::from_millis(33);
 /// Frames a second for what the run does by itself: eight are lively, and a slow line carries them.
 pub const DEFAULT_FPS: u8 = 8;
-/// After how long the screen counts as slow: it is then drawn at half its pace at most.
+/// A frame is followed by a pause of so many times what it took to draw and to write, unless a person waits for the next.
 const SLOW: u32 = 2;
 
 /// What the screen needs to know besides the lab.
@@ -139,10 +140,8 @@ struct Dashboard {
     lost: bool,
     /// It is known that the lab published a state that the model has not seen: nobody need wait for it any more.
     published: bool,
-    /// When the next frame is to be drawn.
-    frame: Option<Instant>,
-    /// When the last one was, and how long it took.
-    drawn: (Instant, Duration),
+    /// How urgently a frame is wanted.
+    wanted: Draw,
     /// Shortest time between two frames for what the run does by itself.
     progress: Duration,
 }
@@ -171,36 +170,36 @@ impl Dashboard {
             model,
             store,
             input: Input::begin().map_err(|error| terminal_error(&error))?,
-            signals: Signals::new().map_err(|error| terminal_error(&error))?,
+            signals: Signals::new()?,
             answers: JoinSet::new(),
             ticks,
             lost: false,
             published: false,
-            frame: None,
-            drawn: (Instant::now(), Duration::ZERO),
+            wanted: Draw::No,
             progress,
         })
     }
 
     async fn run(&mut self, terminal: &mut Terminal) -> Result<(), Error> {
         // The first frame comes before anything is loaded.
-        self.lost = self.draw(terminal).is_err();
+        self.lost = terminal.draw(&self.model).is_err();
         loop {
-            let message = match self.wake().await {
+            let message = match self.wake(terminal).await {
                 // A lost line says so in several ways at once; only a person who waits can be impatient.
-                Wake::Message(Message::Terminate) if self.lost && self.is_leaving() => continue,
+                Wake::Message(Message::Terminate) if self.lost && self.is_terminated() => continue,
                 Wake::Message(message) => message,
                 Wake::Lost => match self.lose() {
                     Some(message) => message,
                     None => continue,
                 },
+                // The word that the run is saved does not wait for a frame, which may never come.
+                Wake::Published if self.is_leaving() => Message::State(self.newest()),
                 Wake::Published => {
                     self.published = true;
                     self.plan(Draw::Progress);
                     continue;
                 }
                 Wake::Frame => {
-                    self.frame = None;
                     if let Some(leave) = self.next_frame(terminal) {
                         return leave;
                     }
@@ -215,16 +214,17 @@ impl Dashboard {
     }
 
     /// Waits for whatever comes first; what a person did goes before what the lab did.
-    async fn wake(&mut self) -> Wake {
-        let frame = self.frame;
+    async fn wake(&mut self, terminal: &Terminal) -> Wake {
+        let (wanted, progress) = (self.wanted, self.progress);
+        let is_listening = !self.published || self.is_leaving();
         tokio::select! {
             biased;
-            message = self.signals.next() => Wake::Message(message),
+            message = self.signals.next() => message.map_or(Wake::Lost, Wake::Message),
             message = self.input.next(), if !self.lost => message.map_or(Wake::Lost, Wake::Message),
             Some(Ok(message)) = self.answers.join_next() => Wake::Message(message),
-            () = async { sleep_until(frame.unwrap_or_else(Instant::now)).await }, if frame.is_some() => Wake::Frame,
+            () = due(terminal, wanted, progress), if wanted != Draw::No => Wake::Frame,
             _ = self.ticks.tick() => Wake::Message(Message::Tick),
-            changed = self.states.changed(), if !self.published => {
+            changed = self.states.changed(), if is_listening => {
                 if changed.is_ok() { Wake::Published } else { Wake::Ended }
             }
         }
@@ -240,8 +240,12 @@ impl Dashboard {
         for effect in effects {
             match effect {
                 Effect::Ask(command, origin) => {
-                    let lab = self.lab.clone();
-                    self.answers.spawn(async move { Message::Answer { origin, result: lab.ask(command).await } });
+                    // Sent at once: its answer alone is waited for.
+                    let answer = self.lab.send(command);
+                    self.answers.spawn(async move {
+                        let result = answer.await.unwrap_or_else(|_| Err(lab_has_ended()));
+                        Message::Answer { origin, result }
+                    });
                 }
                 // Reading a folder may take a while on a slow disk, and is nothing that training should wait for.
                 Effect::ListSessions => {
@@ -275,64 +279,72 @@ impl Dashboard {
 
     /// Shows the newest state.
     fn next_frame(&mut self, terminal: &mut Terminal) -> Option<Result<(), Error>> {
-        self.published = false;
-        let lab = self.states.borrow_and_update().clone();
-        if !Arc::ptr_eq(&lab, &self.model.lab) {
-            if let Some(leave) = self.take(Message::State(lab), terminal) {
-                return Some(leave);
-            }
-            self.frame = None;
+        let lab = self.newest();
+        if !Arc::ptr_eq(&lab, &self.model.lab)
+            && let Some(leave) = self.take(Message::State(lab), terminal)
+        {
+            return Some(leave);
         }
-        if !self.lost && self.draw(terminal).is_err() {
+        self.wanted = Draw::No;
+        if !self.lost && terminal.draw(&self.model).is_err() {
             return self.lose().and_then(|message| self.take(message, terminal));
         }
         None
     }
 
+    /// The newest state, which is thereby seen.
+    fn newest(&mut self) -> Arc<LabState> {
+        self.published = false;
+        self.states.borrow_and_update().clone()
+    }
+
     /// Goes on without a terminal until the run is saved; what the model is to be told.
     fn lose(&mut self) -> Option<Message> {
         self.lost = true;
-        (!self.is_leaving()).then_some(Message::Terminate)
+        (!self.is_terminated()).then_some(Message::Terminate)
     }
 
     fn is_leaving(&self) -> bool {
-        matches!(self.model.leaving, Leaving::Terminated(_))
+        self.model.leaving != Leaving::No
     }
 
-    fn draw(&mut self, terminal: &mut Terminal) -> std::io::Result<()> {
-        let begun = Instant::now();
-        let outcome = terminal.draw(&self.model);
-        self.drawn = (Instant::now(), begun.elapsed());
-        outcome
+    fn is_terminated(&self) -> bool {
+        matches!(self.model.leaving, Leaving::Terminated(_))
     }
 
     /// Makes sure that a frame is drawn in time.
     fn plan(&mut self, draw: Draw) {
-        let (at, took) = self.drawn;
-        let due = match draw {
-            Draw::No => return,
-            Draw::Now => Instant::now(),
-            Draw::Soon => at + FRAME.max(took * SLOW),
-            Draw::Progress => at + self.progress.max(took * SLOW),
-        };
-        self.frame = Some(self.frame.map_or(due, |planned| planned.min(due)));
+        self.wanted = self.wanted.max(draw);
     }
 
     fn left(&self) -> Result<(), Error> {
-        match &self.model.lab.phase {
+        match (&self.model.unsaved, &self.model.lab.phase) {
             // What was shown on the screen is gone with it: the shell is told too.
-            Phase::Failed(failure) => Err(Error::Lab(failure.clone())),
-            _ if self.is_leaving() => Err(Error::Interrupted),
+            (Some(sentence), _) => Err(Error::Failed(sentence.clone())),
+            (None, Phase::Failed(failure)) => Err(Error::Lab(failure.clone())),
+            _ if self.is_terminated() => Err(Error::Interrupted),
             _ => Ok(()),
         }
     }
 
     fn ended(&self) -> Result<(), Error> {
-        match self.model.leaving {
-            Leaving::No => Err(Error::Failed("the lab has ended".into())),
-            _ => self.left(),
-        }
+        if self.is_leaving() { self.left() } else { Err(lab_has_ended()) }
     }
+}
+
+/// Waits until a frame that is `wanted` so urgently is to be drawn: when the last one is written, and after a pause.
+async fn due(terminal: &Terminal, wanted: Draw, progress: Duration) {
+    let (written, took) = terminal.idle().await;
+    let pause = match wanted {
+        Draw::No | Draw::Now => return,
+        Draw::Soon => FRAME,
+        Draw::Progress => progress,
+    };
+    sleep_until((written + pause.max(took * SLOW)).into()).await;
+}
+
+fn lab_has_ended() -> Error {
+    Error::Failed("the lab has ended".into())
 }
 
 #[cfg(test)]

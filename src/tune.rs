@@ -52,7 +52,15 @@ pub enum TuneError {
     /// There is no search in the folder.
     #[error("there is no search in {}: `mnist-lab tune --save NAME` begins one", .0.display())]
     Missing(PathBuf),
-    /// A file of the journal is not whole.
+    /// The file that says what is searched is not whole, or of a later version: without it the results mean nothing.
+    #[error("{}: {problem}: the search can't go on; take another name", path.display())]
+    DamagedStudy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another file of the journal is not whole.
     #[error("{}: {problem}: delete this file, and what it held is done again", path.display())]
     Damaged {
         /// The file.

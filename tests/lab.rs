@@ -13,11 +13,12 @@ use mnist_lab::lab::gauge::Meter;
 use mnist_lab::lab::{Autosave, Lab, LabOptions, Start};
 use mnist_lab::nn::{DeviceChoice, Kernels};
 use mnist_lab::reply::Reply;
+use mnist_lab::search::SearchPhase;
 use mnist_lab::session::Store;
 use mnist_lab::state::{GpuReading, LabState, Phase};
-use mnist_lab::train::RunConfig;
 use mnist_lab::train::event::Reason;
 use mnist_lab::train::settings::Settings;
+use mnist_lab::train::{Goal, RunConfig};
 
 /// A lab that trains the smallest network that learns, and the folder of its sessions.
 struct Bench {
@@ -209,6 +210,82 @@ fn questions_and_changes_are_answered_while_it_trains() {
     let edits = &bench.until(|_| true).history.edits;
     let names: Vec<&str> = edits.iter().map(|edit| edit.setting.as_str()).collect();
     assert_eq!(names, ["epochs", "batch-size", "augment"]);
+}
+
+#[test]
+fn a_run_that_stopped_early_goes_on_for_as_long_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    // So slow that no weight moves, and nothing gets better than after the first epoch.
+    bench.ask("set lr 1e-300").unwrap();
+    bench.ask("set early-stop 2").unwrap();
+    for epochs in [3, 5] {
+        let state = bench.run("train 9");
+        assert_eq!(state.phase, Phase::Finished(Reason::EarlyStop { best_epoch: 1 }));
+        assert_eq!(state.progress.epoch, epochs);
+    }
+}
+
+#[test]
+fn epochs_that_are_changed_while_it_trains_are_where_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    let ends = |state: &LabState| {
+        assert_eq!(state.phase, Phase::Finished(Reason::Completed));
+        assert_eq!((state.goal, state.progress.sample), (Some(Goal::Epoch(state.progress.epoch)), 0));
+        state.progress.epoch
+    };
+    // No epoch has time to end between the two.
+    let train = bench.lab.send(Command::Train { epochs: None });
+    assert_eq!(ends(&bench.run("set epochs 3")), 3);
+    bench.runtime.block_on(train).unwrap().unwrap();
+    // More are done already: the epoch that has begun is the last.
+    bench.ask("train 500").unwrap();
+    bench.until(|state| state.progress.epoch >= 3 && state.progress.sample > 0);
+    let last = ends(&bench.run("set epochs 1"));
+    assert!((4..500).contains(&last), "{last}");
+    // A nearer goal stays what it is.
+    bench.ask("set epochs 600").unwrap();
+    let train = bench.lab.send(Command::Train { epochs: Some(2) });
+    let held = bench.run("set epochs 700");
+    assert_eq!((held.phase.clone(), held.progress.epoch), (Phase::Paused, last + 2));
+    bench.runtime.block_on(train).unwrap().unwrap();
+}
+
+#[test]
+fn a_search_does_not_take_the_name_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    for name in ["run-1", "mine"] {
+        let refused = bench.ask(&format!("tune --trials 1 --save {name}")).unwrap_err().to_string();
+        assert!(refused.contains(&format!("`{name}` is this run's session")), "{refused}");
+        bench.run("step 1");
+        bench.ask("save mine").unwrap();
+    }
+}
+
+#[test]
+fn a_search_goes_on_where_the_lab_can_not_be_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 1");
+    bench.ask("save a").unwrap();
+    bench.run("step 1");
+    // Where there is a folder no file can be put.
+    let place = folder.path().join("a.mlab");
+    std::fs::remove_file(&place).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    bench.ask("tune --trials 1 --jobs 1 --save b").unwrap();
+    let refused = bench.ask("quit").unwrap_err().to_string();
+    let state = bench.until(|state| state.log.iter().any(|line| line.text == refused));
+    assert_eq!(state.search.as_ref().unwrap().phase, SearchPhase::Searching);
+    bench.ask("tune off").unwrap();
+    // What was kept elsewhere goes with the save.
+    let kept = refused.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next()).unwrap();
+    assert!(Path::new(kept).exists(), "{refused}");
+    std::fs::remove_dir(&place).unwrap();
+    bench.ask("quit").unwrap();
+    assert!(!Path::new(kept).exists(), "{refused}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mnist_lab::arch::{Arch, PRESETS};
 use mnist_lab::data::{Batch, Images, PIXELS, SIDE};
+use mnist_lab::metrics::argmax;
 use mnist_lab::nn::loss::target;
 use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::plan::{DropoutMask, normalise};
@@ -79,27 +80,41 @@ fn it_learns_to_tell_bars_apart() {
             network.train(&batch(&images, number, 20), &step).expect("the CPU does not fail");
         }
         let logits = network.logits(&batch(&images, 0, 200)).expect("the CPU does not fail");
-        let right = (0..200).filter(|&at| nn::plan::predict(&logits[at]) == images.label(at)).count();
+        let right = (0..200).filter(|&at| argmax(&logits[at]) == images.label(at)).count();
         assert!(right >= 190, "{optimizer}: {right} of 200");
     }
 }
 
+/// What becomes of a layer's output and the feature in the same place.
+type End = fn(f32, f32) -> f32;
+
 #[test]
-fn features_are_what_the_last_layer_makes_logits_of() {
-    let (images, arches) = (bars(60), [SMALL, "flatten dense10", "conv5:3x3 relu pool2 flatten dense10", "mlp"]);
-    for (arch, kernels) in arches.into_iter().flat_map(|arch| [Kernels::Composed, Kernels::Fused].map(|k| (arch, k))) {
+fn features_are_what_the_last_dense_or_convolution_layer_makes_logits_of() {
+    let images = bars(60);
+    let arches: [(&str, End); 8] = [
+        (SMALL, |output, _| output),
+        ("flatten dense10", |output, _| output),
+        ("conv5:3x3 relu pool2 flatten dense10", |output, _| output),
+        ("mlp", |output, _| output),
+        ("conv3:2x2:s2 relu pool2 conv10:7x7 flatten", |output, _| output),
+        ("flatten dense10 relu", |output, _| output.max(0.0)),
+        ("flatten dense16 relu dense10 dropout relu", |output, _| output.max(0.0)),
+        ("flatten dense10 res(dense10)", |output, feature| output + feature),
+    ];
+    let each = arches.into_iter().flat_map(|(arch, end)| [Kernels::Composed, Kernels::Fused].map(|k| (arch, end, k)));
+    for (arch, end, kernels) in each {
         let mut network = build_on(kernels, arch, 2);
         train(&mut *network, &images, 0..3);
         let all = batch(&images, 0, 60);
         let features = network.features(&all).expect("the CPU does not fail");
         let state = state(&*network);
-        let [.., weight, bias] = &*state.tensors else { panic!("a dense layer ends the network") };
+        let [.., weight, bias] = &*state.tensors else { panic!("no other layer with weights follows") };
         for (features, logits) in features.iter().zip(network.logits(&all).expect("the CPU does not fail")) {
-            assert_eq!(features.len(), weight.shape[1]);
+            assert_eq!(features.len(), weight.shape[1..].iter().product::<usize>(), "{arch} {kernels:?}");
             for (class, logit) in logits.into_iter().enumerate() {
                 let weights = &weight.values[class * features.len()..][..features.len()];
                 let sum: f32 = weights.iter().zip(features).map(|(weight, feature)| weight * feature).sum();
-                let error = (sum + bias.values[class] - logit).abs();
+                let error = (end(sum + bias.values[class], features[class]) - logit).abs();
                 assert!(error < 1e-4 * logit.abs().max(1.0), "{arch} {kernels:?}: {logit} {error}");
             }
         }

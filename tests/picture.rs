@@ -171,15 +171,22 @@ fn one_digit_is_found_as_it_is_prepared_alone() {
         let kept = picture::digits(&file(digit(index), ImageFormat::Png)).unwrap();
         assert_eq!((kept.len(), kept[0].digit.shape, kept[0].place), (1, Shape::Kept, [0, 0, 28, 28]));
     }
-    let large = resize(&inverted(painted(1, FilterType::Triangle)), 3000, 2250, FilterType::Triangle);
-    let [x, y, width, height] = picture::digits(&file(large, ImageFormat::Png)).unwrap()[0].place;
-    let [small_x, small_y, small_width, small_height] =
-        picture::digits(&file(inverted(painted(1, FilterType::Triangle)), ImageFormat::Png)).unwrap()[0].place;
-    for (large, small) in [(x, small_x), (y, small_y), (width, small_width), (height, small_height)] {
+    let small = inverted(painted(1, FilterType::Triangle));
+    let large = file(resize(&small, 3000, 2250, FilterType::Triangle), ImageFormat::Png);
+    let found = picture::digits(&large).unwrap().remove(0);
+    let of_small = picture::digits(&file(small, ImageFormat::Png)).unwrap().remove(0);
+    for (large, small) in found.place.into_iter().zip(of_small.place) {
         assert!(
             (f64::from(large) / 7.5 - f64::from(small)).abs() < 3.0,
             "{large} in the large, {small} in the small one"
         );
+    }
+    let lengths = |prepared: &Preprocessed| match prepared.shape {
+        Shape::Cropped(lengths) => lengths,
+        shape => panic!("{shape:?}"),
+    };
+    for (length, alone) in lengths(&found.digit).into_iter().zip(lengths(&auto(&large))) {
+        assert!(length.abs_diff(alone) < 22, "{length} found, {alone} alone");
     }
 }
 

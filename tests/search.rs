@@ -7,11 +7,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::thread;
+use std::time::Duration;
 
 use mnist_lab::arch::Arch;
 use mnist_lab::data::{Dataset, Images};
-use mnist_lab::nn::{self, DeviceChoice, Setup};
-use mnist_lab::session::DataMark;
+use mnist_lab::error::Error;
+use mnist_lab::nn::{self, DeviceChoice, Kernels, Setup};
+use mnist_lab::search::{Search, SearchOptions, SearchPhase, keep_as_session};
+use mnist_lab::session::{DataMark, SessionError, Store};
 use mnist_lab::train::history::Measured;
 use mnist_lab::train::settings::{Setting, Settings};
 use mnist_lab::tune::journal::Journal;
@@ -120,6 +123,56 @@ fn a_search_is_the_same_in_one_go_by_two_workers_and_after_interruptions() {
         assert!(turns > 4, "{turns} turns");
         assert_eq!(results(stopped.path()), expected, "{algorithm}: after interruptions");
     }
+}
+
+/// A worker of another process on the search in `folder`.
+fn worker(folder: &Path) -> Result<Search, Error> {
+    Search::start(&SearchOptions {
+        folder: folder.into(),
+        study: None,
+        dataset: DATA.clone(),
+        device: DeviceChoice::Cpu,
+        kernels: Kernels::Auto,
+        threads: Some(1),
+        jobs: Some(1),
+    })
+}
+
+#[test]
+fn a_worker_makes_the_trials_that_were_added() {
+    let few = Study { trials: 2, ..study(Algorithm::Random) };
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(search(folder.path(), &few, |_| true), Rest::Done);
+    Journal::begin(folder.path(), &Study { trials: 4, ..few }).unwrap();
+    let mut worker = worker(folder.path()).unwrap();
+    while worker.goes_on() {
+        worker.next(Duration::from_millis(50));
+    }
+    assert_eq!(worker.state().phase, SearchPhase::Done);
+    assert_eq!(results(folder.path()).len(), 4);
+}
+
+#[test]
+fn a_trial_does_not_replace_the_session_of_a_run_that_is_open() {
+    let (folder, sessions) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let one = Study { trials: 1, epochs: 1, ..study(Algorithm::Random) };
+    assert_eq!(search(folder.path(), &one, |_| true), Rest::Done);
+    let (store, number) = (Store::new(sessions.path()), results(folder.path())[0].0);
+    let open = store.claim("a").unwrap();
+    let refused = keep_as_session(folder.path(), number, &store, "a").unwrap_err();
+    assert!(matches!(refused, Error::Session(SessionError::Taken { .. })) && !store.has("a"), "{refused}");
+    drop(open);
+    keep_as_session(folder.path(), number, &store, "a").unwrap();
+    assert!(store.load("a").is_ok());
+}
+
+#[test]
+fn a_worker_refuses_what_can_not_be_searched() {
+    let folder = tempfile::tempdir().unwrap();
+    let endless = Study { epochs: u32::MAX, ..study(Algorithm::Hyperband) };
+    Journal::begin(folder.path(), &endless).unwrap();
+    let sentence = worker(folder.path()).unwrap_err().to_string();
+    assert!(sentence.contains("epochs a trial"), "{sentence}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The domain, each module after those that it may use: numbers and runs, without a screen, a network, a clock or a word printed.
 const DOMAIN: &[&str] = &["random", "data", "arch", "metrics", "nn", "explain", "train", "session", "tune"];
 /// The lab: commands in, state out. It uses the domain.
-const LAB: &[&str] = &["command", "reply", "state", "advice", "search", "lab", "error"];
+const LAB: &[&str] = &["command", "reply", "state", "advice", "search", "signals", "lab", "error"];
 /// The ways in and out. They use the lab and the domain, and not each other.
 const ADAPTERS: &[&str] = &["cli", "repl", "serve", "export", "import", "tui", "attach", "gpu"];
 /// The one adapter that may start the others: it reads the command line and gives way to what was asked for.

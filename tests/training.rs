@@ -8,8 +8,9 @@ use mnist_lab::data::{CLASSES, Dataset, Images};
 use mnist_lab::metrics::{argmax, softmax};
 use mnist_lab::nn::{self, DeviceChoice, Kernels, NamedTensor, NetworkState, Setup};
 use mnist_lab::session::{DataMark, Session, Store};
+use mnist_lab::state::{LabEvent, LabState};
 use mnist_lab::train::event::{Reason, TrainEvent};
-use mnist_lab::train::history::EpochRecord;
+use mnist_lab::train::history::{Edit, EpochRecord};
 use mnist_lab::train::settings::{Setting, Settings};
 use mnist_lab::train::tree::Tree;
 use mnist_lab::train::{Advance, Goal, RunConfig, RunState, Target, Trainer};
@@ -236,6 +237,29 @@ fn early_stopping_takes_back(ema: &str) {
 }
 
 #[test]
+fn a_run_that_stopped_early_has_all_its_patience_again() {
+    let mut straight = fresh("mlp", &[("epochs", "60"), ("early-stop", "2"), ("lr", "0.03")]);
+    let (stopped, _) = run(&mut straight, Goal::Epoch(60));
+    assert!(matches!(stopped, Advance::Finished(Reason::EarlyStop { .. })), "{stopped:?}");
+    let RunState { progress, network, .. } = straight.state().unwrap();
+    // So slow that no weight moves, and nothing gets better.
+    straight.set(Setting::LearningRate, "1e-300", &mut |_| ()).unwrap();
+    let mut restarted = restart(&straight);
+
+    straight.renew_patience();
+    assert_eq!(run(&mut straight, Goal::Epoch(60)).0, stopped, "the same epoch is back");
+    assert_eq!(straight.progress().epoch, progress.epoch + 2);
+    assert_eq!(straight.state().unwrap().network, network);
+
+    for goal in [Goal::Step(progress.step + 5), Goal::Epoch(progress.epoch + 1), Goal::Epoch(60)] {
+        restarted.renew_patience();
+        run(&mut restarted, goal);
+        restarted = restart(&restarted);
+    }
+    assert_eq!(timeless(&straight), timeless(&restarted));
+}
+
+#[test]
 fn a_run_that_diverges_goes_back_to_its_last_epoch_and_can_go_on() {
     for ema in ["none", "0.9"] {
         diverging_goes_back(ema);
@@ -243,32 +267,65 @@ fn a_run_that_diverges_goes_back_to_its_last_epoch_and_can_go_on() {
 }
 
 fn diverging_goes_back(ema: &str) {
-    let mut trainer = fresh("mlp", &[("optimizer", "sgd"), ("lr", "0.05"), ("ema", ema)]);
-    run(&mut trainer, Goal::Epoch(1));
+    let mut trainer = fresh("mlp", &[("optimizer", "sgd"), ("lr", "0.05"), ("batch-size", "8"), ("ema", ema)]);
+    let (_, mut events) = run(&mut trainer, Goal::Epoch(1));
     let good = timeless(&trainer);
     // Not even a logit survives weights of 1e38.
     let mut state = trainer.state().unwrap();
     state.network.trained.as_mut().unwrap_or(&mut state.network.tensors)[0].values.fill(f32::MAX);
     let mut broken = Trainer::resume(&state, DATA.clone(), network(&state.config)).unwrap();
-    let (ended, events) = run(&mut broken, Goal::Epoch(2));
-    assert!(matches!(ended, Advance::Finished(Reason::Diverged { .. })), "{ended:?}");
-    assert!(events.iter().any(|e| matches!(e, TrainEvent::Step { record, .. } if !record.loss.is_finite())));
+    let (ended, broken) = run(&mut broken, Goal::Epoch(2));
+    assert_eq!(ended, Advance::Finished(Reason::Diverged { step: 41, kept_epoch: 1, kept_step: 40 }));
+    assert!(broken.iter().any(|e| matches!(e, TrainEvent::Step { record, .. } if !record.loss.is_finite())));
 
-    for setting in [("lr", "10"), ("weight-decay", "1")] {
-        trainer.set(setting.0.parse().unwrap(), setting.1, &mut |_| ()).unwrap();
-    }
-    let (ended, _) = run(&mut trainer, Goal::Epoch(4));
-    let Advance::Finished(Reason::Diverged { kept_epoch, .. }) = ended else { panic!("{ended:?}") };
+    set(&mut trainer, &[("lr", "10"), ("weight-decay", "1")], &mut events);
+    events.extend(run(&mut trainer, Goal::Step(42)).1);
+    // This one is taken back again.
+    set(&mut trainer, &[("dropout", "0.5"), ("dropout", "0.2")], &mut events);
+    let (ended, more) = run(&mut trainer, Goal::Epoch(4));
+    let Advance::Finished(Reason::Diverged { kept_epoch, kept_step, .. }) = ended else { panic!("{ended:?}") };
+    assert_eq!((kept_epoch, kept_step), (1, 40));
+    events.extend(more);
     let kept = timeless(&trainer);
-    assert_eq!(kept.progress.epoch, kept_epoch);
-    assert!(kept.network.tensors.iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()));
-    if kept_epoch == 1 {
-        assert_eq!(kept.network, good.network);
-    }
-    trainer.set(Setting::LearningRate, "0.01", &mut |_| ()).unwrap();
-    trainer.set(Setting::WeightDecay, "0", &mut |_| ()).unwrap();
-    let (ended, _) = run(&mut trainer, Goal::Epoch(4));
+    assert_eq!((kept.progress, &kept.network), (good.progress, &good.network));
+    assert_eq!(kept.settings, Settings { learning_rate: 10.0, weight_decay: 1.0, ..good.settings });
+    let edits: Vec<_> = kept.history.edits.iter().map(|e| (e.step, e.setting.as_str(), e.to.as_str())).collect();
+    assert_eq!(edits, [(40, "lr", "10"), (40, "weight-decay", "1")]);
+    assert_eq!(told(&events), kept.history.edits);
+
+    set(&mut trainer, &[("lr", "0.01"), ("weight-decay", "0")], &mut events);
+    let (ended, more) = run(&mut trainer, Goal::Epoch(4));
     assert_eq!(ended, Advance::Finished(Reason::Completed));
+    events.extend(more);
+    assert_eq!(told(&events), trainer.history().edits);
+}
+
+fn set(trainer: &mut Trainer, changes: &[(&str, &str)], events: &mut Vec<TrainEvent>) {
+    for (name, value) in changes {
+        trainer.set(name.parse().unwrap(), value, &mut |event| events.push(event)).unwrap();
+    }
+}
+
+/// The changes of settings that these events have told of.
+fn told(events: &[TrainEvent]) -> Vec<Edit> {
+    let mut lab = LabState::default();
+    for event in events {
+        lab.apply(LabEvent::Train(event.clone()));
+    }
+    lab.history.edits.clone()
+}
+
+#[test]
+fn a_run_that_was_resumed_in_an_epoch_goes_back_to_where_it_was() {
+    let mut trainer = fresh("mlp", &[]);
+    run(&mut trainer, Goal::Step(13));
+    let mut state = trainer.state().unwrap();
+    state.network.tensors[0].values.fill(f32::MAX);
+    let mut broken = Trainer::resume(&state, DATA.clone(), network(&state.config)).unwrap();
+    let Advance::Finished(reason) = run(&mut broken, Goal::Epoch(2)).0 else { panic!("it goes on") };
+    assert_eq!(reason, Reason::Diverged { step: 14, kept_epoch: 1, kept_step: 13 });
+    assert!(reason.sentence(broken.settings()).contains("the state after step 13"));
+    assert_eq!(broken.progress().step, 13);
 }
 
 #[test]

@@ -172,7 +172,7 @@ class Lineup:
 
     def tui(self):
         # Both save after each epoch.
-        save = ["--save", "headless", "--sessions", str(self.work / "sessions")]
+        save = ["--sessions", str(self.work / "sessions")]
         screen = ["python3", str(HERE / "screen.py"), self.binary, str(self.epochs), *SETTINGS, *COMMON]
         return Table("What the dashboard costs, `tutorial`, batch 64", "samples/s", COST, [
             Contestant(OURS, rate, self.ours(save=save)),

@@ -32,7 +32,7 @@ pub fn diverging(evidence: &Evidence) -> Option<Advice> {
     rises.then(shown).and_then(|shown| advice(Finding::Diverging, shown, [evidence.rate(0.1)]))
 }
 
-/// The loss is no better than a guess's, and does not fall.
+/// Hardly anything is learnt, and the loss does not fall, or is worse than a guess's.
 pub fn too_high(evidence: &Evidence) -> Option<Advice> {
     let last = evidence.epochs.last()?;
     let [first, second] = halves(&evidence.steps)?;
@@ -41,8 +41,9 @@ pub fn too_high(evidence: &Evidence) -> Option<Advice> {
     let could_be = evidence.settings.learning_rate > 1e-4;
     let is_stuck = last.train_accuracy < LEARNS && (!falls || last.train_loss > 1.1 * CHANCE) && could_be;
     let shown = || {
+        let stands = if falls { "" } else { ", and it does not fall" };
         format!(
-            "after epoch {} the training loss is {:.3} (a guess has {CHANCE:.2}), accuracy {:.1} %, and it does not fall",
+            "after epoch {} the training loss is {:.3} (a guess has {CHANCE:.2}), accuracy {:.1} %{stands}",
             last.epoch,
             last.train_loss,
             last.train_accuracy * 100.0

@@ -133,7 +133,7 @@ fn advice_that_was_taken_falls_silent_until_there_is_new_evidence() {
 #[test]
 fn a_run_that_diverged_wants_smaller_steps() {
     let mut state = run(&[("lr", "0.001")], &WELL);
-    state.phase = Phase::Finished(Reason::Diverged { step: 1601, kept_epoch: 4 });
+    state.phase = Phase::Finished(Reason::Diverged { step: 1601, kept_epoch: 4, kept_step: 1600 });
     let said = advise(&state, &[]);
     assert_eq!(
         (said[0].finding, said[0].commands.as_slice()),
@@ -141,6 +141,27 @@ fn a_run_that_diverged_wants_smaller_steps() {
     );
     state.settings.learning_rate = 1e-4;
     assert_eq!(advise(&state, &[]), []);
+}
+
+/// Whatever the schedule made of the learning rate: here a twenty-fifth.
+#[test]
+fn smaller_steps_are_advised_once_under_a_schedule_too() {
+    let mut state = run(&[("lr", "10"), ("schedule", "onecycle")], &[]);
+    let records = (1..=5).map(|step| StepRecord { step, loss: f32::NAN, accuracy: 0.1, learning_rate: 0.4 });
+    records.for_each(|record| Arc::make_mut(&mut state.history).steps.push(record));
+    state.phase = Phase::Finished(Reason::Diverged { step: 5, kept_epoch: 0, kept_step: 0 });
+    assert_eq!(advise(&state, &[])[0].commands[0], "set lr 1");
+    state.settings.learning_rate = 1.0;
+    assert_eq!(advise(&state, &[]), []);
+}
+
+#[test]
+fn a_loss_that_falls_is_not_said_to_stand_still() {
+    let said = |epochs: &[(f64, f64, f64)]| advise(&run(&[("lr", "0.1")], epochs), &[])[0].evidence.clone();
+    let stands = said(&[(2.31, 0.1, 2.31)]);
+    assert!(stands.ends_with("accuracy 10.0 %, and it does not fall"), "{stands}");
+    let falls = said(&[(60.0, 0.2, 60.0), (30.0, 0.25, 30.0), (9.0, 0.3, 12.0)]);
+    assert!(falls.ends_with("accuracy 30.0 %"), "{falls}");
 }
 
 #[test]

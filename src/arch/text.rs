@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::check::MAX_NESTING;
-use super::{Arch, ArchError, DropoutRate, Layer, PRESETS};
+use super::{Arch, ArchError, DropoutRate, Layer, PRESETS, Preset};
 
 /// The words that layers begin with, each with an example.
 const WORDS: [(&str, &str); 9] = [
@@ -28,8 +28,7 @@ impl FromStr for Arch {
         if text.is_empty() {
             return Err(ArchError(format!("an architecture is a preset ({}) or a list of layers", preset_names())));
         }
-        let text = PRESETS.iter().find(|preset| preset.name == text).map_or(text, |preset| preset.text);
-        let mut parser = Parser { tokens: tokens(text).peekable() };
+        let mut parser = Parser { tokens: tokens(Preset::spelled_out(text)).peekable() };
         let layers = parser.layers(0)?;
         match parser.tokens.next() {
             None => Self::new(layers),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +17,9 @@ use tokio::sync::watch;
 
 use super::frame::{self, FrameError, TO_CLIENT, TO_LAB};
 use super::wire::{Ask, LINE, Told, Welcome, knock, read_answer};
-use crate::command::{Command, Keep};
+use crate::command::{Command, ExportArgs, Keep, TuneArgs};
 use crate::data::Dataset;
+use crate::data::drawings::Drawing;
 use crate::error::Error;
 use crate::lab::{Answering, Lab, Request};
 use crate::state::LabState;
@@ -193,23 +194,22 @@ fn speak(requests: &Receiver<Request>, mut stream: &UnixStream, shared: &Shared)
 }
 
 /// The same command with files named so that another process finds them.
-fn from_root(command: Command) -> Command {
-    let path = |name: String| match std::path::absolute(&name) {
-        Ok(path) if name.parse::<u64>().is_err() => path.to_string_lossy().into_owned(),
-        _ => name,
-    };
+pub fn from_root(command: Command) -> Command {
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let named = |name: String| absolute(name.into()).to_string_lossy().into_owned();
+    // Test digits, and the drawings beside the sessions, have the same names everywhere.
+    let is_drawing = |name: &str| name.strip_prefix("drawings/").and_then(Drawing::of_file).is_some();
+    let input = |name: String| if name.parse::<u64>().is_ok() || is_drawing(&name) { name } else { named(name) };
     match command {
-        Command::Predict { inputs } => Command::Predict { inputs: inputs.into_iter().map(path).collect() },
-        Command::Explain { input, class } => Command::Explain { input: input.map(path), class },
-        Command::Nearest { input } => Command::Nearest { input: input.map(path) },
-        Command::Plot { file } => Command::Plot { file: std::path::absolute(&file).unwrap_or(file) },
-        Command::Draw { keep: Keep::Save, name, image } => {
-            let file = std::path::absolute(&name).map_or(name, |path| path.to_string_lossy().into_owned());
-            Command::Draw { keep: Keep::Save, name: file, image }
-        }
-        Command::Export(mut args) => {
-            args.output = std::path::absolute(&args.output).unwrap_or(args.output);
-            Command::Export(args)
+        Command::Predict { inputs } => Command::Predict { inputs: inputs.into_iter().map(input).collect() },
+        Command::Explain { input: of, class } => Command::Explain { input: of.map(input), class },
+        Command::Nearest { input: of } => Command::Nearest { input: of.map(input) },
+        Command::Plot { file } => Command::Plot { file: absolute(file) },
+        Command::Draw { keep: Keep::Save, name, image } => Command::Draw { keep: Keep::Save, name: named(name), image },
+        Command::Export(args) => Command::Export(ExportArgs { output: absolute(args.output), ..args }),
+        Command::Tune { what, epochs, args } => {
+            let space = args.space.map(absolute);
+            Command::Tune { what, epochs, args: TuneArgs { space, ..args } }
         }
         command => command,
     }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use proptest::prelude::any;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
+use super::client::from_root;
 use super::frame::{FrameError, TO_CLIENT, TO_LAB, encode, read};
 use super::update::Update;
 use super::wire::{Answer, Ask, Asked, Told, knock, read_answer, read_knock};
+use crate::advice::{Advice, Finding};
 use crate::command::{Command, Depth};
 use crate::data::{PIXELS, Split};
 use crate::metrics::{Confusion, Evaluation, Outcome};
-use crate::nn::DeviceInfo;
 use crate::nn::norms::LayerNorm;
+use crate::nn::optim::{OptimizerKind, OptimizerState};
+use crate::nn::{DeviceInfo, NamedTensor, NetworkState};
 use crate::reply::{Classified, Reply};
 use crate::search::{Running, SearchPhase, SearchState};
 use crate::session::DataMark;
@@ -23,8 +26,8 @@ use crate::state::{
 use crate::train::event::{Reason, TrainEvent};
 use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
 use crate::train::settings::{Setting, Settings};
-use crate::train::tree::Tree;
-use crate::train::{Goal, Progress, RunConfig};
+use crate::train::tree::{Branch, Fork, Tree};
+use crate::train::{Goal, Progress, RunConfig, RunState};
 use crate::tune::space::{Space, TUTORIAL};
 use crate::tune::study::{Algorithm, Objective, Stopping, Study};
 use crate::tune::trial::{Ending, Task, Trial};
@@ -40,8 +43,12 @@ fn step(step: u64, loss: f32) -> LabEvent {
     LabEvent::Train(TrainEvent::Step { record: record(step, loss), outcomes: vec![(3, 5)], norms })
 }
 
+fn config() -> RunConfig {
+    RunConfig { arch: "tutorial".parse().unwrap(), seed: 7, validation_split: 0.2 }
+}
+
 fn begun() -> LabEvent {
-    let config = RunConfig { arch: "tutorial".parse().unwrap(), seed: 7, validation_split: 0.2 };
+    let config = config();
     let info = RunInfo {
         name: "run-1".into(),
         parameters: config.arch.parameters(),
@@ -102,6 +109,29 @@ fn gpu(number: u64) -> LabEvent {
     LabEvent::Gpu(Some(GpuSample { seconds: (number * number) as u32, reading }))
 }
 
+/// A run that went back to its first epoch, and a branch that left it there.
+fn tree(number: u64) -> LabEvent {
+    let state = |epoch: u32| {
+        let step = number * u64::from(epoch);
+        let tensor = NamedTensor { name: "1.weight".into(), shape: vec![2], values: vec![0.5, step as f32] };
+        let optimizer = OptimizerState { kind: OptimizerKind::Adam, updates: step, moments: Vec::new() };
+        Arc::new(RunState {
+            config: config(),
+            settings: Settings { keep: 3, ..Settings::default() },
+            progress: Progress { epoch, step, ..Progress::default() },
+            network: NetworkState { tensors: vec![tensor], trained: None, optimizer },
+            best: None,
+            history: History { steps: (1..=step).map(|n| record(n, 0.5)).collect(), ..History::default() },
+        })
+    };
+    let fork = Some(Fork { branch: "main".into(), epoch: 1, step: number });
+    let branches = vec![
+        Branch { name: "main".into(), fork: None, kept: vec![state(1), state(2)], tip: Some(state(3)) },
+        Branch { name: format!("fast-{number}"), fork, kept: vec![state(1)], tip: Some(state(2)) },
+    ];
+    LabEvent::Tree(Tree::new(branches, 0).unwrap())
+}
+
 /// A search with a trial that is done and one that runs.
 fn search(number: u64) -> LabEvent {
     let study = Study {
@@ -141,9 +171,14 @@ fn event(kind: u8, number: u64) -> LabEvent {
     (0..9).for_each(|index| evaluation.add(Outcome::new(index, 3, &[index as f32; 10])));
     let edit = Edit { step: number, setting: "lr".into(), from: "0.1".into(), to: "0.2".into() };
     let history = History { steps: (1..=number).map(|n| record(n, 0.5)).collect(), ..History::default() };
+    let advice = Advice {
+        finding: Finding::Plateau,
+        evidence: format!("for {number} epochs"),
+        commands: vec!["set lr 3e-4".into()],
+    };
     match kind {
         0 => begun(),
-        1 => LabEvent::Phase(Phase::Finished(Reason::Diverged { step: number, kept_epoch: 1 })),
+        1 => LabEvent::Phase(Phase::Finished(Reason::Diverged { step: number, kept_epoch: 1, kept_step: 2 })),
         2 => LabEvent::Phase(Phase::Training),
         3 => LabEvent::Goal(Goal::Step(number)),
         4 => LabEvent::Progress(Progress { step: number, seconds: 0.5, ..Progress::default() }),
@@ -166,6 +201,9 @@ fn event(kind: u8, number: u64) -> LabEvent {
         16 => gpu(number),
         17 => LabEvent::Gpu(None),
         18 => search(number),
+        19 => LabEvent::Train(TrainEvent::WentBack { edits: vec![edit] }),
+        20 => tree(number),
+        21 => LabEvent::Advice(vec![advice]),
         // A step that may go back.
         _ => step(number + 1, number as f32),
     }
@@ -180,11 +218,23 @@ fn carried(client: &mut LabState, update: Update) {
     }
 }
 
+/// All that travels of a state. Of what can be gone back to, that is how far it is, and the curves of branches' ends.
+fn shown(state: &LabState) -> String {
+    let far = |run: &Arc<RunState>| run.progress;
+    let branch = |branch: &Branch| {
+        let kept: Vec<Progress> = branch.kept.iter().map(far).collect();
+        let tip = branch.tip.as_ref().map(|tip| (far(tip), tip.history.clone()));
+        format!("{} {:?} {kept:?} {tip:?}", branch.name, branch.fork)
+    };
+    let tree: Vec<String> = state.tree.branches().iter().map(branch).collect();
+    format!("{} {tree:?} {:?}", state.tree.on(), LabState { tree: Arc::default(), ..state.clone() })
+}
+
 /// Both states as they can be compared: the curve's points first, then all else.
 #[track_caller]
 fn check_same(client: &LabState, lab: &LabState) {
     assert_eq!(client.history, lab.history);
-    assert_eq!(format!("{client:?}"), format!("{lab:?}"));
+    assert_eq!(shown(client), shown(lab));
 }
 
 /// Also when it was thinned since the client had it.
@@ -270,11 +320,32 @@ fn images_travel_as_they_are() {
     assert_eq!(Reply::from(Answer::from(Reply::Classified(answer.clone()))), Reply::Classified(answer));
 }
 
+#[test]
+fn files_are_named_from_the_root_and_what_the_lab_knows_by_itself_is_not() {
+    let command = |line: &str| Command::parse(line).unwrap().unwrap();
+    for line in ["predict 42 drawings/7-0003.png", "explain drawings/7-0003.png", "nearest drawings/0-1.png"] {
+        assert_eq!(from_root(command(line)), command(line), "{line}");
+    }
+    let here = |name: &str| std::path::absolute(name).unwrap().display().to_string();
+    for (line, name) in [
+        ("predict FILE", "digit.png"),
+        ("explain FILE --class 3", "drawings/mine.png"),
+        ("nearest FILE", "digit.png"),
+        ("tune --trials 9 --space FILE", "space.toml"),
+        ("plot FILE", "curves.svg"),
+        ("export --output FILE", "digits.h5"),
+        ("draw save FILE", "seven.png"),
+    ] {
+        let of = |name: &str| command(&line.replace("FILE", &format!("'{name}'")));
+        assert_eq!(from_root(of(name)), of(&here(name)), "{line}");
+    }
+}
+
 proptest! {
     /// Whatever happens, and whenever a client takes its share of it, it comes to have what the lab has.
     #[test]
     fn a_client_comes_to_have_what_the_lab_has(
-        events in proptest::collection::vec((0_u8..22, 1_u64..40, any::<bool>()), 1..60)
+        events in proptest::collection::vec((0_u8..25, 1_u64..40, any::<bool>()), 1..60)
     ) {
         let (mut lab, mut had, mut client) = (LabState::default(), LabState::default(), LabState::default());
         lab.apply(begun());
@@ -282,16 +353,16 @@ proptest! {
             lab.apply(event(kind, number));
             if taken {
                 carried(&mut client, Update::next(&mut had, &lab));
-                prop_assert_eq!(format!("{client:?}"), format!("{lab:?}"));
+                prop_assert_eq!(shown(&client), shown(&lab));
             }
         }
         carried(&mut client, Update::next(&mut had, &lab));
-        prop_assert_eq!(format!("{client:?}"), format!("{lab:?}"));
+        prop_assert_eq!(shown(&client), shown(&lab));
     }
 
     /// A frame in which one byte is another is never taken for a message; nor is one that is cut off.
     #[test]
-    fn damage_is_noticed(kind in 0_u8..22, at in any::<proptest::sample::Index>(), flip in 1_u8.., cut in any::<bool>()) {
+    fn damage_is_noticed(kind in 0_u8..25, at in any::<proptest::sample::Index>(), flip in 1_u8.., cut in any::<bool>()) {
         let mut lab = LabState::default();
         lab.apply(begun());
         lab.apply(event(kind, 5));

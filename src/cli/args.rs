@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, Parser, Subcommand};
 
+use crate::arch::PRESETS;
 use crate::command::{Corrupt, ExportArgs, SplitName, Together, TuneArgs};
+use crate::data::corrupt::{Kind, SEVERITY};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::train::recipe::Recipe;
-use crate::train::settings::{Setting, SettingError};
+use crate::train::settings::{Setting, SettingError, Settings};
 
 /// A terminal lab for image classification: train, watch and question a CNN over SSH
 ///
@@ -18,7 +20,7 @@ use crate::train::settings::{Setting, SettingError};
 #[command(name = "mnist-lab", version, max_term_width = 100)]
 pub struct Arguments {
     /// What every command takes.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of every command")]
     pub global: Global,
     /// What to do; the lab opens without one.
     #[command(subcommand)]
@@ -35,15 +37,16 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "MNIST_LAB_SESSIONS")]
     pub sessions: Option<PathBuf>,
     /// Where to compute: auto, cpu, cuda or cuda:N
-    #[arg(long, global = true, value_parser = device)]
+    #[arg(long, global = true)]
     pub device: Option<DeviceChoice>,
     /// Which implementation computes: auto, composed (dfdx's operations) or fused (the project's own)
     #[arg(long, global = true, value_parser = kernels, hide_short_help = true)]
     pub kernels: Option<Kernels>,
-    /// Threads that compute; as many as there are cores if not given
+    /// Threads that compute; as many as there are cores if not given. On the CPU a batch uses one for every 16 samples, 8
+    /// at most
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Names every random draw: initial weights, order, dropout, augmentation; 0 if not given
+    /// Seed of every random draw (initial weights, order, dropout, augmentation); 0 if not given
     #[arg(long, global = true, value_name = "N")]
     pub seed: Option<u64>,
     /// Data as one JSON object a line on standard output
@@ -81,7 +84,7 @@ pub enum Verb {
     Serve(ServeArgs),
     /// Write a saved network as a file for other programs
     Export(ExportVerb),
-    /// Make a session of a Keras .h5 or .keras file, or of a safetensors file
+    /// Make a session from a Keras .h5 or .keras file, or from a safetensors file
     Import(ImportArgs),
     /// The lab's command line without the dashboard; reads a script from --script or standard input
     Repl(ReplArgs),
@@ -103,7 +106,7 @@ pub enum Verb {
 
 #[derive(Args, Default)]
 pub struct LabArgs {
-    /// Begin with this session
+    /// Begin with this session, which has its own layers and settings
     #[arg(long, value_name = "SESSION")]
     pub load: Option<String>,
     #[command(flatten)]
@@ -118,11 +121,11 @@ pub struct LabArgs {
 /// How the dashboard is drawn.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ScreenArgs {
-    /// How images are drawn: auto, halfblocks, kitty, sixel, iterm2 or ascii
+    /// How images are drawn: auto, half-blocks, kitty, sixel, iterm2 or ascii
     #[arg(long, value_name = "HOW")]
     pub graphics: Option<String>,
-    /// Colours for a dark or a light terminal
-    #[arg(long, value_name = "THEME")]
+    /// Colours for a dark or a light terminal; what COLORFGBG says if not given, else dark
+    #[arg(long, value_name = "dark|light")]
     pub theme: Option<String>,
     /// Frames a second at most for what the run does by itself, 1 to 60; 8 if not given, fewer suit a slow line
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=60))]
@@ -131,23 +134,24 @@ pub struct ScreenArgs {
 
 #[derive(Args)]
 pub struct AttachArgs {
-    /// The socket that `train --listen` told; `$XDG_RUNTIME_DIR/mnist-lab.sock` if not given
+    /// The socket that `train --listen` told; where it listens by itself if not given
     pub socket: Option<PathBuf>,
     #[command(flatten)]
     pub screen: ScreenArgs,
 }
 
 /// What a fresh run is made of.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct RunArgs {
     /// Layers, or a preset: mlp, lenet5, tutorial, wide, resnet, strided
-    #[arg(long)]
+    #[arg(long, long_help = presets())]
     pub arch: Option<String>,
-    /// Share of the training set, taken from its end, that only measures: 0 to 0.9
+    /// Share of the training set, taken from its end, that is held out for validation, 0 to 0.9; 0.2 if not given
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub validation_split: Option<f64>,
-    /// A named set of architecture and settings: tutorial, quick, augmented, best, ensemble; single flags override it
-    #[arg(long, value_name = "NAME")]
+    /// Architecture and settings by a name, in the place of the configuration's: tutorial, quick, augmented, best, ensemble;
+    /// single flags override it
+    #[arg(long, value_name = "NAME", long_help = recipes())]
     pub recipe: Option<String>,
     #[command(flatten)]
     pub settings: SettingArgs,
@@ -164,42 +168,31 @@ impl RunArgs {
 }
 
 /// The hyperparameters, each by the name it has in `set`.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+#[command(mut_args = described)]
 pub struct SettingArgs {
-    /// Epochs of the whole run
     #[arg(long)]
     epochs: Option<String>,
-    /// Samples of a step
     #[arg(long)]
     batch_size: Option<String>,
-    /// Learning rate before the schedule
     #[arg(long, allow_hyphen_values = true)]
     lr: Option<String>,
-    /// adam, adamw, sgd, sgd:momentum=0.9:nesterov or rmsprop
     #[arg(long)]
     optimizer: Option<String>,
-    /// constant, step:EPOCHS:FACTOR, cosine, onecycle or warmup:EPOCHS
     #[arg(long)]
     schedule: Option<String>,
-    /// L2 of the weights (decoupled for adamw)
     #[arg(long)]
     weight_decay: Option<String>,
-    /// Rate of the architecture's dropout layers
     #[arg(long)]
     dropout: Option<String>,
-    /// Share of the target spread over all classes
     #[arg(long)]
     label_smoothing: Option<String>,
-    /// none, tutorial, or e.g. rotate=10,shift=0.1,zoom=0.1
     #[arg(long)]
     augment: Option<String>,
-    /// Stop after so many epochs without a better validation loss, with the best weights
     #[arg(long, value_name = "PATIENCE")]
     early_stop: Option<String>,
-    /// A moving average of the weights answers in their place: the share of it that a step keeps, e.g. 0.999
     #[arg(long, value_name = "SHARE")]
     ema: Option<String>,
-    /// How many epochs can be gone back to
     #[arg(long, value_name = "EPOCHS")]
     keep: Option<String>,
 }
@@ -242,23 +235,24 @@ pub struct TrainArgs {
     #[arg(long, conflicts_with = "save")]
     pub no_save: bool,
     /// Go on with this session until --epochs, the run's total; other settings given here change it
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "validation_split"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "validation_split", "recipe"])]
     pub resume: Option<String>,
-    /// Train so many networks with the seeds SEED, SEED + 1, … as the sessions NAME-1, NAME-2, …, and test them as one; the same
-    /// command goes on with what was interrupted
+    /// Train N networks with the seeds SEED, SEED + 1, … as the sessions NAME-1, NAME-2, …, and test them as one; the same
+    /// command, with its --save NAME, goes on with what was interrupted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub members: Option<u16>,
     /// Write the curves to this file, .svg, .png or .csv
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-    /// Let `mnist-lab attach` open the dashboard on this run, and train on when the terminal is gone; without SOCKET at
-    /// `$XDG_RUNTIME_DIR/mnist-lab.sock`
+    /// Let `mnist-lab attach` open the dashboard on this run, and keep training when the terminal is gone; without SOCKET at
+    /// `$XDG_RUNTIME_DIR/mnist-lab.sock`, or `$TMPDIR/mnist-lab-UID.sock` where that is not set
     #[arg(long, value_name = "SOCKET", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "not given, given without a path, given with one")]
     pub listen: Option<Option<PathBuf>>,
 }
 
 #[derive(Args)]
+#[command(mut_args = of_all_trials)]
 pub struct TuneVerb {
     #[command(flatten)]
     pub tune: TuneArgs,
@@ -268,7 +262,7 @@ pub struct TuneVerb {
     /// Work on a search that somebody else began, and leave its table and its best trial to them
     #[arg(long)]
     pub worker: bool,
-    /// What all trials have in common; a setting that is given here is not searched, --epochs are those of a trial
+    /// What all trials have in common.
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -281,8 +275,8 @@ pub struct EvalArgs {
     /// Which split
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     pub split: SplitName,
-    /// Corrupt the images first: MNIST-C's name and a severity from 1 to 5 (fog, fog:5), or `all`
-    #[arg(long, value_name = "NAME[:SEVERITY]")]
+    /// Corrupt the images first: MNIST-C's name (fog, fog:5) or `all`, and a severity from 1 to 5, 3 if left out
+    #[arg(long, value_name = "NAME[:SEVERITY]", long_help = corruptions())]
     pub corrupt: Option<Corrupt>,
     /// Measure the sessions as one: the mean of their probabilities
     #[arg(long)]
@@ -310,7 +304,7 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub addr: SocketAddr,
-    /// Answer only requests with the header `Authorization: Bearer TOKEN`
+    /// Answer only requests with the header `Authorization: Bearer TOKEN`; the page itself and /healthz stay open
     #[arg(long, value_name = "TOKEN", env = TOKEN, hide_env_values = true, value_parser = token)]
     pub token: Option<String>,
 }
@@ -337,7 +331,7 @@ pub struct ImportArgs {
 
 #[derive(Args)]
 pub struct ReplArgs {
-    /// Which session; a fresh run of the tutorial's network if not given
+    /// Which session; a fresh run if not given, of the configuration's network or else the tutorial's
     pub session: Option<String>,
     /// Reads the commands from this file; the first that fails ends it
     #[arg(long, value_name = "FILE")]
@@ -400,25 +394,98 @@ fn within(text: &str, low: f64, high: f64) -> Result<f64, String> {
     number.ok_or_else(|| format!("use a number from {low} to {high}"))
 }
 
-/// `auto`, `cpu`, `cuda`, `cuda:1`
-pub fn device(text: &str) -> Result<DeviceChoice, String> {
-    match text {
-        "auto" => Ok(DeviceChoice::Auto),
-        "cpu" => Ok(DeviceChoice::Cpu),
-        "cuda" => Ok(DeviceChoice::Cuda(0)),
-        _ => text
-            .strip_prefix("cuda:")
-            .and_then(|number| number.parse().ok())
-            .map(DeviceChoice::Cuda)
-            .ok_or_else(|| "use auto, cpu, cuda or cuda:N".into()),
-    }
-}
-
 fn kernels(text: &str) -> Result<Kernels, String> {
     match text {
         "auto" => Ok(Kernels::Auto),
         "composed" => Ok(Kernels::Composed),
         "fused" => Ok(Kernels::Fused),
         _ => Err("use auto, composed or fused".into()),
+    }
+}
+
+/// The setting that a flag changes, if it changes one.
+fn setting_of(flag: &Arg) -> Option<Setting> {
+    Setting::ALL.into_iter().find(|setting| flag.get_long() == Some(setting.name()))
+}
+
+/// A setting's flag with what it takes, and what it is if nobody says otherwise.
+fn described(flag: Arg) -> Arg {
+    let Some(setting) = setting_of(&flag) else { return flag };
+    let default = setting.get(&Settings::default());
+    flag.help(format!("{} [default: {default}]", setting.about())).help_heading("Settings")
+}
+
+/// A run's flag as a search takes it: layers may have gaps, and a setting that is not given may be searched.
+fn of_all_trials(flag: Arg) -> Arg {
+    match (flag.get_long(), setting_of(&flag)) {
+        (Some("arch"), _) => flag
+            .help("Layers in the place of the space's: a preset, or with gaps such as {units} that parameters fill")
+            .long_help(None::<&str>),
+        (Some("recipe"), _) => {
+            let names = Recipe::ALL.map(|recipe| recipe.name).join(", ");
+            let help =
+                format!("Settings and epochs of a recipe, without its layers: {names}; single flags override it");
+            flag.help(help).long_help(None::<&str>)
+        }
+        (_, Some(setting)) => {
+            let help = match setting {
+                Setting::Epochs => "epochs that a trial has at most, 1 to 100000 [default: 5]",
+                _ => setting.about(),
+            };
+            flag.help(help).help_heading("Settings of all trials: one that is given is not searched")
+        }
+        _ => flag,
+    }
+}
+
+fn presets() -> String {
+    listed("Layers, or a preset:", &PRESETS.map(|preset| (preset.name, preset.about)))
+}
+
+fn recipes() -> String {
+    let sentence =
+        "Architecture and settings by a name, in the place of the configuration's; single flags override it:";
+    listed(sentence, &Recipe::ALL.map(|recipe| (recipe.name, recipe.about)))
+}
+
+/// A sentence, and below it a line for each name that may be given.
+fn listed(sentence: &str, names: &[(&str, &str)]) -> String {
+    let lines = names.iter().map(|(name, about)| format!("  {name:<9}  {about}"));
+    std::iter::once(sentence.to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+fn corruptions() -> String {
+    let names = Kind::ALL.map(Kind::name).join(", ");
+    format!(
+        "Corrupt the images first: a name of MNIST-C or `all`, and a severity from 1 to 5, {SEVERITY} if left out (fog, \
+         fog:5, all:5); there are {names}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+    use crate::train::settings::{Setting, Settings};
+
+    /// The help of a command's flag.
+    fn help(command: &str, flag: &str) -> String {
+        let grammar = Arguments::command();
+        let mut flags = grammar.find_subcommand(command).unwrap().get_arguments();
+        flags.find(|argument| argument.get_long() == Some(flag)).unwrap().get_help().unwrap().to_string()
+    }
+
+    #[test]
+    fn every_setting_is_a_flag_that_says_what_it_takes() {
+        for setting in Setting::ALL {
+            let default = format!("{} [default: {}]", setting.about(), setting.get(&Settings::default()));
+            assert_eq!(help("train", setting.name()), default);
+            assert_eq!(help("lab", setting.name()), default);
+            if setting != Setting::Epochs {
+                assert_eq!(help("tune", setting.name()), setting.about(), "it may be searched");
+            }
+        }
+        assert!(help("tune", "epochs").contains("a trial"), "{}", help("tune", "epochs"));
     }
 }

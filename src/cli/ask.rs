@@ -49,8 +49,9 @@ pub async fn export(args: ExportVerb, options: &Options, output: &Output) -> Res
 /// What the lab answers that opens `session`; it is closed then.
 async fn answer(session: &str, command: Command, options: &Options, output: Output) -> Result<Reply, Error> {
     let (lab, _thread) = Lab::start(options.lab(Start::Session(session.to_owned()), Autosave::Off))?;
-    Follower::new(lab.clone(), output).await?;
-    let reply = lab.ask(command).await;
-    let _ = lab.ask(Command::Quit).await;
+    let mut follower = Follower::new(lab, output).await?;
+    // There is nothing to save: a signal ends the program at once.
+    let reply = follower.ask(command).await.map_err(|_| Error::Interrupted)?;
+    let _ = follower.quit().await;
     reply
 }

@@ -10,12 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::options::Options;
 use super::output::Output;
-use crate::arch::PRESETS;
+use crate::arch::{Arch, PRESETS};
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::gpu::{self, Driver};
-use crate::nn::{self, DeviceInfo, Setup};
+use crate::nn::{self, DeviceChoice, DeviceInfo, Setup};
 use crate::tui::graphics::{Graphics, probe};
+use crate::tui::theme::{Background, ColorDepth, Glyphs, Theme};
 
 /// One thing that was looked at.
 struct Finding {
@@ -38,7 +39,7 @@ impl Finding {
 /// Looks at everything and tells.
 ///
 /// # Errors
-/// If the data can't be read or no device computes: the lab would not work.
+/// If the data can't be read or no device computes, so that the lab would not work; or if a GPU fails or is wrong.
 pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
     let (data, dataset) = data(options);
     let (dataset, data_error) = dataset.map_or_else(|error| (None, Some(error)), |dataset| (Some(dataset), None));
@@ -48,7 +49,7 @@ pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
         [terminal(), size(), colours(), graphics(options), connection(), data, sessions(options), device, gpu()];
     // A GPU computes in other ways than the CPU: it is asked whether it comes to the same.
     let checked = match (info, dataset) {
-        (Some(info), Some(dataset)) if info.device != "cpu" => Some(check::run(options, &dataset)?),
+        (Some(info), Some(dataset)) if info.device != "cpu" => Some(check::run(options, &dataset)),
         _ => None,
     };
     let mut object: Map<String, Value> =
@@ -63,12 +64,15 @@ pub fn run(options: &Options, output: &Output) -> Result<(), Error> {
         format!("{mark} {:<12} {}{advice}", finding.name, finding.found)
     };
     let mut lines = findings.iter().map(line).collect::<Vec<_>>().join("\n");
-    let mut check_error = None;
-    if let Some(report) = checked {
-        lines = format!("{lines}\n\n{}", report.text());
-        object.insert("device_check".into(), report.json());
-        check_error = report.failure();
-    }
+    let check_error = match checked {
+        Some(Ok(report)) => {
+            lines = format!("{lines}\n\n{}", report.text());
+            object.insert("device_check".into(), report.json());
+            report.failure()
+        }
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
     output.data(&Value::Object(object), &lines);
     data_error.or(device_error).or(check_error).map_or(Ok(()), Err)
 }
@@ -101,26 +105,25 @@ fn size() -> Finding {
 }
 
 fn colours() -> Finding {
-    if variable("NO_COLOR").is_some() {
-        return Finding::good("colours", "none, since NO_COLOR is set");
-    }
-    match variable("COLORTERM").as_deref() {
-        Some("truecolor" | "24bit") => Finding::good("colours", "16 million"),
-        _ if variable("TERM").is_some_and(|term| term.contains("256color")) => Finding::poor(
+    match ColorDepth::detect(variable) {
+        ColorDepth::None => Finding::good("colours", "none, since NO_COLOR is set"),
+        ColorDepth::True => Finding::good("colours", "16 million"),
+        ColorDepth::Indexed => Finding::poor(
             "colours",
             "256",
             "if your terminal can do more, `export COLORTERM=truecolor` (ssh does not carry it over by itself)",
         ),
-        _ => Finding::poor("colours", "16", "`export TERM=xterm-256color` if your terminal is one"),
+        ColorDepth::Sixteen => Finding::poor("colours", "16", "`export TERM=xterm-256color` if your terminal is one"),
     }
 }
 
 fn graphics(options: &Options) -> Finding {
     match super::lab::choice(options.config.graphics.as_deref()) {
-        Ok(choice) => Finding::good(
-            "graphics",
-            Graphics::new(choice, variable, Graphics::cell_size()).proven(probe::version).name(),
-        ),
+        Ok(choice) => {
+            let graphics = Graphics::new(choice, variable, Graphics::cell_size()).proven(probe::version);
+            let theme = Theme::new(ColorDepth::detect(variable), Background::Dark, Glyphs::detect(variable));
+            Finding::good("graphics", graphics.name(&theme))
+        }
         Err(error) => Finding::poor("graphics", "unknown", error.to_string()),
     }
 }
@@ -158,17 +161,19 @@ fn sessions(options: &Options) -> Finding {
 }
 
 fn device(options: &Options) -> (Finding, Result<DeviceInfo, Error>) {
-    let setup = Setup {
-        device: options.device(),
-        kernels: options.kernels(),
-        threads: options.threads().unwrap_or(0),
-        seed: 0,
-        ..Setup::default()
+    let build = |device| -> Result<DeviceInfo, Error> {
+        let arch: Arch = PRESETS[0].text.parse()?;
+        let threads = options.threads().unwrap_or(0);
+        let setup = Setup { device, kernels: options.kernels(), threads, seed: 0, ..Setup::default() };
+        Ok(nn::build(&arch, &setup)?.1)
     };
-    let network = PRESETS[0].text.parse().map_err(Error::from).and_then(|arch| Ok(nn::build(&arch, &setup)?));
-    match network {
-        Ok((_, info)) => {
-            let found = format!("{}: {}, {} threads", info.device, info.name, info.threads);
+    match build(options.device()) {
+        Ok(info) => {
+            // With `auto` the CPU stands in for a GPU; asked for that GPU alone, the program says what is wrong with it.
+            let stands_in = cfg!(feature = "cuda") && options.device() == DeviceChoice::Auto && info.device == "cpu";
+            let reason = stands_in.then(|| build(DeviceChoice::Cuda(0)).err()).flatten();
+            let reason = reason.map_or_else(String::new, |error| format!("; {error}"));
+            let found = format!("{}: {}, {} threads{reason}", info.device, info.name, info.threads);
             (Finding::good("device", found), Ok(info))
         }
         Err(error) => (Finding::poor("device", "none computes", error.to_string()), Err(error)),

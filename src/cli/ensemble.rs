@@ -10,6 +10,7 @@ use crate::command::{SplitName, Together};
 use crate::error::Error;
 use crate::lab::{Autosave, LabOptions, Start};
 use crate::session::{SessionError, Store};
+use crate::train::{RunState, Target};
 
 /// Trains what is missing of NAME-1 to NAME-`members` and tests them as one.
 ///
@@ -19,21 +20,22 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
     let name = args.save.clone().unwrap_or_else(|| free_name(&options.store, members));
     let names: Vec<String> = (1..=members).map(|number| format!("{name}-{number}")).collect();
     // All of them before hours of training.
-    for (seed, name) in (0..).zip(&names) {
-        Store::check_name(name)?;
-        member(args, name, seed, options)?;
+    for (seed, session) in (0..).zip(&names) {
+        Store::check_name(session)?;
+        member(args, session, seed, options)?;
     }
-    for (seed, name) in (0..).zip(&names) {
-        let Some(start) = member(args, name, seed, options)? else {
-            output.note(&format!("`{name}` is trained already"));
+    for (seed, session) in (0..).zip(&names) {
+        let Some(start) = member(args, session, seed, options)? else {
+            output.note(&format!("`{session}` is trained already"));
             continue;
         };
-        output.note(&format!("`{name}`, network {} of {members}", seed + 1));
+        output.note(&format!("`{session}`, network {} of {members}", seed + 1));
         let lab =
-            LabOptions { name: Some(name.clone()), target: train::target(args), ..options.lab(start, Autosave::On) };
+            LabOptions { name: Some(session.clone()), target: train::target(args), ..options.lab(start, Autosave::On) };
         let code = train::one(args, lab, options, output).await?;
         if code == ExitCode::from(Error::Interrupted.exit_code()) {
-            output.note("the same command goes on from here");
+            let save = if args.save.is_none() { format!(" with `--save {name}`") } else { String::new() };
+            output.note(&format!("the same command{save} goes on from here"));
         }
         if code != ExitCode::SUCCESS {
             return Ok(code);
@@ -66,7 +68,14 @@ fn member(args: &TrainArgs, name: &str, seed: u64, options: &Options) -> Result<
              `mnist-lab sessions rm {name}`"
         )));
     }
-    Ok((!run.is_done()).then(|| Start::Session(name.to_owned())))
+    let is_done = run.is_done() || has_reached(&run, train::target(args));
+    Ok((!is_done).then(|| Start::Session(name.to_owned())))
+}
+
+/// Whether an epoch of the run came to the accuracy that ends it. What the test set made of an epoch is not kept.
+fn has_reached(run: &RunState, target: Option<Target>) -> bool {
+    let Some(Target::Validation(accuracy)) = target else { return false };
+    run.history.epochs.iter().any(|epoch| epoch.validation.is_some_and(|measured| measured.accuracy >= accuracy))
 }
 
 /// The first free name whose members are free too.

@@ -1,20 +1,25 @@
-//! Waiting for the lab while it trains: epochs are written as they end, a bar shows the way between them.
+//! Waiting for the lab: what happens meanwhile is told, a bar shows the way, and a signal ends the wait.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use super::output::Output;
-use super::tune::told::{ToldSearch, is_searching};
+use super::tune::told::{ToldSearch, failed_search, is_searching};
 use crate::command::{Command, OfSearch, TuneArgs};
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::lab::Lab;
-use crate::state::{GpuFigure, LabState, Phase};
+use crate::reply::Reply;
+use crate::signals::Signals;
+use crate::state::{GpuFigure, LabState, Level, LogLine, Phase, lines_since};
 use crate::train::Goal;
+use crate::train::event::Reason;
 use crate::train::history::EpochRecord;
 
 /// Follows one lab.
@@ -27,6 +32,8 @@ pub struct Follower {
     told: usize,
     /// Of a search beside the run.
     told_search: ToldSearch,
+    /// The log whose lines were told.
+    told_log: Arc<VecDeque<LogLine>>,
     until: Until,
 }
 
@@ -44,8 +51,8 @@ enum Until {
 pub enum Waited {
     /// The lab is at rest, in this phase.
     Rested(Phase),
-    /// A signal came; the run was stopped and saved.
-    Interrupted,
+    /// This signal came; the run was stopped and saved.
+    Interrupted(SignalKind),
     /// Nobody reads any more; the run was stopped and saved.
     Unread,
 }
@@ -54,7 +61,7 @@ impl Follower {
     /// Waits until the lab has loaded what it begins with.
     ///
     /// # Errors
-    /// If the lab can't be opened.
+    /// If the lab can't be opened, or a signal comes first.
     pub async fn new(lab: Lab, output: Output) -> Result<Self, Error> {
         let mut follower = Self {
             state: lab.state(),
@@ -63,15 +70,20 @@ impl Follower {
             signals: Signals::new()?,
             told: 0,
             told_search: ToldSearch::default(),
+            told_log: Arc::default(),
             until: Until::Rest,
         };
         loop {
             let state = follower.state();
             match &state.phase {
-                Phase::Loading => follower.changed().await?,
+                Phase::Loading => tokio::select! {
+                    changed = follower.state.changed() => changed.map_err(|_| has_ended())?,
+                    _ = follower.signals.next() => return Err(Error::Interrupted),
+                },
                 Phase::Failed(failure) => return Err(Error::Lab(failure.clone())),
                 _ => {
                     follower.told = state.history.epochs.len();
+                    follower.tell_log(&state, None);
                     return Ok(follower);
                 }
             }
@@ -82,7 +94,7 @@ impl Follower {
     /// line that is dropped is not its end.
     #[must_use]
     pub fn detached(mut self) -> Self {
-        self.signals.hang_up = None;
+        self.signals.ignore_hang_up();
         self.until = Until::End;
         self
     }
@@ -92,9 +104,23 @@ impl Follower {
         self.state.borrow_and_update().clone()
     }
 
-    /// The next change; `Err` if the lab has ended.
-    async fn changed(&mut self) -> Result<(), Error> {
-        self.state.changed().await.map_err(|_| Error::Failed("the lab has ended".into()))
+    /// The next signal.
+    pub async fn signal(&mut self) -> SignalKind {
+        self.signals.next().await
+    }
+
+    /// The lab's answer, after what its log warns of meanwhile.
+    ///
+    /// # Errors
+    /// The signal that came first: the answer is not waited for any more.
+    pub async fn ask(&mut self, command: Command) -> Result<Result<Reply, Error>, SignalKind> {
+        let answer = tokio::select! {
+            answer = self.lab.ask(command) => answer,
+            signal = self.signals.next() => return Err(signal),
+        };
+        let state = self.state();
+        self.tell_log(&state, answer.as_ref().err());
+        Ok(answer)
     }
 
     /// What is there before the next command needs not be told: a run may have gone back, or another may have taken the stage.
@@ -136,32 +162,90 @@ impl Follower {
                 advance_bar(bar, &state);
             }
             tokio::select! {
-                changed = self.state.changed() => {
-                    changed.map_err(|_| Error::Failed("the lab has ended".into()))?;
-                }
-                () = self.signals.next() => return self.interrupt().await.map(|()| Waited::Interrupted),
+                changed = self.state.changed() => changed.map_err(|_| has_ended())?,
+                signal = self.signals.next() => return self.interrupt().await.map(|()| Waited::Interrupted(signal)),
             }
         }
     }
 
-    /// Stops the run, which saves it; a second signal does not wait for that.
-    async fn interrupt(&mut self) -> Result<(), Error> {
+    /// Stops the run and a search beside it, which saves them; a second signal does not wait for that. Where the run can't be
+    /// saved, that is told: whoever ends the lab next tries again.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after that second signal.
+    pub async fn interrupt(&mut self) -> Result<(), Error> {
         self.output.note("stopping and saving; once more to leave at once");
-        if is_searching(&self.state()) {
-            let _ = self
-                .lab
-                .ask(Command::Tune { what: Some(OfSearch::Off), epochs: None, args: TuneArgs::default() })
-                .await;
-        }
-        tokio::select! {
-            answer = self.lab.ask(Command::Stop) => answer?,
-            () = self.signals.next() => return Err(Error::Interrupted),
+        let (lab, searches) = (self.lab.clone(), is_searching(&self.state()));
+        let stop = async move {
+            if searches {
+                let off = Command::Tune { what: Some(OfSearch::Off), epochs: None, args: TuneArgs::default() };
+                let _ = lab.ask(off).await;
+            }
+            lab.ask(Command::Stop).await
         };
+        let stopped = tokio::select! {
+            stopped = stop => stopped,
+            _ = self.signals.next() => return Err(Error::Interrupted),
+        };
+        if let Err(error) = stopped {
+            self.output.error(&error.to_string());
+        }
         self.told = self.told.max(self.state().history.epochs.len());
         Ok(())
     }
 
-    /// Writes the epochs and trials that were not yet told; whether anybody reads them.
+    /// Ends the lab, which saves the run. Of the signals that come meanwhile the second does not wait for that.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after that second signal; or if the run can't be saved: the lab then has not ended.
+    pub async fn quit(&mut self) -> Result<Reply, Error> {
+        let lab = self.lab.clone();
+        let quit = lab.ask(Command::Quit);
+        tokio::pin!(quit);
+        let mut told_to_end = false;
+        let left = loop {
+            tokio::select! {
+                left = &mut quit => break left,
+                _ = self.signals.next() => {
+                    if told_to_end {
+                        return Err(Error::Interrupted);
+                    }
+                    told_to_end = true;
+                    self.output.note("saving; once more to leave at once");
+                }
+            }
+        };
+        let state = self.state();
+        self.tell_log(&state, left.as_ref().err());
+        left
+    }
+
+    /// Ends the lab and its thread after all else, and says how all went. The thread of a lab that could not save its run goes
+    /// on, and is not waited for.
+    ///
+    /// # Errors
+    /// That of `outcome`; or if the run can't be saved. Where both went wrong, both are told.
+    pub async fn leave<T>(&mut self, thread: JoinHandle<()>, outcome: Result<T, Error>) -> Result<T, Error> {
+        // Whoever has asked twice does not wait.
+        if matches!(outcome, Err(Error::Interrupted)) {
+            return outcome;
+        }
+        let left = self.quit().await.map(drop);
+        if left.is_ok() {
+            let _ = thread.join();
+        }
+        match (outcome, left) {
+            // It could not be saved before either: this says also where it is kept.
+            (Err(error), Err(unsaved)) if unsaved.to_string().starts_with(&error.to_string()) => Err(unsaved),
+            (Err(error), Err(unsaved)) => {
+                self.output.error(&unsaved.to_string());
+                Err(error)
+            }
+            (outcome, left) => left.and(outcome),
+        }
+    }
+
+    /// Writes what was not yet told: epochs, trials, and what the log warns of; whether anybody reads them.
     fn tell(&mut self, state: &LabState, bar: Option<&ProgressBar>) -> bool {
         let epochs = &state.history.epochs;
         if self.until == Until::End && state.phase == Phase::Training {
@@ -172,7 +256,9 @@ impl Follower {
         let mut write = || {
             let mut untold = epochs.iter().skip(self.told);
             let read = untold.all(|record| self.output.offer(&epoch_json(record), &record.sentence()));
-            read && self.told_search.tell(state, self.output)
+            let read = read && self.told_search.tell(state, self.output);
+            self.tell_log(state, None);
+            read
         };
         let read = match bar {
             Some(bar) => bar.suspend(write),
@@ -180,6 +266,38 @@ impl Follower {
         };
         self.told = self.told.max(epochs.len());
         read
+    }
+
+    /// Tells the warnings and errors that are new in the log, but not what whoever waits is given as an error, which this may be.
+    fn tell_log(&mut self, state: &LabState, error: Option<&Error>) {
+        let before = mem::replace(&mut self.told_log, state.log.clone());
+        // A run that others may hold is all that is waited for: nobody is given what became of their searches.
+        let search = failed_search(state).filter(|_| self.until == Until::Rest);
+        let given = [failed_run(state), search, error.map(Error::failure)];
+        let is_given = |line: &&LogLine| given.iter().flatten().any(|failure| failure.sentence == line.text);
+        let news = state.log.range(state.log.len() - lines_since(&before, &state.log)..);
+        for line in news.filter(|line| !is_given(line)) {
+            match line.level {
+                Level::Info => {}
+                Level::Warning => self.output.note(&line.text),
+                Level::Error => self.output.error(&line.text),
+            }
+        }
+    }
+}
+
+fn has_ended() -> Error {
+    Error::Failed("the lab has ended".into())
+}
+
+/// What became of the run, where it can't go on as it was to.
+pub fn failed_run(state: &LabState) -> Option<Failure> {
+    match &state.phase {
+        Phase::Failed(failure) => Some(failure.clone()),
+        Phase::Finished(reason @ Reason::Diverged { .. }) => {
+            Some(Error::Failed(reason.sentence(&state.settings)).failure())
+        }
+        _ => None,
     }
 }
 
@@ -205,14 +323,20 @@ fn new_bar() -> ProgressBar {
     bar
 }
 
-fn advance_bar(bar: &ProgressBar, state: &LabState) {
-    let done = state.epochs_done();
+/// The epoch that is trained, and thousandths of it that are done: all of them while it is validated.
+fn place(state: &LabState) -> (String, u64) {
+    let epoch = state.progress.epoch;
     let total = match state.goal {
         Some(Goal::Epoch(epoch)) => format!("/{epoch}"),
         _ => String::new(),
     };
-    bar.set_prefix(format!("epoch {}{total}", done.floor() as u32 + 1));
-    bar.set_position((done.fract() * 1000.0) as u64);
+    (format!("epoch {}{total}", epoch + 1), ((state.epochs_done() - f64::from(epoch)) * 1000.0) as u64)
+}
+
+fn advance_bar(bar: &ProgressBar, state: &LabState) {
+    let (epoch, done) = place(state);
+    bar.set_prefix(epoch);
+    bar.set_position(done);
     let mut message = match (state.validating, state.history.steps.last()) {
         (Some((done, total)), _) => format!("validating {done}/{total}"),
         (None, Some(step)) => format!("loss {:.4}", step.loss),
@@ -230,46 +354,23 @@ fn advance_bar(bar: &ProgressBar, state: &LabState) {
     bar.set_message(message);
 }
 
-/// A signal that comes so soon after another is the same word: `timeout` tells the program and then its group.
-const ECHO: Duration = Duration::from_millis(100);
+#[cfg(test)]
+mod tests {
+    use super::place;
+    use crate::state::LabState;
+    use crate::train::{Goal, Progress};
 
-/// The signals that ask a program to end.
-pub struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// `None` if the program does without its terminal.
-    hang_up: Option<Signal>,
-    /// When the last came.
-    heard: Option<Instant>,
-}
-
-impl Signals {
-    /// Begins to listen for them.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn new() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::Failed(format!("can't listen for signals: {error}")));
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hang_up: Some(listen(SignalKind::hangup())?),
-            heard: None,
-        })
-    }
-
-    /// The next of them.
-    pub async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-                Some(_) = async { Some(self.hang_up.as_mut()?.recv().await) } => {}
-            }
-            let now = Instant::now();
-            if self.heard.replace(now).is_none_or(|before| now - before > ECHO) {
-                return;
-            }
-        }
+    #[test]
+    fn an_epoch_that_is_validated_is_not_yet_the_next() {
+        let goal = Some(Goal::Epoch(2));
+        // Without a run an epoch counts as one sample.
+        let at = |epoch, sample| {
+            let progress = Progress { epoch, sample, ..Progress::default() };
+            place(&LabState { progress, goal, ..LabState::default() })
+        };
+        assert_eq!(at(0, 0), ("epoch 1/2".into(), 0));
+        assert_eq!(at(0, 1), ("epoch 1/2".into(), 1000));
+        assert_eq!(at(1, 0), ("epoch 2/2".into(), 0));
+        assert_eq!(at(1, 1), ("epoch 2/2".into(), 1000));
     }
 }

@@ -32,7 +32,12 @@ pub fn run(args: &ImportArgs, options: &Options, output: &Output) -> Result<(), 
     let imported = import::read(&args.file, arch.as_ref())?;
     let dataset = Dataset::open(options.data().as_deref())?;
     let session = imported.session(&dataset, options.seed(), VALIDATION_SPLIT);
-    let setup = Setup { device: options.device(), threads: options.threads().unwrap_or(0), ..Setup::default() };
+    let setup = Setup {
+        device: options.device(),
+        kernels: options.kernels(),
+        threads: options.threads().unwrap_or(0),
+        ..Setup::default()
+    };
     let arch = session.run.config.arch.clone();
     let (network, _) = nn::build(&arch, &setup)?;
     let mut trainer = Trainer::resume(&session.run, dataset, network)?;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 
-use super::args::{LabArgs, ScreenArgs};
+use super::args::{LabArgs, RunArgs, ScreenArgs};
 use super::options::Options;
 use super::serve::porter;
 use crate::error::Error;
@@ -21,6 +21,11 @@ use crate::tui::{self, DEFAULT_FPS, Offer, Opening, Seat, TuiOptions};
 /// # Errors
 /// Without a terminal, if an argument is wrong, and what ends the dashboard.
 pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
+    if args.load.is_some() && args.run != RunArgs::default() {
+        let refused = "--load opens a session with its own layers and settings: leave out the flags that are for a fresh run, and \
+                       change a setting with `set` in the lab";
+        return Err(Error::Usage(refused.into()));
+    }
     check_terminal()?;
     let screen = Screen::of(&args.screen, options)?;
     let (start, offer) = match args.load {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use tracing::level_filters::LevelFilter;
 
-use super::args::{Global, RunArgs, device};
+use super::args::{Global, RunArgs};
 use super::config::Config;
 use crate::arch::Arch;
 use crate::error::Error;
@@ -41,8 +41,9 @@ impl Options {
         let config = Config::read(global.config.as_deref())?;
         let device = match (global.device, &config.device) {
             (Some(choice), _) => choice,
-            (None, Some(text)) => device(text)
-                .map_err(|problem| Error::Usage(format!("device `{text}` in the configuration: {problem}")))?,
+            (None, Some(text)) => text
+                .parse::<DeviceChoice>()
+                .map_err(|problem| Error::Usage(format!("device in the configuration: {problem}")))?,
             (None, None) => DeviceChoice::Auto,
         };
         let folder = global.sessions.clone().or_else(|| config.sessions.clone()).unwrap_or_else(default_sessions);
@@ -105,7 +106,8 @@ impl Options {
         self.run(args).map(|(config, settings)| Start::Fresh(Box::new(config), Box::new(settings)))
     }
 
-    /// What a fresh run is made of: recipe, then configuration, then flags.
+    /// What a fresh run is made of: a recipe that is named, else what the configuration says and for the rest the tutorial; flags
+    /// override both. The validation split, which no recipe has, is the configuration's in either case.
     ///
     /// # Errors
     /// If one of them gives a value that is none.

@@ -1,6 +1,7 @@
 //! Where answers go: data to standard output as text or JSON, notes and errors to standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::process;
 
 use serde_json::Value;
 
@@ -29,38 +30,67 @@ impl Output {
         !self.quiet && io::stderr().is_terminal()
     }
 
-    /// Writes data in the form that was asked for: `object`, or else `text`.
+    /// Writes data in the form that was asked for: `object`, or else `text`. Ends the program if it can't be written.
     pub fn data(self, object: &Value, text: &str) {
-        or_end(self.offer(object, text));
+        self.or_end(self.line(object, text));
     }
 
     /// The same where there is more to lose than words; whether anybody reads them.
     pub fn offer(self, object: &Value, text: &str) -> bool {
-        write(&if self.json { object.to_string() } else { text.to_owned() })
+        is_read(&self.line(object, text))
     }
 
-    /// Writes an answer of the lab.
+    /// The same where there is more to lose, but not if nobody reads: that ends the program.
+    pub fn offer_or_end(self, object: &Value, text: &str) {
+        if !self.offer(object, text) {
+            process::exit(0);
+        }
+    }
+
+    fn line(self, object: &Value, text: &str) -> io::Result<()> {
+        if self.json { write_line(&object.to_string()) } else { write_line(text) }
+    }
+
+    /// Writes an answer of the lab. Ends the program if it can't be written.
     pub fn reply(self, reply: &Reply) {
-        or_end(self.offer_reply(reply));
+        for line in self.lines(reply) {
+            self.or_end(write_line(&line));
+        }
     }
 
     /// The same where there is more to lose than words; whether anybody reads them.
     pub fn offer_reply(self, reply: &Reply) -> bool {
-        if self.json {
-            reply.to_json().iter().all(|object| write(&object.to_string()))
-        } else {
-            write(&reply.to_string())
-        }
+        self.lines(reply).iter().all(|line| is_read(&write_line(line)))
     }
 
-    /// The same of one session among several, which it names.
+    fn lines(self, reply: &Reply) -> Vec<String> {
+        if self.json { reply.to_json().iter().map(Value::to_string).collect() } else { vec![reply.to_string()] }
+    }
+
+    /// As [`Self::reply`], of one session among several, which it names.
     pub fn reply_of(self, session: &str, reply: &Reply) {
         if !self.json {
-            return line(&format!("{session}: {reply}"));
+            return self.or_end(write_line(&format!("{session}: {reply}")));
         }
         for mut object in reply.to_json() {
             object["session"] = session.into();
-            line(&object.to_string());
+            self.or_end(write_line(&object.to_string()));
+        }
+    }
+
+    /// Writes what is neither text nor JSON: a script, a page. Ends the program if it can't be written.
+    pub fn bytes(self, bytes: &[u8]) {
+        self.or_end(write(bytes));
+    }
+
+    /// Ends the program if something was not written. Whoever reads no more, as with `| head`, has what was wanted.
+    fn or_end(self, written: io::Result<()>) {
+        if !is_read(&written) {
+            process::exit(0);
+        }
+        if let Err(error) = written {
+            self.error(&format!("can't write to standard output: {error}"));
+            process::exit(1);
         }
     }
 
@@ -75,27 +105,19 @@ impl Output {
     pub fn error(self, sentence: &str) {
         let _ = writeln!(io::stderr(), "mnist-lab: {sentence}");
     }
-
-    /// Standard output for what is neither text nor JSON.
-    pub fn writer(self) -> impl Write {
-        io::stdout().lock()
-    }
 }
 
-fn line(text: &str) {
-    or_end(write(text));
+fn write_line(line: &str) -> io::Result<()> {
+    write(format!("{line}\n").as_bytes())
 }
 
-/// Ends the program if whoever read is gone, as with `| head`: there is nobody left to write for.
-fn or_end(read: bool) {
-    if !read {
-        std::process::exit(0);
-    }
-}
-
-/// Writes a line; whether there is anybody who reads.
-fn write(line: &str) -> bool {
+fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let written = writeln!(out, "{line}").and_then(|()| out.flush());
-    !written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Whether there is anybody who reads.
+fn is_read(written: &io::Result<()>) -> bool {
+    !written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::json;
 
 use super::args::{ServeArgs, TOKEN};
-use super::follow::{Follower, Signals};
+use super::follow::Follower;
 use super::options::Options;
 use super::output::Output;
-use crate::command::{Command, Door};
+use crate::command::Door;
 use crate::error::Error;
 use crate::lab::{Autosave, Lab, Porter, Start};
 use crate::reply::Reply;
@@ -23,27 +23,22 @@ use crate::serve::{ServeOptions, Server, Watched};
 pub async fn run(args: ServeArgs, options: &Options, output: &Output) -> Result<(), Error> {
     let watched = Watched::new(options.store.clone(), args.session.clone());
     let (lab, _thread) = Lab::start(options.lab(Start::Session(args.session), Autosave::Off))?;
-    let mut signals = Signals::new()?;
-    tokio::select! {
-        opened = Follower::new(lab.clone(), *output) => drop(opened?),
-        () = signals.next() => return Err(Error::Interrupted),
-    }
+    let mut follower = Follower::new(lab.clone(), *output).await?;
     let warning = warning(args.addr, args.token.as_deref());
-    let server =
-        Server::start(lab.clone(), ServeOptions { address: args.addr, token: args.token, watched: Some(watched) })?;
+    let server = Server::start(lab, ServeOptions { address: args.addr, token: args.token, watched: Some(watched) })?;
     let address = server.address();
     output.data(&json!({"event": "listening", "addr": address.to_string()}), &format!("listening on http://{address}"));
     if let Some(warning) = warning {
         output.note(warning);
     }
-    signals.next().await;
+    follower.signal().await;
     output.note("answering what was asked; once more to leave at once");
     let stopping = tokio::task::spawn_blocking(move || server.stop());
     tokio::select! {
         _ = stopping => {}
-        () = signals.next() => return Err(Error::Interrupted),
+        _ = follower.signal() => return Err(Error::Interrupted),
     }
-    lab.ask(Command::Quit).await.map(drop)
+    follower.quit().await.map(drop)
 }
 
 /// Opens a server on the lab that it belongs to, and closes it. A token in the environment holds for it too.
@@ -56,7 +51,7 @@ pub fn porter() -> Porter {
         match (door, running) {
             (Door::Closed, Some(running)) => {
                 let address = running.address();
-                running.stop();
+                running.close();
                 Ok(Reply::Done(format!("no longer serving on http://{address}")))
             }
             (Door::Closed, None) => Err(Error::Usage("nothing is served: `serve` begins".into())),
@@ -79,6 +74,6 @@ pub fn porter() -> Porter {
 /// What to know of an address that others reach, if anything.
 fn warning(address: SocketAddr, token: Option<&str>) -> Option<&'static str> {
     (!address.ip().is_loopback() && token.is_none()).then_some(
-        "everyone who reaches this address can ask the network: a token (--token, MNIST_LAB_TOKEN) lets in only those who know it",
+        "everyone who reaches this address can ask the network: a token in MNIST_LAB_TOKEN lets in only those who know it",
     )
 }

@@ -10,11 +10,10 @@ use super::options::Options;
 use super::output::Output;
 use crate::error::Error;
 use crate::lab::session_rows;
-use crate::reply::Reply;
+use crate::reply::{BranchRow, Reply};
 use crate::search;
 use crate::session::{Session, Store};
 use crate::train::settings::Setting;
-use crate::train::tree::Branch;
 
 /// Does what was asked of the sessions folder.
 ///
@@ -71,7 +70,7 @@ fn show(name: &str, session: &Session, output: Output) {
         "weights": weights_hash(session),
         "settings": settings,
         "edits": edits,
-        "branches": branches(session).into_iter().map(|(object, _)| object).collect::<Vec<_>>(),
+        "branches": branches(session).iter().map(BranchRow::to_json).collect::<Vec<_>>(),
         "epochs": run.history.epochs.iter().map(epoch_json).collect::<Vec<_>>(),
     });
     let mut lines: Vec<String> =
@@ -83,26 +82,14 @@ fn show(name: &str, session: &Session, output: Output) {
             .iter()
             .map(|edit| format!("step {}: {} {} → {}", edit.step, edit.setting, edit.from, edit.to)),
     );
-    lines.extend(branches(session).into_iter().map(|(_, line)| line));
+    lines.extend(branches(session).iter().map(|row| format!("branch {row}")));
     output.data(&object, &lines.join("\n"));
 }
 
-/// Each branch as an object and as a line; none where the run has but one.
-fn branches(session: &Session) -> Vec<(Value, String)> {
-    let tree = &session.tree;
-    let row = |branch: &Branch| {
-        let end = branch.tip.as_ref().map_or(session.run.progress, |tip| tip.progress);
-        let from = branch.fork.as_ref().map(|fork| json!({"branch": fork.branch, "epoch": fork.epoch}));
-        let kept: Vec<u32> = branch.kept.iter().map(|state| state.progress.epoch).collect();
-        let object = json!({"name": branch.name, "from": from, "epoch": end.epoch, "step": end.step, "kept": kept});
-        let left = branch
-            .fork
-            .as_ref()
-            .map_or_else(String::new, |fork| format!(", from epoch {} of {}", fork.epoch, fork.branch));
-        (object, format!("branch {}: epoch {}, step {}{left}", branch.name, end.epoch, end.step))
-    };
-    let all = tree.branches();
-    if all.len() > 1 { all.iter().map(row).collect() } else { Vec::new() }
+/// The run's branches; none where it has but one.
+fn branches(session: &Session) -> Vec<BranchRow> {
+    let all = BranchRow::all(&session.tree, session.run.progress);
+    if all.len() > 1 { all } else { Vec::new() }
 }
 
 /// Names the weights as they answer: two sessions with the same are the same network, bit for bit.

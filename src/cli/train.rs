@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::TrainArgs;
 use super::ensemble;
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::export::plot::{self, Format};
 use crate::lab::{Autosave, Lab, LabOptions, Start};
 use crate::reply::{EvaluationReport, Reply};
-use crate::session::Store;
+use crate::session::{SessionError, Store};
 use crate::state::{LabState, Phase};
 use crate::train::Target;
 use crate::train::event::Reason;
@@ -35,10 +35,42 @@ pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<
     if let Some(name) = &args.save {
         Store::check_name(name)?;
     }
+    if args.target_accuracy.is_some() {
+        check_validated(&args, options)?;
+    }
     match members(&args)? {
-        1 => one(&args, lab_options(&args, options)?, options, output).await,
+        1 => {
+            check_free(&args, &options.store)?;
+            one(&args, lab_options(&args, options)?, options, output).await
+        }
         members => ensemble::run(&args, members, options, output).await,
     }
+}
+
+/// Refuses to write over a run that is not the one that goes on.
+fn check_free(args: &TrainArgs, store: &Store) -> Result<(), Error> {
+    let is_taken = |name: &str| matches!(store.load(name), Ok(_) | Err(SessionError::Damaged { .. }));
+    match &args.save {
+        Some(name) if args.resume.as_ref() != Some(name) && is_taken(name) => Err(Error::Usage(format!(
+            "there is a session `{name}` already: `--resume {name}` goes on with it; save this run under another name, or \
+             delete that one with `mnist-lab sessions rm {name}`"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a target that nothing is measured for.
+fn check_validated(args: &TrainArgs, options: &Options) -> Result<(), Error> {
+    let share = match &args.resume {
+        Some(session) => options.store.load(session)?.run.config.validation_split,
+        None => options.run(&args.run)?.0.validation_split,
+    };
+    if share > 0.0 {
+        return Ok(());
+    }
+    let missing = "--target-accuracy is measured on the validation split, and this run has none: begin one with \
+                   --validation-split 0.2";
+    Err(Error::Usage(missing.into()))
 }
 
 /// How many networks are wanted. A session that is gone on with is one, whatever the recipe says.
@@ -78,12 +110,12 @@ pub(super) async fn one(
             lab.ask(set(setting.name(), value)).await?;
         }
     }
-    tell_start(&follower.state(), *output);
+    tell_start(args, &follower.state(), *output);
     let Some(place) = &args.listen else {
-        return finish(args, &lab, thread, follower, started, *output).await.map(|(code, _)| code);
+        return finish(args, thread, follower, started, *output).await.map(|(code, _)| code);
     };
     let server = listen(place.as_deref(), &lab, options, *output)?;
-    let ended = finish(args, &lab, thread, follower.detached(), started, *output).await;
+    let ended = finish(args, thread, follower.detached(), started, *output).await;
     server.farewell(match &ended {
         Ok((_, sentence)) => sentence.clone(),
         Err(error) => error.to_string(),
@@ -97,31 +129,25 @@ fn listen(place: Option<&Path>, lab: &Lab, options: &Options, output: Output) ->
     let server = Server::start(lab.clone(), &place, options.data(), options.store.folder())?;
     let shown = place.display().to_string();
     let text = format!("listening on {shown}: `mnist-lab attach {shown}` opens the dashboard");
-    output.data(&json!({"event": "listening", "socket": shown}), &text);
+    output.offer(&json!({"event": "listening", "socket": shown}), &text);
     Ok(server)
 }
 
 /// Trains to the end, tests, saves and tells; the exit code, and what became of the run in a sentence.
 async fn finish(
     args: &TrainArgs,
-    lab: &Lab,
     thread: JoinHandle<()>,
     mut follower: Follower,
     started: Instant,
     output: Output,
 ) -> Result<(ExitCode, String), Error> {
-    let reason = train(lab, &mut follower).await?;
-    let test = match reason {
-        Reason::Interrupted => None,
-        _ => Some(test(lab).await?),
-    };
-    lab.ask(Command::Quit).await?;
-    let _ = thread.join();
+    let outcome = train_and_test(&mut follower).await;
+    let (reason, test) = follower.leave(thread, outcome).await?;
     let state = follower.state();
     if let Some(path) = &args.plot {
         draw(path, &state)?;
     }
-    tell_end(&reason, test.as_ref(), &state, started.elapsed().as_secs_f64(), output);
+    tell_end(args, &reason, test.as_ref(), &state, started.elapsed().as_secs_f64(), output);
     let code = match reason {
         Reason::Interrupted => 130,
         Reason::Diverged { .. } => 1,
@@ -158,27 +184,47 @@ fn set(name: &str, value: &str) -> Command {
     Command::Set { name: Some(name.into()), value: Some(value.into()) }
 }
 
-async fn train(lab: &Lab, follower: &mut Follower) -> Result<Reason, Error> {
+/// Why the run has ended, and what it makes of the test set: nothing if it was interrupted.
+async fn train_and_test(follower: &mut Follower) -> Result<(Reason, Option<EvaluationReport>), Error> {
+    let reason = train(follower).await?;
+    if reason == Reason::Interrupted {
+        return Ok((reason, None));
+    }
+    let test = Command::Eval { split: SplitName::Test, corrupt: None, together: Together::default() };
+    match follower.ask(test).await {
+        Ok(Ok(Reply::Evaluated(report))) => Ok((reason, Some(*report))),
+        Ok(Ok(other)) => Err(Error::Failed(format!("the test set was not measured: {other}"))),
+        Ok(Err(error)) => Err(error),
+        Err(_) => follower.interrupt().await.map(|()| (Reason::Interrupted, None)),
+    }
+}
+
+async fn train(follower: &mut Follower) -> Result<Reason, Error> {
     let state = follower.state();
     if state.progress.epoch >= state.settings.epochs {
         return Ok(Reason::Completed);
     }
-    lab.ask(Command::Train { epochs: None }).await?;
+    match follower.ask(Command::Train { epochs: None }).await {
+        Ok(begun) => begun.map(drop)?,
+        Err(_) => return follower.interrupt().await.map(|()| Reason::Interrupted),
+    }
     match follower.rest().await? {
-        Waited::Interrupted | Waited::Unread => Ok(Reason::Interrupted),
+        Waited::Interrupted(_) | Waited::Unread => Ok(Reason::Interrupted),
         Waited::Rested(Phase::Finished(reason)) => Ok(reason),
         Waited::Rested(phase) => Err(Error::Failed(format!("training came to rest without an end: {phase:?}"))),
     }
 }
 
-async fn test(lab: &Lab) -> Result<EvaluationReport, Error> {
-    match lab.ask(Command::Eval { split: SplitName::Test, corrupt: None, together: Together::default() }).await? {
-        Reply::Evaluated(report) => Ok(*report),
-        other => Err(Error::Failed(format!("the test set was not measured: {other}"))),
+/// Tells of the run. One that others may hold goes on, and says farewell to them, also when whoever began it reads no more.
+fn tell(args: &TrainArgs, object: &Value, text: &str, output: Output) {
+    if args.listen.is_some() {
+        output.offer(object, text);
+    } else {
+        output.offer_or_end(object, text);
     }
 }
 
-fn tell_start(state: &LabState, output: Output) {
+fn tell_start(args: &TrainArgs, state: &LabState, output: Output) {
     let Some(run) = &state.run else { return };
     let object = json!({
         "event": "started",
@@ -202,10 +248,17 @@ fn tell_start(state: &LabState, output: Output) {
         run.split.train.len(),
         run.split.validation.len(),
     );
-    output.data(&object, &text);
+    tell(args, &object, &text, output);
 }
 
-fn tell_end(reason: &Reason, test: Option<&EvaluationReport>, state: &LabState, seconds: f64, output: Output) {
+fn tell_end(
+    args: &TrainArgs,
+    reason: &Reason,
+    test: Option<&EvaluationReport>,
+    state: &LabState,
+    seconds: f64,
+    output: Output,
+) {
     let session = state.saved.as_ref().map(|saved| saved.name.as_str());
     let object = json!({
         "event": "finished",
@@ -223,7 +276,7 @@ fn tell_end(reason: &Reason, test: Option<&EvaluationReport>, state: &LabState, 
         text += &format!("\n{report}");
     }
     text += &kept(state);
-    output.data(&object, &text);
+    tell(args, &object, &text, output);
     if let (true, Reason::Diverged { .. }) = (output.is_json(), reason) {
         output.error(&reason.sentence(&state.settings));
     }

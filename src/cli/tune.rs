@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::args::TuneVerb;
-use super::follow::Signals;
 use super::options::Options;
 use super::output::Output;
 use crate::data::Dataset;
@@ -20,6 +19,7 @@ use crate::lab::Start;
 use crate::search::request::Request;
 use crate::search::{self, Search, SearchOptions, SearchPhase, SearchState};
 use crate::session::Store;
+use crate::signals::Signals;
 use crate::train::settings::Setting;
 use crate::tune::TuneError;
 use crate::tune::journal::Journal;
@@ -61,7 +61,9 @@ pub async fn run(verb: TuneVerb, options: &Options, output: Output) -> Result<Ex
         SearchPhase::Stopped if !read => Ok(ExitCode::SUCCESS),
         SearchPhase::Stopped | SearchPhase::Searching => {
             let (done, all) = (state.trials.len(), state.study.trials());
-            output.note(&format!("stopped: {done} of {all} trials are known; the same command goes on with them"));
+            let begun_anew = verb.tune.save.is_none() && verb.folder.is_none();
+            let save = if begun_anew { format!(" with `--save {name}`") } else { String::new() };
+            output.note(&format!("stopped: {done} of {all} trials are known; the same command{save} goes on"));
             Ok(ExitCode::from(130))
         }
         SearchPhase::Done if verb.worker => {
@@ -170,7 +172,7 @@ async fn follow(search: Search, output: Output) -> Result<(SearchState, bool), E
                 }
                 turn = self::turn(search);
             }
-            () = signals.next() => {
+            _ = signals.next() => {
                 if told_to_end {
                     return Err(Error::Interrupted);
                 }

@@ -1,11 +1,8 @@
-//! What a person who types is told of the commands: all of them, one, what may follow, and what is being typed.
+//! What a person who types is told of the commands: all of them, one, and what is being typed.
 
 use clap::CommandFactory;
 
-use super::{Command, CommandError, Line};
-use crate::arch::PRESETS;
-use crate::data::CLASSES;
-use crate::data::corrupt::Kind;
+use super::{Command, CommandError, Line, bare};
 use crate::train::settings::Setting;
 
 /// Flags that are named in a command's usage; `help COMMAND` tells of more.
@@ -44,57 +41,19 @@ impl Command {
         Ok(lines.join("\n"))
     }
 
-    /// The words that may stand where `line` ends, for completion: each with the whole line that it would make.
-    pub fn completions(line: &str, sessions: &[String]) -> Vec<String> {
-        let (before, word) = line.rsplit_once(' ').map_or(("", line), |(before, word)| (before, word));
-        let names = |settings: &[&str]| settings.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let candidates = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
-            [] | ["help"] => Line::command().get_subcommands().map(|command| command.get_name().to_owned()).collect(),
-            ["set"] => Setting::ALL.map(|setting| setting.name().to_owned()).to_vec(),
-            ["next" | "prev"] => names(&["wrong", "confident", "unsure", "all", "doubtful", "forgotten", "drawings"]),
-            ["find", ..] => names(&["true=", "pred=", "class=", "conf>", "conf<", "wrong", "right", "doubtful"]),
-            ["explain", .., "--class"] => (0..CLASSES).map(|class| class.to_string()).collect(),
-            ["explain", ..] => names(&["--class"]),
-            ["tune"] => names(&[
-                "off",
-                "--trials",
-                "--epochs",
-                "--algorithm",
-                "--space",
-                "--objective",
-                "--stop",
-                "--save",
-                "--jobs",
-            ]),
-            ["tune", .., "--algorithm"] => names(&["random", "tpe", "halving", "hyperband"]),
-            ["tune", .., "--objective"] => names(&["val_accuracy", "val_loss"]),
-            ["tune", .., "--stop"] => names(&["median", "none"]),
-            ["serve"] => names(&["127.0.0.1:8080", "off"]),
-            ["export"] => names(&["--to", "-o", "--quantize"]),
-            ["export", .., "--to"] => names(&["onnx", "tflite", "keras", "h5", "safetensors"]),
-            ["export", .., "--quantize"] => names(&["none", "f16", "dynamic", "int8"]),
-            ["draw"] => names(&["save", "add"]),
-            ["eval"] => names(&["--split", "--corrupt", "--with", "--views"]),
-            ["eval", "--corrupt"] => {
-                Kind::ALL.map(Kind::name).map(str::to_owned).into_iter().chain(["all".into()]).collect()
-            }
-            ["eval", "--split"] => names(&["test", "validation", "train", "drawings"]),
-            ["load" | "save"] | ["eval", .., "--with"] => sessions.to_vec(),
-            ["overlay", ..] => sessions.iter().cloned().chain(["none".to_owned()]).collect(),
-            ["new"] => PRESETS.map(|preset| preset.name.to_owned()).to_vec(),
-            ["set", "augment"] => names(&["none", "tutorial", "rotate=10,shift=0.1,zoom=0.1"]),
-            ["set", "optimizer"] => {
-                names(&["adam", "adamw", "sgd", "sgd:momentum=0.9", "sgd:momentum=0.9:nesterov", "rmsprop"])
-            }
-            ["set", "schedule"] => names(&["constant", "step:5:0.5", "cosine", "onecycle", "warmup:1"]),
-            _ => Vec::new(),
+    /// Whether no command begins as `line` does.
+    pub fn is_unknown(line: &str) -> bool {
+        let Some(name) = bare(line).split_whitespace().next().filter(|name| !name.starts_with('#')) else {
+            return false;
         };
-        let lead = if before.is_empty() { String::new() } else { format!("{before} ") };
-        candidates.iter().filter(|name| name.starts_with(word)).map(|name| format!("{lead}{name}")).collect()
+        let grammar = Line::command();
+        let mut names = grammar.get_subcommands().flat_map(clap::Command::get_name_and_visible_aliases);
+        !names.any(|known| known.starts_with(name))
     }
 
     /// The doc line of the command that `line` begins with, if it can be told.
     pub fn doc(line: &str) -> Option<String> {
+        let line = bare(line);
         let name = line.split_whitespace().next()?;
         if let Some(setting) =
             line.strip_prefix("set ").and_then(|rest| rest.split_whitespace().next()?.parse::<Setting>().ok())
@@ -108,6 +67,12 @@ impl Command {
     }
 }
 
+/// Whether an argument can be given more than once, or takes more than one word.
+pub(super) fn takes_many(argument: &clap::Arg) -> bool {
+    matches!(argument.get_action(), clap::ArgAction::Append)
+        || argument.get_num_args().is_some_and(|count| count.max_values() > 1)
+}
+
 /// `step [BATCHES]`
 fn usage(command: &clap::Command) -> String {
     let mut usage = command.get_name().to_owned();
@@ -117,9 +82,7 @@ fn usage(command: &clap::Command) -> String {
         if let Some(long) = argument.get_long() {
             name = format!("--{long} {name}");
         }
-        let many = matches!(argument.get_action(), clap::ArgAction::Append)
-            || argument.get_num_args().is_some_and(|count| count.max_values() > 1);
-        let dots = if many { "…" } else { "" };
+        let dots = if takes_many(argument) { "…" } else { "" };
         usage += &if argument.is_required_set() { format!(" {name}{dots}") } else { format!(" [{name}{dots}]") };
     }
     if flags > MOST_FLAGS {
@@ -133,19 +96,23 @@ mod tests {
     use super::Command;
 
     #[test]
-    fn completion_offers_what_can_follow() {
-        assert_eq!(Command::completions("pre", &[]), ["predict", "prev"]);
-        assert_eq!(Command::completions("set dro", &[]), ["set dropout"]);
-        assert_eq!(Command::completions("load b", &["a".into(), "bee".into()]), ["load bee"]);
-        assert!(Command::completions("pause ", &[]).is_empty());
-    }
-
-    #[test]
     fn the_doc_line_tells_the_usage() {
         assert!(Command::doc("tra").unwrap().starts_with("train [EPOCHS]: "));
         assert!(Command::doc("set lr ").unwrap().starts_with("lr: "));
+        assert!(Command::doc(":train 5").unwrap().starts_with("train [EPOCHS]: "));
+        assert!(Command::doc(":set lr ").unwrap().starts_with("lr: "));
         assert_eq!(Command::doc("xyz"), None);
         assert!(Command::help(Some("set")).unwrap().contains("label-smoothing"));
         assert!(Command::help(Some("fly")).is_err());
+    }
+
+    #[test]
+    fn what_may_become_a_command_is_not_called_unknown() {
+        for line in ["", " ", ":", "s", "pre", ":t", "train 5", ":train 5", "exi", "exit", "# a comment"] {
+            assert!(!Command::is_unknown(line), "{line}");
+        }
+        for line in ["xyz", ":trian 5", "step100"] {
+            assert!(Command::is_unknown(line), "{line}");
+        }
     }
 }

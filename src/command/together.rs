@@ -8,7 +8,7 @@ pub struct Together {
     /// Answer together with the network of this session: the mean of the probabilities; several `--with` are several networks
     #[arg(long, value_name = "SESSION")]
     pub with: Vec<String>,
-    /// See each digit so many times, once as it is and else turned, shifted and zoomed a little, and take the mean
+    /// Look at each digit N times, once as it is and else turned, shifted and zoomed a little, and take the mean
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub views: u16,
 }

@@ -10,7 +10,7 @@ use crate::tune::study::{Algorithm, Objective, Stopping};
 /// How a search is made; all that is left out is as it was begun, or as it is usual.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct TuneArgs {
-    /// How many trials; 20 if not given
+    /// How many trials; 20 if not given. A search by random or tpe can be given more of them later
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub trials: Option<u32>,
     /// random, tpe (near to what was good), halving or hyperband (the best go on); random if not given
@@ -19,7 +19,7 @@ pub struct TuneArgs {
     /// What is searched: a TOML file; the tutorial's units, lr, dropout and batch-size if not given
     #[arg(long, value_name = "FILE")]
     pub space: Option<PathBuf>,
-    /// What is to be good on the validation split
+    /// What to optimise on the validation split; what the space says if not given, else `val_accuracy`
     #[arg(long, value_name = "val_accuracy|val_loss")]
     pub objective: Option<Objective>,
     /// What becomes of bad trials: median (they are given up) or none
@@ -28,10 +28,10 @@ pub struct TuneArgs {
     /// The search's name; its best trial is saved as the session of this name. A search that is there goes on
     #[arg(long, value_name = "NAME")]
     pub save: Option<String>,
-    /// Trials beside each other here; one a core if not given, on a GPU one after the other
+    /// Trials at a time in this process; one a core if not given, on a GPU one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Trials beside each other in all, on all machines; 4 if not given. What is tried depends on it, not on who is faster
+    /// How many trials may run at a time on all machines together; 4 if not given. What is tried depends on it, not on who is faster
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub lag: Option<u32>,
 }

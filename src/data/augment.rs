@@ -45,7 +45,8 @@ impl Augment {
     /// Writes `image`, changed by random draws from `stream`, to `out`. All that moves pixels is one step of bilinear
     /// sampling, with zeros from outside the image. (Keras's layers repeat the border there, which on MNIST is 0 as well.)
     pub fn apply(&self, image: &Image, stream: &mut Stream, out: &mut Image) {
-        // Drawn whether they are used or not, so that one setting doesn't change the draws of another.
+        // Drawn whether they are used or not, so that none of these five settings changes the draws of another. Elastic
+        // distortion and noise draw only where they are on, and change what is drawn after them.
         let [angle, shear, zoom, x, y] = [(); 5].map(|()| stream.uniform(-1.0, 1.0));
         let map =
             Map::new(angle * self.rotate, shear * self.shear, 1.0 + zoom * self.zoom, [x, y].map(|t| t * self.shift));
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_does_not_change_the_draws_of_another() {
+    fn a_setting_of_the_map_does_not_change_the_draws_of_another() {
         let image = ring();
         let (one, both) = (
             Augment { rotate: 20.0, ..Augment::default() },

@@ -18,7 +18,7 @@ pub struct Drawings {
 }
 
 /// A kept drawing: `7-0003.png`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawing {
     /// The digit that it is meant to be.
     pub label: u8,
@@ -28,7 +28,7 @@ pub struct Drawing {
 
 impl Drawing {
     /// The drawing in the file of this name, if it can be one.
-    fn of_file(name: &str) -> Option<Self> {
+    pub fn of_file(name: &str) -> Option<Self> {
         let (label, number) = name.strip_suffix(".png")?.split_once('-')?;
         let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         let label = label.parse().ok().filter(|&value: &u8| label.len() == 1 && usize::from(value) < CLASSES)?;
@@ -75,7 +75,7 @@ impl Drawings {
                 return Err(wrong(&self.folder, format!("it holds more than {MOST_DRAWINGS} drawings: take some out")));
             }
         }
-        drawings.sort();
+        drawings.sort_by_cached_key(|drawing| (drawing.label, drawing.number(), drawing.name.clone()));
         Ok(drawings)
     }
 
@@ -184,6 +184,17 @@ mod tests {
         assert_eq!(listed, ["1-0001.png", "7-0001.png", "7-0003.png", "7-0009.png", "7-0010.png"]);
         assert_eq!(drawings.find("7-0002.png"), None);
         assert_eq!(drawings.find("../7-0001.png"), None);
+    }
+
+    #[test]
+    fn drawings_are_listed_by_number_however_it_is_written() {
+        let home = tempfile::tempdir().expect("a folder");
+        let names = ["0-3.png", "1-002.png", "1-2.png", "1-10.png", "1-0011.png"];
+        for name in names {
+            fs::write(home.path().join(name), "").expect("written");
+        }
+        let listed = Drawings::new(home.path()).list().expect("a folder");
+        assert_eq!(listed.iter().map(|drawing| drawing.name.as_str()).collect::<Vec<_>>(), names);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The training digits that a network can hardly tell from a digit: its neighbours in the space of the last layer's inputs.
+//! The training digits that a network can hardly tell from a digit: its neighbours by the network's features.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct Neighbour {
     pub index: u32,
     /// Its label.
     pub label: u8,
-    /// How far away it is: the L2 norm of the difference of what the last layer gets of both.
+    /// How far away it is: the L2 norm of the difference of their features.
     pub distance: f32,
     /// Its pixels.
     #[serde(with = "crate::data::pixels")]
@@ -24,7 +24,7 @@ pub struct Neighbour {
 }
 
 /// The `count` digits among those numbered `range` of `train` whose features are nearest to those of `image`, the nearest first
-/// (Papernot and `McDaniel` 2018, arXiv:1803.04765, for the last layer alone).
+/// (Papernot and `McDaniel` 2018, arXiv:1803.04765, for the features of one layer alone).
 ///
 /// # Errors
 /// If the network's device fails.

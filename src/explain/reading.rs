@@ -245,19 +245,15 @@ impl Pass<'_> {
         std::array::from_fn(|pixel| gradient[pixel] * self.input[pixel])
     }
 
-    /// Of each rectifier its name, and for each of its units (channels, or values of a vector) whether it fired anywhere.
+    /// Of each rectifier, those in residual blocks too, its name, and for each of its units (channels, or values of a vector)
+    /// whether it fired anywhere.
     pub fn fired(&self) -> Vec<(String, Vec<bool>)> {
-        let relus = self.steps.iter().filter(|step| *step.layer == Layer::Relu);
-        let fired = |step: &Step| {
-            let units = step.output.channels();
-            let mut fired = vec![false; units];
-            step.values.iter().enumerate().for_each(|(at, value)| fired[at % units] |= *value > 0.0);
-            (step.name.clone(), fired)
-        };
-        relus.map(fired).collect()
+        let mut all = Vec::new();
+        fired(&self.steps, &mut all);
+        all
     }
 
-    /// What each layer makes of the image, of those that make one.
+    /// What each layer makes of the image, of those that make one; a residual block is one layer.
     pub fn maps(&self) -> Vec<LayerMaps> {
         let maps = self.steps.iter().filter_map(|step| match (step.layer, step.output) {
             (Layer::Dropout(_), _) | (_, Shape::Vector(_)) => None,
@@ -266,6 +262,21 @@ impl Pass<'_> {
             }
         });
         maps.collect()
+    }
+}
+
+/// Adds of each rectifier among `steps` and inside them which units fired.
+fn fired(steps: &[Step], all: &mut Vec<(String, Vec<bool>)>) {
+    for step in steps {
+        if *step.layer == Layer::Relu {
+            let units = step.output.channels();
+            let mut fired = vec![false; units];
+            step.values.iter().enumerate().for_each(|(at, value)| fired[at % units] |= *value > 0.0);
+            all.push((step.name.clone(), fired));
+        }
+        for way in &step.inner {
+            fired(way, all);
+        }
     }
 }
 

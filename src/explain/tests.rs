@@ -113,14 +113,15 @@ fn the_pixel_that_counts_is_found() {
 
 #[test]
 fn units_that_never_fire_are_counted() {
-    let arch: Arch = "conv4:3x3 relu pool2 flatten dense6 relu dense10".parse().expect("it is one");
+    let arch: Arch = "conv4:3x3 relu pool2 flatten dense6 relu res(dense6 relu) dense10".parse().expect("it is one");
     let mut network = network(&arch);
     let mut state = network.state().expect("the CPU does not fail");
-    // The biases of one filter and of two units keep them below 0 whatever comes.
+    // The biases of one filter, of two units, and of one in the block keep them below 0 whatever comes.
     state.tensors[1].values[2] = -1e6;
     state.tensors[3].values[0] = -1e9;
     state.tensors[3].values[5] = -1e9;
-    for tensor in [1, 3] {
+    state.tensors[5].values[1] = -1e12;
+    for tensor in [1, 3, 5] {
         state.tensors[tensor].values.iter_mut().filter(|bias| **bias > -1e5).for_each(|bias| *bias = 1e3);
     }
     network.restore(&state).expect("it is the same architecture");
@@ -130,6 +131,8 @@ fn units_that_never_fire_are_counted() {
     assert_eq!(short[0], ("2", 1, 4));
     assert_eq!((short[1].0, short[1].2), ("6", 6));
     assert!(short[1].1 >= 2);
+    assert_eq!((short[2].0, short[2].2), ("7.body.2", 6));
+    assert!(short[2].1 >= 1);
 }
 
 #[test]

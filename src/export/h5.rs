@@ -14,8 +14,7 @@ use crate::session::card::Card;
 /// # Errors
 /// If the format can't hold it.
 pub fn encode(model: &Model) -> Result<Vec<u8>, ExportError> {
-    let graph = Graph::new(&model.arch, &model.tensors, model.card.dropout);
-    let layers = layers::of(&graph);
+    let layers = layers::of(&Graph::new(&model.arch, &model.tensors, model.card.dropout));
     // Keras 2 decodes fixed-length strings alone.
     let text = |text: &str| AttrValue::AsciiString(text.to_owned());
     let names = |names: Vec<String>| AttrValue::AsciiStringArray(names);
@@ -23,7 +22,7 @@ pub fn encode(model: &Model) -> Result<Vec<u8>, ExportError> {
     let mut file = FileBuilder::new();
     file.set_attr("keras_version", text(KERAS_VERSION));
     file.set_attr("backend", text("tensorflow"));
-    file.set_attr("model_config", text(&config::model(&graph, Dialect::Legacy).to_string()));
+    file.set_attr("model_config", text(&config::model(&layers, Dialect::Legacy).to_string()));
     file.set_attr("training_config", text(&config::compile(&model.settings, Dialect::Legacy).to_string()));
     file.set_attr(Card::KEY, AttrValue::String(model.card.to_json()));
 

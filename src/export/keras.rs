@@ -15,6 +15,7 @@ use super::graph::Graph;
 use crate::lab::model::Model;
 use crate::session::card::Card;
 use config::Dialect;
+use layers::KerasLayer;
 
 /// The version of Keras whose form the file has.
 pub(super) const KERAS_VERSION: &str = "3.0.0";
@@ -24,12 +25,12 @@ pub(super) const KERAS_VERSION: &str = "3.0.0";
 /// # Errors
 /// If the format can't hold it.
 pub fn encode(model: &Model) -> Result<Vec<u8>, ExportError> {
-    let graph = Graph::new(&model.arch, &model.tensors, model.card.dropout);
-    let mut config = config::model(&graph, Dialect::Keras3);
+    let layers = layers::of(&Graph::new(&model.arch, &model.tensors, model.card.dropout));
+    let mut config = config::model(&layers, Dialect::Keras3);
     config["registered_name"] = Value::Null;
     config["compile_config"] = config::compile(&model.settings, Dialect::Keras3);
     let metadata = json!({"keras_version": KERAS_VERSION, Card::KEY: model.card.to_json()});
-    let weights = weights(&graph)?;
+    let weights = weights(&layers)?;
     let write = || -> Result<Vec<u8>, ZipError> {
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
         // Keras itself stores without compression.
@@ -48,10 +49,10 @@ pub fn encode(model: &Model) -> Result<Vec<u8>, ExportError> {
 }
 
 /// The weights of each layer at `layers/<class in snake case>[_n]/vars/<i>`.
-fn weights(graph: &Graph) -> Result<Vec<u8>, ExportError> {
+fn weights(layers: &[KerasLayer]) -> Result<Vec<u8>, ExportError> {
     let mut file = FileBuilder::new();
     let mut container = file.create_group("layers");
-    for layer in layers::of(graph).into_iter().filter(|layer| !layer.tensors.is_empty()) {
+    for layer in layers.iter().filter(|layer| !layer.tensors.is_empty()) {
         let mut group = container.create_group(&layer.name);
         let mut vars = group.create_group("vars");
         for (index, tensor) in layer.tensors.iter().enumerate() {

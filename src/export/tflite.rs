@@ -10,7 +10,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::graph::Graph;
 use crate::command::Quantization;
-use crate::data::Images;
+use crate::data::{Image, Images};
 use crate::lab::model::Model;
 use crate::metrics::argmax;
 use lower::Program;
@@ -49,6 +49,12 @@ pub fn encode(model: &Model, quantization: Quantization) -> Encoded {
             Encoded { bytes: write(Numbers::Int8(&scales)), accuracy: Some(accuracy) }
         }
     }
+}
+
+/// The probabilities that the operations of the file give for `image`, in floating point.
+pub fn probabilities(model: &Model, image: &Image) -> Vec<f32> {
+    let graph = Graph::new(&model.arch, &model.tensors, model.card.dropout);
+    run::run(&lower::lower(&graph), image, &|_| {}, &mut |_, _| {})
 }
 
 fn accuracy(

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::chain::{Link, chain};
-use super::config::{self, KerasLayer};
-use super::{Imported, dropout, tensors};
+use super::config::{self, Described};
+use super::{Imported, dropout, fold_epsilon, tensors};
 use crate::arch::{Arch, DropoutRate, Layer, Place, Shape};
 use crate::data::{PIXELS, SIDE};
 use crate::nn::layout::keras;
@@ -14,7 +14,7 @@ use crate::session::card::Card;
 /// Where the weights of a file are.
 pub trait Weights {
     /// The tensor `role`, the `index`th of `layer`, which must have this shape.
-    fn tensor(&self, layer: &KerasLayer, role: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String>;
+    fn tensor(&self, layer: &Described, role: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String>;
 }
 
 /// The network that `config` describes, with its `weights`.
@@ -40,7 +40,7 @@ pub fn model(config: &str, weights: &impl Weights, card: Option<Card>) -> Result
 }
 
 struct Converter<'a> {
-    described: &'a [KerasLayer],
+    described: &'a [Described],
     /// The layer that gives the result.
     last: usize,
     /// The description of each layer, in the order of [`Arch::places`]; none for what no layer says, such as an activation.
@@ -192,15 +192,15 @@ impl Converter<'_> {
     }
 }
 
-fn convolution(layer: &KerasLayer, around: usize) -> Result<Layer, String> {
+fn convolution(layer: &Described, around: usize) -> Result<Layer, String> {
     let fail = |reason: &str| Err(refused(layer, reason));
     let config = &layer.config;
     let (Some(filters), Some(kernel)) = (whole(config, "filters"), pair(config, "kernel_size")) else {
         return fail("has no number of filters or no kernel size");
     };
     let Some(stride) = square(config, "strides") else { return fail("has strides that differ by direction") };
-    if square(config, "dilation_rate").is_some_and(|rate| rate != 1) || whole(config, "groups").is_some_and(|n| n != 1)
-    {
+    let is_dilated = pair(config, "dilation_rate").is_some_and(|rates| rates != [1, 1]);
+    if is_dilated || whole(config, "groups").is_some_and(|n| n != 1) {
         return fail("is dilated or grouped");
     }
     let padding = match config["padding"].as_str() {
@@ -220,7 +220,7 @@ fn convolution(layer: &KerasLayer, around: usize) -> Result<Layer, String> {
 }
 
 /// Rows and columns of zeros, as many on each side.
-fn zero_padding(layer: &KerasLayer) -> Result<usize, String> {
+fn zero_padding(layer: &Described) -> Result<usize, String> {
     let mut sides = Vec::new();
     numbers(&layer.config["padding"], &mut sides);
     match sides.as_slice() {
@@ -230,7 +230,7 @@ fn zero_padding(layer: &KerasLayer) -> Result<usize, String> {
 }
 
 /// What can be told once the shapes are known.
-fn in_place(place: &Place, layer: &KerasLayer) -> Result<(), String> {
+fn in_place(place: &Place, layer: &Described) -> Result<(), String> {
     match (place.layer, place.input) {
         (&Layer::MaxPool { size, stride }, Shape::Map { height, width, .. })
             if layer.config["padding"] == "same" && (size != stride || height % stride != 0 || width % stride != 0) =>
@@ -251,7 +251,7 @@ fn in_place(place: &Place, layer: &KerasLayer) -> Result<(), String> {
 }
 
 /// The tensors of a layer in our order and layout.
-fn read(place: &Place, layer: &KerasLayer, weights: &impl Weights, values: &mut Vec<Vec<f32>>) -> Result<(), String> {
+fn read(place: &Place, layer: &Described, weights: &impl Weights, values: &mut Vec<Vec<f32>>) -> Result<(), String> {
     let channels = place.input.channels();
     let shapes = match *place.layer {
         Layer::Conv { filters, kernel: [height, width], .. } => (vec![filters, height, width, channels], filters),
@@ -270,7 +270,7 @@ fn read(place: &Place, layer: &KerasLayer, weights: &impl Weights, values: &mut 
 
 fn batch_norm(
     channels: usize,
-    layer: &KerasLayer,
+    layer: &Described,
     weights: &impl Weights,
     values: &mut Vec<Vec<f32>>,
 ) -> Result<(), String> {
@@ -281,41 +281,29 @@ fn batch_norm(
         read
     };
     let config = &layer.config;
-    values.push(if config["scale"] == false { vec![1.0; channels] } else { next("gamma")? });
-    values.push(if config["center"] == false { vec![0.0; channels] } else { next("beta")? });
-    values.push(next("moving_mean")?);
-    let mut variance = next("moving_variance")?;
-    let epsilon = config["epsilon"].as_f64().unwrap_or(BATCH_NORM_EPSILON);
-    if (epsilon - BATCH_NORM_EPSILON).abs() > 1e-9 {
-        // Only the sum of the two is ever used.
-        for variance in &mut variance {
-            *variance = (f64::from(*variance) + epsilon - BATCH_NORM_EPSILON) as f32;
-        }
-        if variance.iter().any(|&variance| variance < 0.0) {
-            return Err(refused(
-                layer,
-                &format!("has ε {epsilon} and a variance too small to be used with ε {BATCH_NORM_EPSILON}"),
-            ));
-        }
-    }
-    values.push(variance);
+    let mut scale = if config["scale"] == false { vec![1.0; channels] } else { next("gamma")? };
+    let shift = if config["center"] == false { vec![0.0; channels] } else { next("beta")? };
+    let (mean, variance) = (next("moving_mean")?, next("moving_variance")?);
+    fold_epsilon(config["epsilon"].as_f64().unwrap_or(BATCH_NORM_EPSILON), &mut scale, &variance);
+    values.extend([scale, shift, mean, variance]);
     Ok(())
 }
 
-/// Whether a layer does nothing once the network is trained: augmentation, or noise.
+/// Whether a layer does nothing once the network is trained: augmentation, or noise. `RandomCrop` crops then too.
 fn changes_training_alone(class: &str, config: &Value) -> bool {
+    let augments = |class: &str| class.starts_with("Random") && class != "RandomCrop";
     let inner = || {
         config["layers"].as_array().is_some_and(|layers| {
             layers.iter().all(|layer| {
                 let class = layer["class_name"].as_str().unwrap_or_default();
-                class == "InputLayer" || class.starts_with("Random")
+                class == "InputLayer" || augments(class)
             })
         })
     };
-    class.starts_with("Random") || class == "GaussianNoise" || (class == "Sequential" && inner())
+    augments(class) || class == "GaussianNoise" || (class == "Sequential" && inner())
 }
 
-fn refused(layer: &KerasLayer, reason: &str) -> String {
+fn refused(layer: &Described, reason: &str) -> String {
     format!("layer `{}` ({}) {reason}", layer.name, layer.class)
 }
 

@@ -7,7 +7,7 @@ use hdf5_pure::File;
 use serde_json::Value;
 use zip::ZipArchive;
 
-use super::config::{self, KerasLayer};
+use super::config::{self, Described};
 use super::convert::{self, Weights};
 use super::guard::guarded;
 use super::{Imported, LIMIT, h5};
@@ -15,27 +15,26 @@ use crate::session::card::Card;
 
 /// The model that `bytes` hold.
 pub fn decode(bytes: &[u8]) -> Result<Imported, String> {
-    guarded(|| {
-        let mut archive = ZipArchive::new(Cursor::new(bytes))
-            .map_err(|problem| format!("this is no whole .keras file: {problem}"))?;
-        let config =
-            String::from_utf8(entry(&mut archive, "config.json")?).map_err(|_| "its config.json is no text")?;
-        let said =
-            entry(&mut archive, "metadata.json").ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
-        let card = said.and_then(|said| Card::from_json(said[Card::KEY].as_str()?));
-        let file = h5::open(entry(&mut archive, "model.weights.h5")?)?;
-        let (layers, _) = config::layers(&config)?;
-        convert::model(&config, &Variables { file: &file, paths: paths(&layers) }, card)
-    })
+    let archive =
+        || ZipArchive::new(Cursor::new(bytes)).map_err(|problem| format!("this is no whole .keras file: {problem}"));
+    let mut archive = guarded(archive)?;
+    let config = String::from_utf8(entry(&mut archive, "config.json")?).map_err(|_| "its config.json is no text")?;
+    let said = entry(&mut archive, "metadata.json").ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
+    let card = said.and_then(|said| Card::from_json(said[Card::KEY].as_str()?));
+    let file = h5::open(entry(&mut archive, "model.weights.h5")?)?;
+    let (layers, _) = config::layers(&config)?;
+    convert::model(&config, &Variables { file: &file, paths: paths(&layers) }, card)
 }
 
 fn entry(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec<u8>, String> {
     let broken = |problem: &dyn std::fmt::Display| format!("its {name} can't be read: {problem}");
-    let file = archive.by_name(name).map_err(|problem| broken(&problem))?;
-    let mut bytes = Vec::new();
-    // What the archive says of the size is not believed.
-    file.take(LIMIT).read_to_end(&mut bytes).map_err(|problem| broken(&problem))?;
-    Ok(bytes)
+    guarded(|| {
+        let file = archive.by_name(name).map_err(|problem| broken(&problem))?;
+        let mut bytes = Vec::new();
+        // What the archive says of the size is not believed.
+        file.take(LIMIT).read_to_end(&mut bytes).map_err(|problem| broken(&problem))?;
+        Ok(bytes)
+    })
 }
 
 /// Weights at `layers/<class in snake case>[_n]/vars/<i>`, counted for each class in the order of the layers.
@@ -45,9 +44,9 @@ struct Variables<'a> {
     paths: HashMap<String, String>,
 }
 
-fn paths(layers: &[KerasLayer]) -> HashMap<String, String> {
+fn paths(layers: &[Described]) -> HashMap<String, String> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    let path = |layer: &KerasLayer, count: usize| {
+    let path = |layer: &Described, count: usize| {
         let snake = snake_case(&layer.class);
         if count == 0 { snake } else { format!("{snake}_{count}") }
     };
@@ -76,7 +75,7 @@ fn snake_case(class: &str) -> String {
 }
 
 impl Weights for Variables<'_> {
-    fn tensor(&self, layer: &KerasLayer, _: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String> {
+    fn tensor(&self, layer: &Described, _: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String> {
         let path = self.paths.get(&layer.name).ok_or_else(|| format!("layer `{}` has no weights", layer.name))?;
         h5::dataset(self.file, &format!("layers/{path}/vars/{index}"), shape)
     }

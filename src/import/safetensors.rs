@@ -3,10 +3,14 @@
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
-use super::{Imported, tensors};
+use super::{Imported, fold_epsilon, tensors};
 use crate::arch::Arch;
-use crate::nn::layout::{FlattenOrder, torch};
+use crate::nn::layout::{FlattenOrder, Layout, torch};
+use crate::nn::param::{Kind, specs};
 use crate::session::card::Card;
+
+/// Batch norm's ε in `PyTorch`, unless somebody says another.
+const TORCH_EPSILON: f64 = 1e-5;
 
 /// The model that `bytes` hold; `arch` says the layers where the file's metadata does not.
 pub fn decode(bytes: &[u8], arch: Option<&Arch>) -> Result<Imported, String> {
@@ -31,7 +35,7 @@ pub fn decode(bytes: &[u8], arch: Option<&Arch>) -> Result<Imported, String> {
         Some("chw") => FlattenOrder::ChannelFirst,
         _ => FlattenOrder::of(&arch),
     };
-    let read = |(name, layout): &(String, crate::nn::layout::Layout)| {
+    let read = |(name, layout): &(String, Layout)| {
         let view = file.tensor(name).map_err(|_| {
             let mut there: Vec<&str> = file.names();
             there.sort_unstable();
@@ -47,7 +51,24 @@ pub fn decode(bytes: &[u8], arch: Option<&Arch>) -> Result<Imported, String> {
         let (numbers, _) = view.data().as_chunks::<4>();
         Ok(layout.to_ours(&numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<_>>()))
     };
-    let values = torch(&arch, order).iter().map(read).collect::<Result<_, _>>()?;
+    let needed = torch(&arch, order);
+    let mut values = needed.iter().map(read).collect::<Result<Vec<Vec<f32>>, _>>()?;
+    // PyTorch counts batches beside its running statistics.
+    let is_left = |name: &&str| !name.ends_with("num_batches_tracked") && needed.iter().all(|(other, _)| other != name);
+    if let Some(name) = file.names().into_iter().filter(is_left).min() {
+        return Err(format!(
+            "the file has a tensor `{name}`, and `{arch}` no layer for it: say all layers that it has"
+        ));
+    }
+    if card.is_none() {
+        for (index, spec) in specs(&arch).iter().enumerate() {
+            if spec.kind == Kind::Scale
+                && let Some([scale, _, _, variance]) = values.get_mut(index..index + 4)
+            {
+                fold_epsilon(TORCH_EPSILON, scale, variance);
+            }
+        }
+    }
     let tensors = tensors(&arch, values)?;
     let dropout = card.as_ref().map_or(0.0, |card| card.dropout);
     Ok(Imported { arch, tensors, dropout, card })

@@ -9,7 +9,6 @@ use crate::data::drawings::{Drawing, Drawings, save};
 use crate::data::picture::{self, Preprocess, Preprocessed};
 use crate::data::{CLASSES, Image, Images};
 use crate::error::Error;
-use crate::metrics::{argmax, cross_entropy, softmax};
 use crate::reply::Reply;
 use crate::state::{DigitList, DigitSource, DigitView, LabEvent, Level};
 
@@ -57,24 +56,11 @@ impl Engine<'_> {
     pub(super) fn open_drawings(&mut self) -> Result<(), Error> {
         let read = self.read_drawings()?;
         let images: Vec<Image> = read.iter().map(|(_, picture)| picture.image).collect();
-        let step = self.trainer.progress().step;
         let mut views = Vec::new();
         for ((drawing, picture), logits) in read.into_iter().zip(self.trainer.logits(&images)?) {
-            views.push(Arc::new(DigitView {
-                source: DigitSource::Drawing(drawing.name),
-                image: Box::new(picture.image),
-                label: Some(drawing.label),
-                probabilities: softmax(&logits),
-                predicted: argmax(&logits),
-                loss: Some(cross_entropy(&logits, drawing.label)),
-                doubtful: false,
-                step,
-                place: None,
-                preprocess: Some(picture.to_string()),
-                past: Vec::new(),
-                explanation: None,
-                neighbours: Vec::new(),
-            }));
+            let source = DigitSource::Drawing(drawing.name);
+            let view = self.view_of(source, &picture.image, Some(drawing.label), &logits);
+            views.push(Arc::new(DigitView { preprocess: Some(picture.to_string()), ..view }));
         }
         let right = views.iter().filter(|view| view.label == Some(view.predicted)).count();
         let same =

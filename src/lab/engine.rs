@@ -37,14 +37,15 @@ pub fn run(options: LabOptions, inbox: &Receiver<Request>, mut publisher: Publis
             Work::Answer(request) => {
                 let quits = request.command == Command::Quit;
                 let result = engine.execute(request.command);
-                engine.publisher.show();
-                // Whoever asked may be gone; the deed is done all the same.
                 if quits && result.is_ok() {
-                    // Who hears that the lab is closed may end the process, and no GPU may be in use then.
+                    // Who hears or sees that the lab is closed may end the process: no GPU may be in use then, nor a name held.
                     drop(engine);
+                    publisher.show();
                     let _ = request.answer.send(result);
                     return;
                 }
+                engine.publisher.show();
+                // Whoever asked may be gone; the deed is done all the same.
                 let _ = request.answer.send(result);
             }
             Work::Train(goal) => engine.advance(goal),
@@ -119,11 +120,15 @@ impl<'p> Engine<'p> {
                 (trainer, tree, device, name, None)
             }
             Start::Session(session) => {
-                let (trainer, tree, device, saved) = load(&options, session, dataset)?;
-                let name = match &options.name {
-                    Some(_) => Name::of_begun(&options)?,
-                    None => Name::of_loaded(&options, session, |warning| publisher.log(Level::Warning, warning)),
+                // Before it is read: nobody saves under the name any more then.
+                let (name, warning) = match &options.name {
+                    Some(_) => (Name::of_begun(&options)?, None),
+                    None => Name::of_loaded(&options, session),
                 };
+                let (trainer, tree, device, saved) = load(&options, session, dataset)?;
+                if let Some(warning) = warning {
+                    publisher.log(Level::Warning, warning);
+                }
                 (trainer, tree, device, name, Some(saved))
             }
         };
@@ -303,7 +308,8 @@ impl<'p> Engine<'p> {
             Command::Tour => Err(Error::Usage("the tour is for the dashboard: `mnist-lab lab --tour`".into())),
             Command::Sessions => Ok(Reply::Sessions(session_rows(&self.options.store)?)),
             Command::Help { command } => Ok(Reply::Help(Command::help(command.as_deref())?)),
-            Command::Quit => self.quit(),
+            // Where the run was rescued to stands in the log too: whoever asked may be gone.
+            Command::Quit => self.quit().inspect_err(|error| self.publisher.log(Level::Error, error.to_string())),
         }
     }
 
@@ -312,7 +318,8 @@ impl<'p> Engine<'p> {
         let epochs = self.trainer.settings().epochs;
         let until = more.map_or(epochs, |more| progress.epoch.saturating_add(more));
         if until <= progress.epoch {
-            return Err(Error::Usage(format!("all {epochs} epochs are done: `train 5` trains 5 more")));
+            let done = Reason::Completed.sentence(self.trainer.settings());
+            return Err(Error::Usage(format!("{done}: `train 5` trains 5 more")));
         }
         if until > epochs {
             self.change(Setting::Epochs, &until.to_string())?;
@@ -322,10 +329,16 @@ impl<'p> Engine<'p> {
 
     fn start(&mut self, goal: Goal) -> Result<Reply, Error> {
         self.branch_off()?;
-        self.mode = Mode::Training(goal);
-        self.publisher.emit(LabEvent::Goal(goal));
+        self.trainer.renew_patience();
+        self.aim(goal);
         self.publisher.emit(LabEvent::Phase(Phase::Training));
         Ok(Reply::Started(goal))
+    }
+
+    /// Trains on until this goal.
+    fn aim(&mut self, goal: Goal) {
+        self.mode = Mode::Training(goal);
+        self.publisher.emit(LabEvent::Goal(goal));
     }
 
     fn pause(&mut self) -> Result<Reply, Error> {
@@ -339,7 +352,7 @@ impl<'p> Engine<'p> {
     fn stop(&mut self) -> Result<Reply, Error> {
         self.finish(Reason::Interrupted);
         if self.options.autosave == Autosave::On {
-            self.save_if_needed()?;
+            self.save_or_owe()?;
         }
         Ok(Reply::Done(format!("stopped after step {}", self.trainer.progress().step)))
     }
@@ -355,8 +368,9 @@ impl<'p> Engine<'p> {
         let Some(value) = value else {
             return Ok(Reply::Settings(vec![row(setting)]));
         };
-        let before = setting.get(self.trainer.settings());
+        let (before, epochs) = (setting.get(self.trainer.settings()), self.trainer.settings().epochs);
         self.change(setting, value)?;
+        self.follow_end(epochs);
         self.advise()?;
         let after = setting.get(self.trainer.settings());
         let hint = match setting {
@@ -366,6 +380,18 @@ impl<'p> Engine<'p> {
             _ => "",
         };
         Ok(Reply::Done(format!("{} {before} → {after}{hint}", setting.name())))
+    }
+
+    /// The run's end, which was after `before` epochs, is elsewhere: what trains to there, or beyond the end as it is now, trains to
+    /// that. An epoch that has begun is trained to its own end.
+    fn follow_end(&mut self, before: u32) {
+        let Mode::Training(Goal::Epoch(until)) = self.mode else { return };
+        let epochs = self.trainer.settings().epochs;
+        if epochs != before && until >= before.min(epochs) {
+            let progress = self.trainer.progress();
+            let begun = progress.epoch + u32::from(progress.sample > 0);
+            self.aim(Goal::Epoch(epochs.max(begun)));
+        }
     }
 
     fn change(&mut self, setting: Setting, value: &str) -> Result<(), Error> {
@@ -378,12 +404,16 @@ impl<'p> Engine<'p> {
     pub(super) fn load(&mut self, name: &str) -> Result<Reply, Error> {
         self.save_if_needed()?;
         let dataset = self.trainer.dataset().clone();
+        // Before it is read: nobody saves under the name any more then.
+        let other = (!self.name.holds(name)).then(|| Name::of_loaded(&self.options, name));
         let (trainer, tree, device, saved) = load(&self.options, name, dataset)?;
-        let name_now = match std::mem::replace(&mut self.name, Name::Chosen(name.into())) {
-            held if held.holds(name) => held,
-            _ => Name::of_loaded(&self.options, name, |warning| self.publisher.log(Level::Warning, warning)),
-        };
-        self.take_stage(trainer, tree, device, name_now, Some(saved));
+        if let Some((name, warning)) = other {
+            self.name = name;
+            if let Some(warning) = warning {
+                self.publisher.log(Level::Warning, warning);
+            }
+        }
+        self.take_stage(trainer, tree, device, Some(saved));
         let progress = self.trainer.progress();
         Ok(Reply::Done(format!("loaded `{name}`: epoch {}, step {}", progress.epoch, progress.step)))
     }
@@ -398,27 +428,30 @@ impl<'p> Engine<'p> {
         let (settings, dataset) = (self.trainer.settings().clone(), self.trainer.dataset().clone());
         let (trainer, device) = fresh(&self.options, config, settings, dataset)?;
         let tree = begun(&trainer);
-        self.take_stage(trainer, tree, device, Name::Free(self.options.store.free_name()), None);
+        self.name = Name::Free(self.options.store.free_name());
+        self.take_stage(trainer, tree, device, None);
         let config = self.trainer.config();
         let parameters = config.arch.parameters();
         Ok(Reply::Done(format!("new run: {}, {parameters} parameters, seed {}", config.arch, config.seed)))
     }
 
-    fn take_stage(&mut self, trainer: Trainer, tree: Tree, device: DeviceInfo, name: Name, saved: Option<Saved>) {
+    fn take_stage(&mut self, trainer: Trainer, tree: Tree, device: DeviceInfo, saved: Option<Saved>) {
         self.trainer = trainer;
         self.tree = tree;
         self.mode = Mode::Resting;
-        self.name = name;
         self.present(device, saved);
     }
 
     fn quit(&mut self) -> Result<Reply, Error> {
-        self.leave_search();
         if self.options.autosave == Autosave::On {
             self.save_at_the_end()?;
         }
+        self.leave_search();
         self.finish_saving();
         self.rest(Phase::Closed);
         Ok(Reply::Closing)
     }
 }
+
+#[cfg(test)]
+mod tests;

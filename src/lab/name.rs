@@ -43,17 +43,20 @@ impl Name {
         }
     }
 
-    /// The name for a run that was loaded from `session`: that one, or a free one if another process saves under it; `warn` is
-    /// told so.
-    pub fn of_loaded(options: &LabOptions, session: &str, warn: impl FnOnce(String)) -> Self {
+    /// The name for a run that is loaded from `session`: that one, or a free one if another process saves under it, and a warning
+    /// that says so.
+    pub fn of_loaded(options: &LabOptions, session: &str) -> (Self, Option<String>) {
         if options.autosave == Autosave::Off {
-            return Self::Chosen(session.into());
+            return (Self::Chosen(session.into()), None);
         }
-        Self::claimed(&options.store, session).unwrap_or_else(|error| {
-            let name = options.store.free_name();
-            warn(format!("{error}; here it is opened as a copy, `{name}`"));
-            Self::Free(name)
-        })
+        match Self::claimed(&options.store, session) {
+            Ok(name) => (name, None),
+            Err(error) => {
+                let name = options.store.free_name();
+                let warning = format!("{error}; here it is opened as a copy, `{name}`");
+                (Self::Free(name), Some(warning))
+            }
+        }
     }
 
     /// `name`, held if that is possible in its folder.

@@ -57,15 +57,27 @@ impl Engine<'_> {
         Ok(Arc::new(DigitView { doubtful, place, past: self.past_of(index), ..digit }))
     }
 
+    /// Asks the network about one image.
     pub(super) fn view(&mut self, source: DigitSource, image: &Image, label: Option<u8>) -> Result<DigitView, Error> {
-        let logits: [f32; CLASSES] = self.trainer.logits(slice::from_ref(image))?[0];
-        Ok(DigitView {
+        let logits = self.trainer.logits(slice::from_ref(image))?[0];
+        Ok(self.view_of(source, image, label, &logits))
+    }
+
+    /// An image and what its logits say.
+    pub(super) fn view_of(
+        &self,
+        source: DigitSource,
+        image: &Image,
+        label: Option<u8>,
+        logits: &[f32; CLASSES],
+    ) -> DigitView {
+        DigitView {
             source,
             image: Box::new(*image),
             label,
-            probabilities: softmax(&logits),
-            predicted: argmax(&logits),
-            loss: label.map(|label| cross_entropy(&logits, label)),
+            probabilities: softmax(logits),
+            predicted: argmax(logits),
+            loss: label.map(|label| cross_entropy(logits, label)),
             doubtful: false,
             step: self.trainer.progress().step,
             place: None,
@@ -73,35 +85,36 @@ impl Engine<'_> {
             past: Vec::new(),
             explanation: None,
             neighbours: Vec::new(),
-        })
+        }
+    }
+
+    /// Predicts the digit that is given, or that which is shown, in its place of the list; without one, `instead` is what to do.
+    fn given_or_shown(&mut self, input: Option<String>, instead: &str) -> Result<DigitView, Error> {
+        let shown = self.publisher.state().digit.clone();
+        match (input, shown) {
+            (Some(input), _) => self.predict_one(&input).map(Arc::unwrap_or_clone),
+            (None, Some(shown)) => {
+                let digit = Arc::unwrap_or_clone(self.predict_one(&shown.source.to_string())?);
+                Ok(DigitView { place: shown.place.or(digit.place), ..digit })
+            }
+            (None, None) => Err(Error::Usage(format!("no digit is shown: {instead}"))),
+        }
     }
 
     /// Predicts a digit, or that which is shown, and explains it.
     pub(super) fn explain(&mut self, input: Option<String>, class: Option<u8>) -> Result<Reply, Error> {
-        let shown = self.publisher.state().digit.clone();
-        let (digit, place) = match (input, shown) {
-            (Some(input), _) => (self.predict_one(&input)?, None),
-            (None, Some(shown)) => (self.predict_one(&shown.source.to_string())?, shown.place),
-            (None, None) => return Err(Error::Usage("no digit is shown: `explain 42` explains one".into())),
-        };
+        let digit = self.given_or_shown(input, "`explain 42` explains one")?;
         let explanation = self.trainer.explain(&digit.image, class)?;
-        let digit =
-            DigitView { explanation: Some(Arc::new(explanation)), place: place.or(digit.place), ..(*digit).clone() };
-        let digit = Arc::new(digit);
+        let digit = Arc::new(DigitView { explanation: Some(Arc::new(explanation)), ..digit });
         self.publisher.emit(LabEvent::Digit(digit.clone()));
         Ok(Reply::Explained(digit))
     }
 
     /// Predicts a digit, or that which is shown, and finds the training digits that the network sees as most like it.
     pub(super) fn nearest(&mut self, input: Option<String>) -> Result<Reply, Error> {
-        let shown = self.publisher.state().digit.clone();
-        let (digit, place) = match (input, shown) {
-            (Some(input), _) => (self.predict_one(&input)?, None),
-            (None, Some(shown)) => (self.predict_one(&shown.source.to_string())?, shown.place),
-            (None, None) => return Err(Error::Usage("no digit is shown: `nearest 42` shows one with its like".into())),
-        };
+        let digit = self.given_or_shown(input, "`nearest 42` shows one with its like")?;
         let neighbours = self.trainer.nearest(&digit.image, NEIGHBOURS)?;
-        let digit = Arc::new(DigitView { neighbours, place: place.or(digit.place), ..(*digit).clone() });
+        let digit = Arc::new(DigitView { neighbours, ..digit });
         self.publisher.emit(LabEvent::Digit(digit.clone()));
         Ok(Reply::Nearest(digit))
     }

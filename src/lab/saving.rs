@@ -1,5 +1,6 @@
 //! When a run is saved, and what is done where that fails.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -46,20 +47,30 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// Saves the run if it has changed; where its folder refuses it, that is told, and saving is tried again later.
+    pub(super) fn save_or_owe(&mut self) -> Result<(), Error> {
+        match self.save_if_needed() {
+            Err(Error::Session(refused)) => {
+                self.tell_not_saved(&refused);
+                Ok(())
+            }
+            saved => saved,
+        }
+    }
+
     /// Saves the run if it has changed, for the last time: where its folder refuses it, it is written elsewhere, and the error says
     /// where.
     pub(super) fn save_at_the_end(&mut self) -> Result<(), Error> {
-        let saved = self.save_if_needed();
-        let earlier = self.checkpoints.rescued.take();
-        let result = match saved {
+        match self.save_if_needed() {
+            Ok(()) => {
+                if let Some((rescued, _)) = self.checkpoints.rescued.take() {
+                    let _ = fs::remove_file(rescued);
+                }
+                Ok(())
+            }
             Err(Error::Session(refused)) => Err(self.rescue(&refused)?),
-            saved => saved,
-        };
-        if let Some((earlier, _)) = earlier {
-            // It is saved, or rescued anew.
-            let _ = std::fs::remove_file(earlier);
+            Err(error) => Err(error),
         }
-        result
     }
 
     /// Whether the run as it is now was written elsewhere, and somebody told where.
@@ -68,9 +79,18 @@ impl Engine<'_> {
     }
 
     fn rescue(&mut self, refused: &SessionError) -> Result<Error, Error> {
+        if self.checkpoints.is_owed {
+            // Not tried at once again: the program may end now, and would leave a file half written.
+            self.checkpoints.failed = Some(Instant::now());
+        }
         let session = self.session(self.trainer.state()?);
         let sentence = match Store::rescue(self.name.as_str(), &session) {
             Ok(path) => {
+                // Whoever was told of an earlier place finds the run there.
+                let path = match self.checkpoints.rescued.take() {
+                    Some((earlier, _)) if fs::rename(&path, &earlier).is_ok() => earlier,
+                    _ => path,
+                };
                 let sentence = format!(
                     "{refused}; the run is kept in {}: when there is room, move it to {} as {}.mlab",
                     path.display(),
@@ -91,10 +111,6 @@ impl Engine<'_> {
         let run = self.trainer.state()?;
         self.send_to_saver(run);
         let outcome = self.saver.wait().ok_or_else(|| Error::Failed("the saving thread has ended".into()))?;
-        if outcome.result.is_err() && self.checkpoints.is_owed {
-            // Not at once again: the program may end now, and would leave a file half written.
-            self.checkpoints.failed = Some(Instant::now());
-        }
         let (saved, path, bytes) = outcome.result?;
         self.checkpoints = Checkpoints { rescued: self.checkpoints.rescued.take(), ..Checkpoints::default() };
         self.publisher.emit(LabEvent::Saved(saved.clone()));
@@ -191,9 +207,9 @@ impl Engine<'_> {
     /// A save failed: the next one is tried soon, and of a row of failures the first alone is told.
     fn tell_not_saved(&mut self, error: &SessionError) {
         if self.checkpoints.failed.replace(Instant::now()).is_none() {
+            let goes_on = if self.is_training() { "the run goes on, and " } else { "" };
             let seconds = RETRY.as_secs();
-            self.publisher
-                .log(Level::Error, format!("{error}; the run goes on, and saving is tried every {seconds} s"));
+            self.publisher.log(Level::Error, format!("{error}; {goes_on}saving is tried every {seconds} s"));
         }
         self.checkpoints.is_owed = true;
     }

@@ -56,6 +56,11 @@ impl Engine<'_> {
             (None, Some(left)) if !defines => left.name.clone(),
             (None, _) => search::free_name(store),
         };
+        if name == self.name.as_str() {
+            return Err(Error::Usage(format!(
+                "`{name}` is this run's session, which the best trial would replace: give the search another name, --save NAME"
+            )));
+        }
         let folder = search::folder(store, &name)?;
         let (config, dataset) = (self.trainer.config(), self.trainer.dataset().clone());
         let settings = self.trainer.settings().clone();
@@ -92,36 +97,44 @@ impl Engine<'_> {
             return;
         }
         searching.shown = Instant::now();
-        let state = searching.search.state().clone();
+        let mut state = searching.search.state().clone();
         for trial in &results {
             self.publisher.log(Level::Info, state.study.sentence(trial));
         }
-        if !goes_on && let Some(searching) = self.searching.take() {
-            self.end_search(&searching, &state);
+        if !goes_on {
+            if let Some(searching) = self.searching.take()
+                && let Err(error) = self.keep_best(&searching, &state)
+            {
+                state.phase = SearchPhase::Failed(error.failure());
+            }
+            self.tell_end(&state);
         }
         self.publisher.emit(LabEvent::Search(state));
     }
 
-    /// Tells how a search ended, and saves its best trial as a session.
-    fn end_search(&mut self, searching: &Searching, state: &SearchState) {
-        match (&state.phase, state.best()) {
-            (SearchPhase::Failed(failure), _) => self.publisher.log(Level::Error, failure.sentence.clone()),
-            (SearchPhase::Done, Some(best)) => {
-                let kept = search::keep_as_session(&searching.folder, best.number, &self.options.store, &state.name);
-                match kept {
-                    Ok(_) => self.publisher.log(
-                        Level::Info,
-                        format!(
-                            "the search is done: trial {} is the best, saved as `{1}`: `load {1}`",
-                            best.number, state.name
-                        ),
-                    ),
-                    Err(error) => self.publisher.log(Level::Error, error.to_string()),
-                }
+    /// Saves the best trial of a search that is done as a session.
+    fn keep_best(&self, searching: &Searching, state: &SearchState) -> Result<(), Error> {
+        match state.best() {
+            Some(best) if state.phase == SearchPhase::Done => {
+                let store = &self.options.store;
+                search::keep_as_session(&searching.folder, best.number, store, &state.name).map(drop)
             }
-            (SearchPhase::Done, None) => self.publisher.log(Level::Warning, "the search is done: all trials diverged"),
-            _ => self.publisher.log(Level::Info, format!("search `{}` is left where it is, saved", state.name)),
+            _ => Ok(()),
         }
+    }
+
+    /// Tells how a search ended.
+    fn tell_end(&mut self, state: &SearchState) {
+        let (level, text) = match (&state.phase, state.best()) {
+            (SearchPhase::Failed(failure), _) => (Level::Error, failure.sentence.clone()),
+            (SearchPhase::Done, Some(best)) => {
+                let (best, name) = (best.number, &state.name);
+                (Level::Info, format!("the search is done: trial {best} is the best, saved as `{name}`: `load {name}`"))
+            }
+            (SearchPhase::Done, None) => (Level::Warning, "the search is done: all trials diverged".into()),
+            _ => (Level::Info, format!("search `{}` is left where it is, saved", state.name)),
+        };
+        self.publisher.log(level, text);
     }
 
     /// Loads a trial of the search in the place of the run, which is saved first: under a name of its own, since it may train on.

@@ -62,6 +62,8 @@ impl Engine<'_> {
 
     /// Shows the run where it is now, at rest.
     fn arrive(&mut self) {
+        // What is being saved is the run as it was: told of later, it would count for the run as it is.
+        self.finish_saving();
         let device = self.publisher.state().run.as_ref().map(|run| run.device.clone());
         if let Some(device) = device {
             self.present(device, None);
@@ -70,18 +72,7 @@ impl Engine<'_> {
     }
 
     fn branch_rows(&self) -> Vec<BranchRow> {
-        let row = |(number, branch): (usize, &crate::train::tree::Branch)| {
-            let progress = branch.tip.as_ref().map_or_else(|| self.trainer.progress(), |tip| tip.progress);
-            BranchRow {
-                name: branch.name.clone(),
-                current: number == self.tree.on(),
-                from: branch.fork.as_ref().map(|fork| (fork.branch.clone(), fork.epoch)),
-                epoch: progress.epoch,
-                step: progress.step,
-                kept: branch.kept.iter().map(|state| state.progress.epoch).collect(),
-            }
-        };
-        self.tree.branches().iter().enumerate().map(row).collect()
+        BranchRow::all(&self.tree, self.trainer.progress())
     }
 
     /// Draws saved sessions' curves behind the run's, or takes all away.

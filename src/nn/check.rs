@@ -7,7 +7,7 @@ use crate::arch::Arch;
 use crate::data::Batch;
 
 /// Networks that between them have every layer, alone or beside those that it may be fused with, and what each shows.
-pub const CASES: [(&str, &str); 14] = [
+pub const CASES: [(&str, &str); 15] = [
     ("dense", "flatten dense10"),
     ("dense, relu", "flatten dense37 relu dense10"),
     ("convolution", "conv8:3x3 conv8:3x3 flatten dense10"),
@@ -22,6 +22,7 @@ pub const CASES: [(&str, &str); 14] = [
         "residual, average",
         "conv16:3x3:p1 relu res(conv16:3x3:p1 relu conv16:3x3:p1 | conv16:1x1) relu pool2 gap dense10",
     ),
+    ("a map added to itself", "flatten dense16 relu res(res(flatten) dense16) dense10"),
     ("mlp", "mlp"),
     ("lenet5", "lenet5"),
     ("tutorial", "tutorial"),

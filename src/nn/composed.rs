@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use super::NetworkError;
 use super::backend::Backend;
 use super::param::{Parameters, number, to_f32};
-use super::plan::{Forward, Leaf, Matrix, Part, Plan, by_sample, normalise};
-use crate::arch::Arch;
+use super::plan::{Forward, Leaf, Matrix, Part, Plan, before_features, by_sample, normalise};
+use crate::arch::{Arch, Shape};
 use crate::data::{Batch, CLASSES, PIXELS};
 use compile::Node;
 use layers::{Context, Mode};
@@ -31,6 +31,8 @@ const CACHED_SIZES: usize = 4;
 pub struct Composed<E: Dtype, D: Backend<E>> {
     device: D,
     nodes: Vec<Node<E, D>>,
+    /// How many of the nodes come before the features, and the shape of these.
+    features: (usize, Shape),
     sizes: Vec<usize>,
 }
 
@@ -41,9 +43,12 @@ impl<E: Dtype, D: Backend<E>> Composed<E, D> {
     /// If the device fails.
     pub fn new(arch: &Arch, device: &D) -> Result<Self, NetworkError> {
         device.try_enable_cache().map_err(NetworkError::device)?;
+        let before = before_features(arch.layers());
+        let shape = arch.shapes()[..before].last().copied().unwrap_or(Shape::INPUT);
         Ok(Self {
             device: device.clone(),
             nodes: compile::nodes(arch, device).map_err(NetworkError::device)?,
+            features: (before, shape),
             sizes: Vec::new(),
         })
     }
@@ -121,9 +126,11 @@ impl<E: Dtype, D: Backend<E>> Plan<E, D> for Composed<E, D> {
     }
 
     fn features(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
+        let (before, shape) = self.features;
+        let rows = compile::channels_last(shape);
         let mut all = Vec::with_capacity(batch.len());
-        self.evaluate(self.nodes.len() - 1, parameters, batch, |features, samples| {
-            all.extend((0..samples).map(|sample| features.iter().skip(sample).step_by(samples).copied().collect()));
+        self.evaluate(before, parameters, batch, |values, samples| {
+            all.extend((0..samples).map(|sample| rows.iter().map(|row| values[row * samples + sample]).collect()));
         })?;
         Ok(all)
     }

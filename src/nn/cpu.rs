@@ -18,8 +18,9 @@
 //!   AVX2 and plain arrays; the processor is asked at run time.
 //! - **Weights** ([`weights`]): rearranged for the kernels after each update.
 //!
-//! All `unsafe` code of the project is here: loads and stores that skip the bounds check, after each kernel has asserted that its
-//! slices are long enough (builds with debug assertions check each one), and the entry into code for found instructions.
+//! All `unsafe` code of the CPU network is here: loads and stores that skip the bounds check, after each kernel has asserted that
+//! its slices are long enough (builds with debug assertions check each one), the entry into code for found instructions, memory
+//! in whole cache lines ([`buffer`]), and work lent to other threads ([`team`]).
 
 #![expect(unsafe_code, reason = "SIMD kernels; see the head of this file for why they are sound")]
 // Register tiles are small matrices, and the compiler needs their loops counted to keep them in registers; `array::from_fn` can
@@ -126,7 +127,8 @@ impl Engine {
         }
     }
 
-    /// How many threads work.
+    /// How many threads work. The forward and the backward pass deal a batch out in chunks of 16 samples, fewer where the maps
+    /// are large, to at most [`WORKERS`] of them: a batch of 64 uses four.
     pub const fn threads(&self) -> usize {
         self.team.threads()
     }
@@ -163,16 +165,16 @@ impl Engine {
         (0..batch.len()).map(place).collect()
     }
 
-    /// What the last step gets of each sample of `batch`, computed as the logits are.
+    /// The [features](crate::nn::Network::features) of each sample of `batch`, computed as the logits are.
     pub fn features(&mut self, batch: &Batch) -> Vec<Vec<f32>> {
         self.pass = None;
-        let before_the_last = 0..self.program.steps.len() - 1;
+        let before = 0..self.program.steps.partition_point(|step| step.output <= self.program.features);
         let rows = Mutex::new(vec![Vec::new(); batch.len()]);
         self.each_worker(0..batch.len(), None, 0, |context, _, desk, chunks| {
             for (_, samples) in chunks {
                 desk.chunk.load(context.program, batch, samples.clone());
                 desk.chunk.with(context.program, &mut desk.workspace, |chunk| {
-                    chunk.forward(context, before_the_last.clone());
+                    chunk.forward(context, before.clone());
                     let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
                     rows[samples].iter_mut().zip(chunk.features(context.program)).for_each(|(row, new)| *row = new);
                 });
@@ -362,7 +364,7 @@ impl Worker {
         chunks[index].with(program, &mut desk.workspace, |chunk| work(chunk, gradients));
     }
 
-    /// Zeros for the gradients of all parameters that have some.
+    /// Zeros for the gradients of all parameters.
     fn start(&mut self, program: &Program) {
         self.gradients.resize_with(program.parameters.len(), Buffer::default);
         for (gradient, packed) in self.gradients.iter_mut().zip(&program.parameters) {

@@ -37,7 +37,7 @@ impl Fused {
         Self { engine, leaves: Vec::new(), loaded: Vec::new() }
     }
 
-    /// How many threads work.
+    /// How many threads work; see [`Engine::threads`].
     pub fn threads(&self) -> usize {
         self.engine.borrow().threads()
     }

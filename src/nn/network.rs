@@ -7,10 +7,11 @@ use super::backend::{Backend, Values};
 use super::norms::{Before, LayerNorm};
 use super::optim::Optimizer;
 use super::param::{Parameters, from_f32, to_f32};
-use super::plan::{BATCH_NORM_MOMENTUM, Outcome, Plan, predict};
+use super::plan::{BATCH_NORM_MOMENTUM, Outcome, Plan};
 use super::{BatchResult, Network, NetworkError, NetworkState, Step};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES};
+use crate::metrics::argmax;
 
 /// A network on device `D`, computed by plan `P`.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl<E: Dtype, D: Backend<E>, P: Plan<E, D>> PlanNetwork<E, D, P> {
             self.follow(&outcome)?;
             Average::follow(&mut self.average, &self.parameters, step)?;
         }
-        let predictions = outcome.logits.iter().map(predict).collect();
+        let predictions = outcome.logits.iter().map(argmax).collect();
         Ok((BatchResult { loss: outcome.loss as f32, predictions }, measured))
     }
 }

@@ -8,6 +8,7 @@ use dfdx::dtypes::Dtype;
 use dfdx::optim::{AdamConfig, Momentum, RMSpropConfig, SgdConfig, WeightDecay};
 
 use super::backend::{Backend, Values};
+use super::names::nearest;
 use super::param::{Parameters, from_f32, to_f32};
 use super::plan::Plan;
 use super::{NetworkError, Step};
@@ -99,9 +100,7 @@ impl FromStr for OptimizerKind {
 }
 
 fn unknown(name: &str) -> OptimizerError {
-    let near =
-        ["adam", "adamw", "sgd", "rmsprop"].into_iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2);
-    OptimizerError(match near {
+    OptimizerError(match nearest(name, &["adam", "adamw", "sgd", "rmsprop"]) {
         Some(near) => format!("`{name}` is no optimizer: did you mean `{near}`?"),
         None => format!(
             "`{name}` is no optimizer: there are adam, adamw, sgd, sgd:momentum=0.9, sgd:momentum=0.9:nesterov and rmsprop"
@@ -182,9 +181,12 @@ impl<E: Dtype, D: Backend<E>> Optimizer<E, D> {
         Ok(())
     }
 
-    /// Starts anew if the kind changed, and makes room before the first update.
+    /// Starts anew if the kind changed or momentum comes back, and makes room before the first update.
     pub fn prepare(&mut self, kind: OptimizerKind, parameters: &Parameters<E, D>) -> Result<(), NetworkError> {
-        if discriminant(&kind) != discriminant(&self.kind) {
+        // A velocity of long ago says nothing of now.
+        let without_momentum = |kind| matches!(kind, OptimizerKind::Sgd { momentum, .. } if momentum == 0.0);
+        let momentum_returns = without_momentum(self.kind) && !without_momentum(kind);
+        if discriminant(&kind) != discriminant(&self.kind) || momentum_returns {
             *self = Self::default();
         }
         self.kind = kind;

@@ -9,6 +9,7 @@ use super::backend::{Backend, Values};
 use super::optim::{Rule, Update};
 use super::param::{Parameters, to_f32};
 use super::{NetworkError, Step, loss};
+use crate::arch::Layer;
 use crate::data::{Batch, CLASSES};
 use crate::random::{Purpose, Stream, unit};
 
@@ -54,7 +55,7 @@ pub trait Plan<E: Dtype, D: Backend<E>> {
     /// If the device fails.
     fn logits(&mut self, parameters: &Parameters<E, D>, batch: &Batch) -> Result<Vec<[f32; CLASSES]>, NetworkError>;
 
-    /// What the last layer gets of each sample, computed as the logits are: `[sample][feature]`.
+    /// The features of each sample, computed as the logits are: `[sample][feature]`. See [`before_features`].
     ///
     /// # Errors
     /// If the device fails.
@@ -136,6 +137,21 @@ pub struct Outcome {
     pub statistics: Statistics,
 }
 
+/// How many of `layers` come before the features, which are what the last dense or convolution layer gets, or the residual block
+/// that holds it, in the order height, width, channel.
+pub fn before_features(layers: &[Layer]) -> usize {
+    layers.iter().rposition(multiplies).unwrap_or_default()
+}
+
+/// Whether it is a dense or convolution layer, or holds one.
+fn multiplies(layer: &Layer) -> bool {
+    match layer {
+        Layer::Dense { .. } | Layer::Conv { .. } => true,
+        Layer::Residual { body, shortcut } => body.iter().chain(shortcut).any(multiplies),
+        _ => false,
+    }
+}
+
 /// `[class, sample]` as one array for each sample.
 pub fn by_sample(values: &[f32]) -> Vec<[f32; CLASSES]> {
     let samples = values.len() / CLASSES;
@@ -150,17 +166,6 @@ pub fn by_class(values: &[[f32; CLASSES]]) -> Vec<f32> {
 /// What goes into the network for a grey value: 0 to 1.
 pub const fn normalise(pixel: u8) -> f32 {
     pixel as f32 / 255.0
-}
-
-/// The class with the largest logit, the first one of equals.
-pub fn predict(logits: &[f32; CLASSES]) -> u8 {
-    let mut best = 0;
-    for class in 1..CLASSES {
-        if logits[class] > logits[best] {
-            best = class;
-        }
-    }
-    best as u8
 }
 
 /// The dropout mask of one layer in one step: a pure function of sample and value, so that it does not depend on how a plan

@@ -4,6 +4,8 @@ use std::f64::consts::PI;
 use std::fmt;
 use std::str::FromStr;
 
+use super::names::nearest;
+
 /// How the learning rate changes over the run; each schedule gives a factor on the `lr` setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Schedule {
@@ -106,20 +108,18 @@ impl FromStr for Schedule {
             }
             ["warmup", epochs] => Ok(Self::WarmUp { epochs: warm_up(epochs)? }),
             ["warmup", epochs, "cosine"] => Ok(Self::WarmUpCosine { epochs: warm_up(epochs)? }),
-            [name] if name != "step" && name != "warmup" => Err(match near(name) {
-                Some(near) => fail(&format!("did you mean `{near}`?")),
-                None => fail(FORMS),
-            }),
+            [name] if name != "step" && name != "warmup" => {
+                Err(match nearest(name, &["constant", "cosine", "onecycle"]) {
+                    Some(near) => fail(&format!("did you mean `{near}`?")),
+                    None => fail(FORMS),
+                })
+            }
             _ => Err(fail(FORMS)),
         }
     }
 }
 
 const FORMS: &str = "there are constant, step:EPOCHS:FACTOR, cosine, onecycle, warmup:EPOCHS and warmup:EPOCHS:cosine";
-
-fn near(name: &str) -> Option<&'static str> {
-    ["constant", "cosine", "onecycle"].into_iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2)
-}
 
 #[cfg(test)]
 mod tests;

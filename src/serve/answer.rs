@@ -136,7 +136,8 @@ pub struct Reading {
 /// A digit on a picture.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadDigit {
-    /// Column, row, width and height of its ink in pixels of the picture.
+    /// Column, row, width and height of its ink in pixels of the picture; of the whole picture where that came as `pixels`, or is
+    /// 28×28 with the digit in its place, as MNIST's own are.
     pub place: [u32; 4],
     /// What the network says of it.
     #[serde(flatten)]

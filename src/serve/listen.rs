@@ -1,7 +1,7 @@
 //! Connections: how many, how slow, and how they end.
 
 use std::net::TcpListener as StdListener;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use axum::Router;
@@ -35,8 +35,13 @@ const MOST_CONNECTIONS: usize = 16_384;
 /// File descriptors that the program needs beside its connections.
 const OTHER_FILES: u64 = 128;
 
-/// Serves until it is told to stop or the lab closes.
-pub async fn run(app: App, listener: StdListener, watched: Option<Watched>, mut stopped: watch::Receiver<bool>) {
+/// Serves until it is told to stop or the lab closes. With the listener goes a sender, by which others know that it is gone.
+pub async fn run(
+    app: App,
+    (listener, listens): (StdListener, mpsc::Sender<()>),
+    watched: Option<Watched>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("can't listen: {error}"),
@@ -64,6 +69,7 @@ pub async fn run(app: App, listener: StdListener, watched: Option<Watched>, mut 
         }
     }
     drop(listener);
+    drop(listens);
     if let Some(reloading) = reloading {
         reloading.abort();
     }

@@ -65,7 +65,7 @@ pub async fn predict_batch(
     Ok(Json(Predictions { predictions: app.predict(options?.0, upload).await? }))
 }
 
-/// All digits on one picture, from left to right
+/// All digits on one picture, from left to right; what comes as `pixels` is taken for one digit
 #[utoipa::path(
     post, path = "/read", params(ReadOptions),
     request_body(content(

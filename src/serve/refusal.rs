@@ -40,6 +40,11 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way: try again in a moment")
     }
 
+    /// The lab has no network that could answer: it loads one still, could not, or has closed.
+    pub fn no_network() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no network is loaded: the lab loads it, could not, or has ended")
+    }
+
     /// The request took too long.
     pub fn slow() -> Self {
         let seconds = REQUEST.as_secs();
@@ -96,7 +101,7 @@ pub enum Refused {
     /// An image is damaged, blank, of the wrong size, or has more marks than digits are read.
     #[response(status = 422)]
     Unreadable(ErrorBody),
-    /// Too many requests at once.
+    /// Too many requests at once, or no network is loaded.
     #[response(status = 503)]
     Busy(ErrorBody),
 }

@@ -65,7 +65,7 @@ pub fn routes(app: &App) -> Router {
     security((), ("token" = [])),
 )]
 async fn model(State(app): State<App>) -> Result<Json<ModelCard>, Refusal> {
-    ModelCard::of(&app.0.state.borrow()).map(Json).ok_or_else(Refusal::busy)
+    ModelCard::of(&app.0.state.borrow()).map(Json).ok_or_else(Refusal::no_network)
 }
 
 /// Requests, latencies and digits, for Prometheus
@@ -92,7 +92,7 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
 )]
 async fn healthz(State(app): State<App>) -> Result<&'static str, Refusal> {
     match app.0.state.borrow().phase {
-        Phase::Loading | Phase::Failed(_) | Phase::Closed => Err(Refusal::busy()),
+        Phase::Loading | Phase::Failed(_) | Phase::Closed => Err(Refusal::no_network()),
         _ => Ok("ok\n"),
     }
 }

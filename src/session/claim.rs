@@ -72,7 +72,7 @@ impl Store {
             match self.claim(&name) {
                 Err(_) => {}
                 // Another may have saved and left since.
-                Ok(Some(_)) if self.is_there(&name) => {}
+                Ok(Some(_)) if self.has(&name) => {}
                 Ok(claim) => return (name, claim),
             }
         }

@@ -34,6 +34,11 @@ pub enum TrainEvent {
     },
     /// A setting changed.
     Edited(Edit),
+    /// The run went back, and with it the steps at which its settings were changed since: these are all its changes now.
+    WentBack {
+        /// The changes of the whole run.
+        edits: Vec<Edit>,
+    },
     /// The test set was measured with the weights after `step` steps.
     Tested {
         /// Steps made.
@@ -41,8 +46,6 @@ pub enum TrainEvent {
         /// The outcomes.
         evaluation: Arc<Evaluation>,
     },
-    /// The run came to an end; more epochs can follow on demand.
-    Finished(Reason),
 }
 
 /// Why a run came to an end.
@@ -50,19 +53,21 @@ pub enum TrainEvent {
 pub enum Reason {
     /// All epochs are done.
     Completed,
-    /// The validation loss stopped getting better; the weights of the best epoch are back.
+    /// The loss stopped getting better; the weights of the best epoch are back.
     EarlyStop {
         /// The epoch whose weights are back.
         best_epoch: u32,
     },
     /// The accuracy asked for was reached.
     Target,
-    /// A loss was NaN or infinite; the state at the end of `kept_epoch` is back.
+    /// A loss was NaN or infinite; an earlier state is back.
     Diverged {
         /// Steps made until then.
         step: u64,
-        /// Epochs of the state that is back.
+        /// Epochs that are done in the state that is back.
         kept_epoch: u32,
+        /// Steps that are made in it.
+        kept_step: u64,
     },
     /// Somebody stopped it.
     Interrupted,
@@ -83,14 +88,15 @@ impl Reason {
     /// What happened and, where something went wrong, what to try.
     pub fn sentence(&self, settings: &Settings) -> String {
         match self {
+            Self::Completed if settings.epochs == 1 => "the one epoch is done".into(),
             Self::Completed => format!("all {} epochs are done", settings.epochs),
             Self::EarlyStop { best_epoch } => {
-                format!("the validation loss stopped getting better: the weights of epoch {best_epoch} are back")
+                format!("the loss stopped getting better: the weights of epoch {best_epoch} are back")
             }
             Self::Target => "the accuracy asked for is reached".into(),
-            Self::Diverged { step, kept_epoch } => format!(
-                "the loss of step {step} is not a number: the run diverged, and the state after epoch {kept_epoch} is back; \
-                 try a tenth of the learning rate (`set lr {:e}`), then `train`",
+            Self::Diverged { step, kept_epoch, kept_step } => format!(
+                "the loss of step {step} is not a number: the run diverged, and the state after step {kept_step} (epochs done: \
+                 {kept_epoch}) is back; try a tenth of the learning rate (`set lr {:e}`), then `train`",
                 settings.learning_rate / 10.0
             ),
             Self::Interrupted => "stopped".into(),

@@ -83,6 +83,11 @@ impl EpochRecord {
         self.samples as f64 / self.seconds.max(1e-9)
     }
 
+    /// What early stopping goes by: the validation loss, or the training loss without a split.
+    pub fn loss(&self) -> f64 {
+        self.validation.map_or(self.train_loss, |measured| measured.loss)
+    }
+
     /// `epoch 3: loss 0.0431, accuracy 98.65 %, val loss 0.0412, val accuracy 98.80 %, 27.9 k samples/s`
     pub fn sentence(&self) -> String {
         let mut sentence =

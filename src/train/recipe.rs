@@ -42,7 +42,7 @@ impl Recipe {
         Self::TUTORIAL,
         Self {
             name: "quick",
-            about: "the tutorial's CNN at 99 % as soon as can be: a learning rate that rises and falls over two epochs",
+            about: "the tutorial's CNN at 99 % in two epochs, with a learning rate that rises and falls",
             arch: "tutorial",
             settings: &[(Setting::Epochs, "2"), (Setting::LearningRate, "6e-3"), (Setting::Schedule, "onecycle")],
             members: 1,
@@ -62,14 +62,14 @@ impl Recipe {
         },
         Self {
             name: "best",
-            about: "one network as good as it gets: batch norm, augmentation, a learning rate that rises and falls over thirty epochs",
+            about: "one network as good as it gets: `strided`, augmented, thirty epochs in one cycle",
             arch: "strided",
             settings: BEST,
             members: 1,
         },
         Self {
             name: "ensemble",
-            about: "four networks as `best` trains them, with seeds of their own, whose probabilities are averaged",
+            about: "four networks of the kind of `best`, whose probabilities are averaged",
             arch: "strided",
             settings: BEST,
             members: 4,

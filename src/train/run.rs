@@ -66,9 +66,9 @@ pub struct Progress {
 /// The best epoch so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Best {
-    /// Which it was.
+    /// Which it was; or where its weights were taken back and training went on, since patience counts from there.
     pub epoch: u32,
-    /// Its validation loss.
+    /// Its validation loss, or its training loss without a split.
     pub loss: f64,
     /// Its network.
     pub network: NetworkState,

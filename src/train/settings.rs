@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::data::augment::Augment;
-use crate::nn::optim::OptimizerKind;
-use crate::nn::schedule::Schedule;
+use crate::data::augment::{Augment, AugmentError};
+use crate::nn::optim::{OptimizerError, OptimizerKind};
+use crate::nn::schedule::{Schedule, ScheduleError};
 
 /// All hyperparameters. The defaults are the Keras tutorial's.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Random changes to the training images.
     pub augment: Augment,
-    /// Stop after so many epochs without a better validation loss, and take the best weights back.
+    /// Stop after so many epochs without a better validation loss (training loss without a split), and take the best weights
+    /// back.
     pub early_stop: Option<u32>,
     /// How much of the moving average of the weights each step keeps; `None` for no average.
     pub ema: Option<f64>,
@@ -131,13 +132,19 @@ impl Setting {
             Self::BatchSize => "samples of a step, 1 to 4096",
             Self::Epochs => "epochs of the whole run, 1 to 100000",
             Self::Optimizer => "adam, adamw, sgd[:momentum=0.9[:nesterov]] or rmsprop",
-            Self::Schedule => "constant, step:EPOCHS:FACTOR, cosine, onecycle or warmup:EPOCHS",
+            Self::Schedule => "constant, step:EPOCHS:FACTOR, cosine, onecycle, warmup:EPOCHS or warmup:EPOCHS:cosine",
             Self::WeightDecay => "L2 of the weights (decoupled for adamw), 0 to 1; biases are left out",
             Self::Dropout => "rate of the architecture's dropout layers, 0 to 0.95",
             Self::LabelSmoothing => "share of the target spread over all classes, 0 to 0.9",
-            Self::Augment => "none, tutorial, or rotate=10,shift=0.1,zoom=0.1,shear=5,elastic=1,noise=0.05,erase=0.2",
-            Self::EarlyStop => "stop after so many epochs without a better validation loss; none or 1 to 1000",
-            Self::Ema => "the weights' moving average answers: share of it that a step keeps, none or 0 to 0.99999",
+            Self::Augment => {
+                "none; tutorial, which is rotate=10,shift=0.1,zoom=0.1; also shear=5,elastic=1,noise=0.05,erase=0.2"
+            }
+            Self::EarlyStop => {
+                "stop after so many epochs without a better loss (validation, else training); none or 1 to 1000"
+            }
+            Self::Ema => {
+                "the weights' moving average answers: share of it that a step keeps (0.999); none or 0 to 0.99999"
+            }
             Self::Keep => "how many epochs `rewind` can go back to on a branch, 0 to 1000; the oldest goes first",
         }
     }
@@ -165,7 +172,6 @@ impl Setting {
     /// # Errors
     /// If it is no value of this setting; `settings` is then as it was.
     pub fn set(self, settings: &mut Settings, value: &str) -> Result<(), SettingError> {
-        let refuse = |problem: String| SettingError(format!("`{value}` is no {}: {problem}", self.name()));
         match self {
             Self::LearningRate => settings.learning_rate = self.number(value, f64::MIN_POSITIVE, 10.0)?,
             Self::BatchSize => settings.batch_size = self.number(value, 1, 4096)?,
@@ -178,9 +184,12 @@ impl Setting {
             Self::Ema if value == "none" => settings.ema = None,
             Self::Ema => settings.ema = Some(self.number(value, 0.0, 0.99999)?),
             Self::Keep => settings.keep = self.number(value, 0, 1000)?,
-            Self::Optimizer => settings.optimizer = value.parse().map_err(|e| refuse(format!("{e}")))?,
-            Self::Schedule => settings.schedule = value.parse().map_err(|e| refuse(format!("{e}")))?,
-            Self::Augment => settings.augment = value.parse().map_err(|e| refuse(format!("{e}")))?,
+            Self::Optimizer => settings.optimizer = value.parse().map_err(|e: OptimizerError| SettingError(e.0))?,
+            Self::Schedule => settings.schedule = value.parse().map_err(|e: ScheduleError| SettingError(e.0))?,
+            Self::Augment => {
+                let refuse = |e: AugmentError| SettingError(format!("`{value}` is no {}: {e}", self.name()));
+                settings.augment = value.parse().map_err(refuse)?;
+            }
         }
         Ok(())
     }
@@ -219,7 +228,7 @@ impl Setting {
         Some(self.get(&changed))
     }
 
-    /// The rung next to a value that is on none: by size where values are numbers, else an end of the ladder.
+    /// The rung next to a value that is on none: by size where values are numbers, else the second one up and the first one down.
     fn nearest(self, rungs: &[String], current: &str, up: bool) -> Option<String> {
         let Ok(current) = current.parse::<f64>() else {
             return if up { rungs.get(1).or(rungs.first()) } else { rungs.first() }.cloned();
@@ -318,6 +327,16 @@ mod tests {
             let error = name.parse::<Setting>().unwrap().set(&mut settings, value).unwrap_err();
             assert!(error.to_string().contains(&format!("`{value}`")), "{error}");
             assert_eq!(settings, Settings::default());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_once() {
+        for (setting, value, sentence) in [
+            (Setting::Optimizer, "AdamW", "`AdamW` is no optimizer: did you mean `adamw`?"),
+            (Setting::Schedule, "cosin", "`cosin` is no schedule: did you mean `cosine`?"),
+        ] {
+            assert_eq!(setting.set(&mut Settings::default(), value).unwrap_err().to_string(), sentence);
         }
     }
 

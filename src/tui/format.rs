@@ -41,13 +41,14 @@ pub fn remaining(seconds: f64) -> String {
     duration((seconds / step).round() * step)
 }
 
-/// A loss with four significant digits: `2.303`, `0.04217`.
+/// A loss with three significant digits or more: `2.303`, `0.04217`, `0.00123`, `4.00e-6`.
 pub fn loss(value: f64) -> String {
     match value {
-        v if !v.is_finite() => "NaN".into(),
+        v if !v.is_finite() => v.to_string(),
         v if v >= 100.0 => format!("{v:.1}"),
         v if v >= 1.0 => format!("{v:.3}"),
         v if v >= 0.1 => format!("{v:.4}"),
+        v if v > 0.0 && v < 1e-3 => format!("{v:.2e}"),
         v => format!("{v:.5}"),
     }
 }
@@ -134,7 +135,10 @@ mod tests {
             ["840", "1.2k", "10k", "28k", "120k", "NaN"]
         );
         assert_eq!([9.4, 33.0, 69.0, 7500.0].map(remaining), ["9s", "35s", "1m 10s", "2h 05m"]);
-        assert_eq!([2.3126, 0.1234, 0.042_17, f64::NAN].map(loss), ["2.313", "0.1234", "0.04217", "NaN"]);
+        assert_eq!(
+            [123.456, 2.3126, 0.1234, 0.042_17, 0.001_234, 4e-6, 0.0, f64::INFINITY, f64::NAN].map(loss),
+            ["123.5", "2.313", "0.1234", "0.04217", "0.00123", "4.00e-6", "0.00000", "inf", "NaN"]
+        );
     }
 
     #[track_caller]

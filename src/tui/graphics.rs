@@ -64,11 +64,11 @@ impl Graphics {
         (cell.width > 2 && cell.height > 4).then_some(cell)
     }
 
-    /// The way that was chosen, in a word: `half-blocks`, `kitty`, `sixel`, `iterm2`, `ascii`.
-    pub fn name(&self) -> &'static str {
-        match (self.protocol, self.choice) {
+    /// The way that images take in this theme, in a word: `half-blocks`, `kitty`, `sixel`, `iterm2`, `ascii`.
+    pub fn name(&self, theme: &Theme) -> &'static str {
+        match (self.pixels(theme), self.ink(theme)) {
             (Some(protocol), _) => protocol.name(),
-            (None, Choice::Ascii) => "ascii",
+            (None, Ink::Ascii) => "ascii",
             (None, _) => "half-blocks",
         }
     }

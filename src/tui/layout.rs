@@ -24,7 +24,7 @@ pub const SMALLEST: Size = Size::new(60, 18);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Screen {
     /// Too small: the whole of it says so.
-    TooSmall(Rect),
+    TooSmall,
     /// What can be worked with.
     Parts(Parts),
 }
@@ -53,7 +53,7 @@ impl Parts {
 pub fn divide(size: Size, focus: PaneId, zoomed: bool) -> Screen {
     let whole = Rect::new(0, 0, size.width, size.height);
     if size.width < SMALLEST.width || size.height < SMALLEST.height {
-        return Screen::TooSmall(whole);
+        return Screen::TooSmall;
     }
     let full = size.width >= FULL.width && size.height >= FULL.height;
     let tab_lines = u16::from(!full || zoomed);
@@ -125,7 +125,7 @@ mod tests {
         check(80, 24, false, 1);
         check(60, 18, false, 1);
         check(109, 100, false, 1);
-        assert!(matches!(divide(Size::new(59, 30), PaneId::Charts, false), Screen::TooSmall(_)));
-        assert!(matches!(divide(Size::new(90, 17), PaneId::Charts, true), Screen::TooSmall(_)));
+        assert!(matches!(divide(Size::new(59, 30), PaneId::Charts, false), Screen::TooSmall));
+        assert!(matches!(divide(Size::new(90, 17), PaneId::Charts, true), Screen::TooSmall));
     }
 }

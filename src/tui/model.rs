@@ -46,6 +46,8 @@ pub struct Model {
     pub waiting: Waiting,
     /// Whether the screen stays.
     pub leaving: Leaving,
+    /// Why the run was not saved when the screen was to be left: the shell is told if it is left nevertheless.
+    pub unsaved: Option<String>,
     /// The panes.
     pub panes: Panes,
 }
@@ -74,6 +76,8 @@ pub enum Overlay {
     EndRun,
     /// The run couldn't be saved: leave nevertheless?
     Unsaved(String),
+    /// Saving takes long: leave before it has ended?
+    Saving,
     /// The lab can't go on.
     Failed(String),
 }
@@ -113,7 +117,7 @@ pub enum Leaving {
     /// It stays.
     #[default]
     No,
-    /// A person asked to leave; the lab saves, since so many seconds.
+    /// A person asked to leave, or to wait on, so many seconds ago; the lab saves.
     Saving(u8),
     /// The system asked; nobody can be asked back.
     Terminated(u8),
@@ -179,6 +183,7 @@ impl Model {
             notice: None,
             waiting: Waiting::default(),
             leaving: Leaving::No,
+            unsaved: None,
             panes: Panes::default(),
         }
     }

@@ -65,6 +65,13 @@ pub struct Context<'a> {
     pub focused: bool,
 }
 
+impl Context<'_> {
+    /// What a class is called; its number without data.
+    pub fn class_name(&self, class: u8) -> String {
+        self.lab.dataset.as_ref().map_or_else(|| class.to_string(), |dataset| dataset.class_name(class))
+    }
+}
+
 /// A part of the screen with a state of its own, which drawing never changes.
 ///
 /// The frame around it, with its number and title, is drawn for it: `area` is the inside, possibly empty.
@@ -96,10 +103,8 @@ pub trait Pane {
         String::new()
     }
 
-    /// Text was pasted; whether it was taken.
-    fn paste(&mut self, _text: &str) -> bool {
-        false
-    }
+    /// Text was pasted.
+    fn paste(&mut self, _text: &str) {}
 
     /// Where the terminal's cursor stands, if text is typed; `area` is where the pane is drawn.
     fn cursor(&self, _area: Rect) -> Option<Position> {

@@ -343,12 +343,12 @@ pub fn clothes() -> LabState {
 pub fn diverged() -> LabState {
     let mut state = training();
     let record = StepRecord { step: 2 * STEPS + 211, loss: f32::NAN, accuracy: 0.1, learning_rate: 10.0 };
-    let reason = Reason::Diverged { step: 2 * STEPS + 211, kept_epoch: 2 };
+    let reason = Reason::Diverged { step: 2 * STEPS + 211, kept_epoch: 2, kept_step: 2 * STEPS };
     apply(
         &mut state,
         [
             LabEvent::Train(TrainEvent::Step { record, outcomes: Vec::new(), norms: None }),
-            LabEvent::Train(TrainEvent::Finished(reason)),
+            LabEvent::Phase(Phase::Finished(reason)),
             log(Level::Error, "the loss became NaN at step 1711; the weights of epoch 2 are back: try a smaller lr"),
         ],
     );

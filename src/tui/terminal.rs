@@ -1,41 +1,49 @@
 //! The terminal: taken over on entry and given back on every way out.
 
-use std::io::{self, BufWriter, Stdout, Write};
-use std::mem::ManuallyDrop;
+mod writer;
+
+use std::cell::RefCell;
+use std::io::{self, Write};
 use std::panic;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossterm::cursor::Show;
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste};
+use crossterm::queue;
 use crossterm::style::Print;
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
     enable_raw_mode,
 };
-use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect, Size};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, kill_current_process_group};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
+use self::writer::Writer;
 use super::message::Message;
 use super::model::Model;
 use super::view::view;
+use crate::error::Error;
+use crate::signals::{self, listen};
 
 /// Presses, the wheel, and moves while a button is held, with coordinates beyond 223; not every move of the mouse, which would
 /// fill a slow line. The first is for terminals that know no more.
 const MOUSE: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
-/// Bytes that are gathered before they are written: more than a frame has.
-const BUFFER: usize = 1 << 18;
+/// How long a terminal that is given back has to take what is still to be written to it: one that needs longer is not read.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 type Hook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync>;
 
 /// The terminal in raw mode on its alternate screen.
 pub struct Terminal {
-    /// Never dropped: its own `Drop` complains on standard error that the terminal is gone, and panics where that is too.
-    inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
+    inner: ratatui::Terminal<CrosstermBackend<Sheet>>,
+    sheet: Sheet,
+    writer: Writer,
     taken: Arc<AtomicBool>,
     elsewhere: Arc<Mutex<Option<String>>>,
     earlier_hook: Arc<Hook>,
@@ -47,13 +55,14 @@ impl Terminal {
     /// # Errors
     /// If it is none, or does not let itself be taken.
     pub fn enter() -> io::Result<Self> {
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(BUFFER, io::stdout()));
+        let sheet = Sheet::default();
+        let inner = ratatui::Terminal::new(CrosstermBackend::new(sheet.clone()))?;
+        let writer = Writer::begin()?;
         let taken = Arc::new(AtomicBool::new(false));
         let elsewhere = Arc::new(Mutex::new(None));
         let earlier_hook = Arc::new(panic::take_hook());
-        panic::set_hook(hook(taken.clone(), elsewhere.clone(), earlier_hook.clone()));
-        let mut terminal =
-            Self { inner: ManuallyDrop::new(ratatui::Terminal::new(backend)?), taken, elsewhere, earlier_hook };
+        panic::set_hook(hook(writer.clone(), taken.clone(), elsewhere.clone(), earlier_hook.clone()));
+        let mut terminal = Self { inner, sheet, writer, taken, elsewhere, earlier_hook };
         terminal.take()?;
         Ok(terminal)
     }
@@ -61,7 +70,9 @@ impl Terminal {
     fn take(&mut self) -> io::Result<()> {
         self.taken.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Print(MOUSE))?;
+        let mut words: Vec<u8> = Vec::new();
+        queue!(words, EnterAlternateScreen, EnableBracketedPaste, Print(MOUSE))?;
+        self.writer.write(&words, Instant::now())?;
         self.forget();
         Ok(())
     }
@@ -69,7 +80,7 @@ impl Terminal {
     /// Gives the terminal back. A terminal that is gone is not asked for more.
     pub fn leave(&mut self) {
         if self.taken.swap(false, Ordering::SeqCst) {
-            give_back();
+            give_back(&self.writer);
         }
     }
 
@@ -100,7 +111,7 @@ impl Terminal {
 
     /// Writes what is not part of the screen. A terminal that is gone is not told.
     pub fn write(&mut self, text: &str) {
-        let _ = execute!(self.inner.backend_mut(), Print(text));
+        let _ = self.writer.write(text.as_bytes(), Instant::now());
     }
 
     /// Draws every cell anew the next time.
@@ -110,18 +121,25 @@ impl Terminal {
         let _ = size().and_then(|size| self.inner.resize(Rect::from((Position::ORIGIN, size))));
     }
 
-    /// Draws the cells that changed, in one go where the terminal can.
+    /// Draws the cells that changed, in one go where the terminal can, and has that written.
     ///
     /// # Errors
     /// If the terminal is gone.
     pub fn draw(&mut self, model: &Model) -> io::Result<()> {
+        let begun = Instant::now();
         queue!(self.inner.backend_mut(), BeginSynchronizedUpdate)?;
         self.draw_changes(model)?;
         if model.graphics.leaves_remains() {
             self.forget();
             self.draw_changes(model)?;
         }
-        execute!(self.inner.backend_mut(), EndSynchronizedUpdate)
+        queue!(self.inner.backend_mut(), EndSynchronizedUpdate)?;
+        self.writer.write(&self.sheet.take(), begun)
+    }
+
+    /// Waits until all that was drawn is written, or nothing can be any more: when that was, and how long it took.
+    pub async fn idle(&self) -> (Instant, Duration) {
+        self.writer.idle().await
     }
 
     fn draw_changes(&mut self, model: &Model) -> io::Result<()> {
@@ -145,6 +163,28 @@ impl Drop for Terminal {
     }
 }
 
+/// What a frame is gathered on until it is whole.
+#[derive(Clone, Debug, Default)]
+struct Sheet(Rc<RefCell<Vec<u8>>>);
+
+impl Sheet {
+    /// What is on it, which is then empty.
+    fn take(&self) -> Vec<u8> {
+        self.0.take()
+    }
+}
+
+impl Write for Sheet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The terminal's size now.
 ///
 /// # Errors
@@ -162,23 +202,24 @@ pub fn is_gone() -> bool {
     asked.is_ok() && polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
 
-fn give_back() {
+fn give_back(writer: &Writer) {
     // Each on its own: one that fails must not keep the others.
-    let mut out = io::stdout();
-    let _ = queue!(out, EndSynchronizedUpdate, DisableMouseCapture, DisableBracketedPaste);
-    let _ = queue!(out, LeaveAlternateScreen, Show);
-    let _ = out.flush();
+    let mut words: Vec<u8> = Vec::new();
+    let _ = queue!(words, EndSynchronizedUpdate, DisableMouseCapture, DisableBracketedPaste);
+    let _ = queue!(words, LeaveAlternateScreen, Show);
+    let _ = writer.write(&words, Instant::now());
+    writer.settle(FAREWELL);
     let _ = disable_raw_mode();
 }
 
 /// A panic of the screen's own thread gives the terminal back first; one of another thread must not write over the screen
 /// and is kept until it closes.
-fn hook(taken: Arc<AtomicBool>, elsewhere: Arc<Mutex<Option<String>>>, earlier: Arc<Hook>) -> Hook {
+fn hook(writer: Writer, taken: Arc<AtomicBool>, elsewhere: Arc<Mutex<Option<String>>>, earlier: Arc<Hook>) -> Hook {
     let own = std::thread::current().id();
     Box::new(move |info| {
         if std::thread::current().id() == own {
             if taken.swap(false, Ordering::SeqCst) {
-                give_back();
+                give_back(&writer);
             }
             earlier(info);
         } else if taken.load(Ordering::SeqCst) {
@@ -194,9 +235,7 @@ fn hook(taken: Arc<AtomicBool>, elsewhere: Arc<Mutex<Option<String>>>, earlier: 
 
 /// The signals that concern the screen.
 pub struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    end: signals::Signals,
     go_on: tokio::signal::unix::Signal,
     resized: tokio::signal::unix::Signal,
 }
@@ -206,25 +245,21 @@ impl Signals {
     ///
     /// # Errors
     /// If the system does not allow it.
-    pub fn new() -> io::Result<Self> {
+    pub fn new() -> Result<Self, Error> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            go_on: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
-            resized: signal(SignalKind::window_change())?,
+            end: signals::Signals::new()?,
+            go_on: listen(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+            resized: listen(SignalKind::window_change())?,
         })
     }
 
-    /// Waits for the next one.
-    pub async fn next(&mut self) -> Message {
+    /// Waits for the next one; `None` if the terminal is gone.
+    pub async fn next(&mut self) -> Option<Message> {
         tokio::select! {
-            _ = self.terminate.recv() => Message::Terminate,
-            _ = self.hang_up.recv() => Message::Terminate,
-            _ = self.interrupt.recv() => Message::Terminate,
-            _ = self.go_on.recv() => Message::Continued,
+            _ = self.end.next() => Some(Message::Terminate),
+            _ = self.go_on.recv() => Some(Message::Continued),
             // A terminal that does not say how large it is now is gone.
-            _ = self.resized.recv() => size().map_or(Message::Terminate, Message::Resize),
+            _ = self.resized.recv() => size().ok().map(Message::Resize),
         }
     }
 }

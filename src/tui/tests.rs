@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Rect, Size};
 
 use super::graphics::Graphics;
@@ -184,6 +184,19 @@ fn ascii_is_ascii() {
     let text = draw(&model);
     assert!(text.is_ascii(), "{:?}", text.chars().find(|c| !c.is_ascii()));
     insta::assert_snapshot!("ascii_120x40", text);
+}
+
+#[test]
+fn a_protocol_that_was_named_holds_without_unicode() {
+    let mut model = model(samples::paused(), 120, 40);
+    model.theme = Theme::new(ColorDepth::None, Background::Dark, Glyphs::Ascii);
+    model.graphics = Graphics::new(Choice::Kitty, |_| None, None);
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 120, 40));
+    view(&model, buffer.area, &mut buffer);
+    let image: Vec<&str> =
+        buffer.content.iter().map(Cell::symbol).filter(|symbol| symbol.contains('\u{10EEEE}')).collect();
+    assert!(image.first().is_some_and(|first| first.starts_with("\x1b_G")), "the image is sent: {image:?}");
+    assert!(buffer.content.iter().all(|cell| cell.symbol().is_ascii() || image.contains(&cell.symbol())));
 }
 
 #[test]

@@ -153,8 +153,6 @@ pub struct Symbols {
     pub bar: [&'static str; 2],
     /// Bars: a full cell.
     pub full: &'static str,
-    /// Bars: an empty cell.
-    pub empty: &'static str,
     /// Sparklines and fine bars, from nearly nothing to full.
     pub levels: &'static [&'static str],
     /// Between facts on a line.
@@ -186,7 +184,6 @@ const UNICODE: Symbols = Symbols {
     focused_border: border::ROUNDED,
     bar: ["━", "─"],
     full: "█",
-    empty: "░",
     levels: &["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
     dot: "·",
     ellipsis: "…",
@@ -217,7 +214,6 @@ const ASCII: Symbols = Symbols {
     focused_border: border::Set { horizontal_top: "=", horizontal_bottom: "=", ..ASCII_BORDER },
     bar: ["#", "."],
     full: "#",
-    empty: ".",
     levels: &["_", ".", ":", "-", "=", "+", "*", "#"],
     dot: "-",
     ellipsis: "~",
@@ -355,13 +351,6 @@ impl Theme {
     /// Any colour, as near as the terminal can show it.
     pub fn rgb(&self, rgb: [u8; 3]) -> Color {
         self.depth.nearest(rgb)
-    }
-
-    /// A point between the background's colour (0) and full light, or full ink on a light background (1).
-    pub fn grey(&self, share: f32) -> Color {
-        let level = (share.clamp(0.0, 1.0) * 255.0) as u8;
-        let level = if self.background == Background::Dark { level } else { 255 - level };
-        self.rgb([level; 3])
     }
 }
 

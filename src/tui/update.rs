@@ -13,7 +13,7 @@ use super::message::{Effect, Message, Origin};
 use super::model::{Leaving, Model, Notice, Overlay, Tone, View, Waiting};
 use super::panes::PaneId;
 use super::tour::Tour;
-use super::view::help;
+use super::view::{frame, help};
 use crate::command::{Command, ListName};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -23,6 +23,8 @@ use crate::state::{LabState, Phase};
 const PATIENCE: u8 = 15;
 /// Seconds that a notice stays.
 const NOTICE_SECONDS: u8 = 5;
+/// What the shell is told of a run that was not waited for.
+const LEFT_EARLY: &str = "left while the run was still being saved: the session may be as it was saved before";
 
 /// When the screen is to be drawn after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,11 +42,20 @@ pub enum Draw {
 /// Takes in one message.
 pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
     let (mut effects, draw) = take(model, message);
+    place(model);
     effects.extend(questions(model));
     let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Offer)));
     model.waiting.answers += asked.count() as u32;
     model.tour = model.tour.as_ref().and_then(|tour| tour.after(model, &effects));
     (effects, draw)
+}
+
+/// Tells the command line how much room it has, which says how far it can be scrolled.
+fn place(model: &mut Model) {
+    let Screen::Parts(parts) = model.screen() else { return };
+    if let Some((_, area)) = parts.panes.iter().find(|(pane, _)| *pane == PaneId::CommandLine) {
+        model.panes.command_line.place(frame::inside(*area));
+    }
 }
 
 /// What a pane that is seen wants to know of the network.
@@ -214,7 +225,7 @@ fn errors(model: &mut Model, command: Command) -> Vec<Effect> {
     Effect::ask(command)
 }
 
-/// Ctrl-C: what is typed first, then the screen, then at once.
+/// Ctrl-C: what is typed into the command line first, then the screen, then at once.
 fn interrupt(model: &mut Model) -> Vec<Effect> {
     if model.leaving != Leaving::No {
         return vec![Effect::Leave];
@@ -241,10 +252,15 @@ fn end(model: &mut Model) -> Vec<Effect> {
     match model.leaving {
         Leaving::No => {
             model.leaving = Leaving::Saving(0);
-            vec![Effect::Ask(Command::Quit, Origin::Quit)]
+            ask_to_end(model)
         }
         _ => Vec::new(),
     }
+}
+
+fn ask_to_end(model: &mut Model) -> Vec<Effect> {
+    model.unsaved = None;
+    vec![Effect::Ask(Command::Quit, Origin::Quit)]
 }
 
 fn terminate(model: &mut Model) -> Vec<Effect> {
@@ -255,7 +271,7 @@ fn terminate(model: &mut Model) -> Vec<Effect> {
     match (again || nothing_to_save, asked) {
         (true, _) => vec![Effect::Leave],
         (false, true) => Vec::new(),
-        (false, false) => vec![Effect::Ask(Command::Quit, Origin::Quit)],
+        (false, false) => ask_to_end(model),
     }
 }
 
@@ -267,8 +283,11 @@ fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
             return vec![Effect::Ask(Command::Load { name: offer.name }, Origin::Offer)];
         }
         (Some(Overlay::EndRun), KeyCode::Enter) => return end(model),
-        (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::Unsaved(_) | Overlay::EndRun), KeyCode::Esc) => {}
+        (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::EndRun), KeyCode::Esc) => {}
+        (Some(Overlay::Unsaved(_)), KeyCode::Esc) => model.unsaved = None,
         (Some(Overlay::Unsaved(_)), KeyCode::Enter) => return vec![Effect::Leave],
+        (Some(Overlay::Saving), KeyCode::Esc) => wait_on(model),
+        (Some(Overlay::Saving), KeyCode::Enter) => return leave_early(model),
         (Some(Overlay::Failed(_)), _) if action == Some(Action::Command) => focus(model, PaneId::CommandLine),
         (overlay, _) if action == Some(Action::Quit) => {
             model.overlay = overlay;
@@ -314,7 +333,7 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
     }
     match (origin, result) {
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
-        (Origin::Setting(setting), Err(error)) => model.panes.settings.refuse(setting, &error),
+        (Origin::Setting(setting), result) => model.panes.settings.answer(setting, &result),
         (Origin::Corruptions, result) => model.panes.digits.answer_corruptions(result),
         (Origin::Drawing, result) => model.panes.digits.answer_drawing(result),
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
@@ -327,8 +346,9 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
     Vec::new()
 }
 
-/// The lab could not save, or takes too long.
+/// The lab could not save.
 fn not_saved(model: &mut Model, sentence: String) -> Vec<Effect> {
+    model.unsaved = Some(sentence.clone());
     if matches!(model.leaving, Leaving::Terminated(_)) {
         return vec![Effect::Leave];
     }
@@ -337,20 +357,39 @@ fn not_saved(model: &mut Model, sentence: String) -> Vec<Effect> {
     Vec::new()
 }
 
+/// The lab takes long to save.
+fn out_of_patience(model: &mut Model) -> Vec<Effect> {
+    if !model.lab.is_unsaved() {
+        return vec![Effect::Leave];
+    }
+    // The system doesn't wait for an answer.
+    if matches!(model.leaving, Leaving::Terminated(_)) {
+        return leave_early(model);
+    }
+    model.overlay = Some(Overlay::Saving);
+    Vec::new()
+}
+
+fn wait_on(model: &mut Model) {
+    if let Leaving::Saving(seconds) = &mut model.leaving {
+        *seconds = 0;
+    }
+}
+
+fn leave_early(model: &mut Model) -> Vec<Effect> {
+    model.unsaved = Some(LEFT_EARLY.into());
+    vec![Effect::Leave]
+}
+
 fn notify(model: &mut Model, tone: Tone, text: String) {
     model.notice = Some(Notice { text, tone, seconds: NOTICE_SECONDS });
 }
 
 fn tick(model: &mut Model) -> (Vec<Effect>, Draw) {
     if let Leaving::Saving(seconds) | Leaving::Terminated(seconds) = &mut model.leaving {
-        *seconds += 1;
-        if *seconds >= PATIENCE {
-            let effects = if model.lab.is_unsaved() {
-                not_saved(model, format!("saving has not ended after {PATIENCE} s"))
-            } else {
-                vec![Effect::Leave]
-            };
-            return (effects, Draw::Soon);
+        *seconds = seconds.saturating_add(1);
+        if *seconds == PATIENCE {
+            return (out_of_patience(model), Draw::Soon);
         }
     }
     let mut draw = Draw::No;

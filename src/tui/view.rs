@@ -18,6 +18,9 @@ use super::model::{Model, Overlay};
 use super::panes::Context;
 use super::theme::Glyphs;
 
+/// What kitty's protocol puts in the place of an image.
+const PLACEHOLDER: char = '\u{10EEEE}';
+
 /// Draws everything; the cursor's place, if text is typed.
 pub fn view(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let cursor = draw(model, area, buffer);
@@ -27,10 +30,11 @@ pub fn view(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> 
     cursor
 }
 
-/// Writes what the lab and the user's files say with the characters there are.
+/// Writes what the lab and the user's files say with the characters there are. Where an image lies that was asked for by the
+/// name of its protocol, kitty's placeholders stay.
 fn to_ascii(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
-        if !cell.symbol().is_ascii() {
+        if !cell.symbol().is_ascii() && !cell.symbol().contains(PLACEHOLDER) {
             let plain = match cell.symbol() {
                 "×" => "x",
                 "·" | "–" | "−" => "-",
@@ -51,7 +55,7 @@ fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     model.graphics.begin(model.overlay.is_some() || model.tour.is_some());
     // The terminal may have been resized after the model was told: what is drawn must fit the buffer.
     match model.screen_of(area.as_size()) {
-        Screen::TooSmall(_) => {
+        Screen::TooSmall => {
             too_small(model, area, buffer);
             None
         }
@@ -110,6 +114,11 @@ fn overlay_view(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffe
             );
             let keys = [("Esc", "stay"), ("Enter", "leave without saving")];
             dialog::render(&model.theme, model.theme.warning, "not saved", &text, &keys, area, buffer);
+        }
+        Overlay::Saving => {
+            let text = "The run is still being saved.\n\nIf you leave now, the session may stay as it was last saved.";
+            let keys = [("Esc", "wait"), ("Enter", "leave without saving")];
+            dialog::render(&model.theme, model.theme.warning, "saving", text, &keys, area, buffer);
         }
         Overlay::Failed(sentence) => {
             let keys = [("q", "quit"), (":", "command"), ("Esc", "look around")];

@@ -3,6 +3,7 @@
 //! | file | holds | written |
 //! |---|---|---|
 //! | `search.json` | the study | once, by the first |
+//! | `trials-40` | that there are 40 trials by now | once, by who adds them |
 //! | `trial-0007.epoch-3.json` | what came of trial 7 up to epoch 3 | once, by whoever did it |
 //! | `trial-0007.epoch-3.claim-0` | who does that; `claim-1`: who took it over, … | once each |
 //! | `trial-0007.mlab` | its run as it was last | anew after each epoch |
@@ -30,6 +31,8 @@ use claim::{Beat, Worker};
 
 /// The study's file.
 const STUDY: &str = "search.json";
+/// What the names of the files begin with that add trials.
+const TRIALS: &str = "trials-";
 /// What the names of results end with.
 const RESULT: &str = ".json";
 /// After how long without a sign a worker counts as dead: longer than NFS clients remember what they saw (60 s by default).
@@ -53,7 +56,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of `study` in `folder`: begun, or joined if it is there.
+    /// The journal of `study` in `folder`: begun, or joined if it is there. If it has more trials than there were, whoever opens
+    /// the journal from now on makes them too.
     ///
     /// # Errors
     /// If another search is there, or the file system refuses.
@@ -65,21 +69,33 @@ impl Journal {
             return Ok(Self::new(folder, study));
         }
         let (journal, other) = Self::open(folder)?;
-        match study.difference(&other) {
-            Some(difference) => Err(TuneError::Other { folder: folder.into(), difference }),
-            None => Ok(journal),
+        if let Some(difference) = study.difference(&other) {
+            return Err(TuneError::Other { folder: folder.into(), difference });
         }
+        if study.trials > other.trials {
+            let name = format!("{TRIALS}{}", study.trials);
+            sealed::write_new(folder, &name, &study.trials.to_string())
+                .map_err(|source| io_error(&folder.join(&name), "add trials", source))?;
+        }
+        Ok(journal)
     }
 
-    /// The journal in `folder`, and the study that it was begun with.
+    /// The journal in `folder`, and the study that it was begun with, with the trials that were added since.
     ///
     /// # Errors
     /// If there is none, or it is damaged.
     pub fn open(folder: &Path) -> Result<(Self, Study), TuneError> {
         let path = folder.join(STUDY);
-        let Some(text) = sealed::read(&path)? else { return Err(TuneError::Missing(folder.into())) };
-        let damaged = |problem: String| TuneError::Damaged { path: path.clone(), problem };
-        let study: Study = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let damaged = |problem: String| TuneError::DamagedStudy { path: path.clone(), problem };
+        let text = sealed::read(&path).map_err(|error| match error {
+            TuneError::Damaged { problem, .. } => damaged(problem),
+            other => other,
+        })?;
+        let text = text.ok_or_else(|| TuneError::Missing(folder.into()))?;
+        let mut study: Study = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let names = names(folder)?;
+        let added = names.iter().filter_map(|name| name.strip_prefix(TRIALS)?.parse::<u32>().ok());
+        study.trials = added.fold(study.trials, u32::max);
         Ok((Self::new(folder, &study), study))
     }
 
@@ -117,16 +133,11 @@ impl Journal {
     /// # Errors
     /// If the folder or a result can't be read.
     pub fn refresh(&mut self) -> Result<Vec<Trial>, TuneError> {
-        let refused = |source| io_error(&self.folder, "list this folder", source);
-        let mut names = BTreeSet::new();
-        for entry in fs::read_dir(&self.folder).map_err(refused)? {
-            let name = entry.map_err(refused)?.file_name().to_string_lossy().into_owned();
-            if name.starts_with("trial-") && name.ends_with(RESULT) && !self.read.contains(&name) {
-                names.insert(name);
-            }
-        }
+        let is_unread =
+            |name: &String| name.starts_with("trial-") && name.ends_with(RESULT) && !self.read.contains(name);
+        let unread: BTreeSet<String> = names(&self.folder)?.into_iter().filter(is_unread).collect();
         let mut news = Vec::new();
-        for name in names {
+        for name in unread {
             news.extend(self.read_result(&name)?);
         }
         Ok(news)
@@ -206,6 +217,13 @@ fn task_name(task: Task) -> String {
 
 fn result_name(task: Task) -> String {
     task_name(task) + RESULT
+}
+
+/// The names of all that is in `folder`.
+fn names(folder: &Path) -> Result<Vec<String>, TuneError> {
+    let refused = |source| io_error(folder, "list this folder", source);
+    let entries = fs::read_dir(folder).map_err(refused)?;
+    entries.map(|entry| Ok(entry.map_err(refused)?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn io_error(path: &Path, action: &'static str, source: io::Error) -> TuneError {

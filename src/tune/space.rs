@@ -22,7 +22,7 @@ use super::TuneError;
 use super::study::Objective;
 use super::template::Template;
 use super::values::Values;
-use crate::arch::Arch;
+use crate::arch::{Arch, Preset};
 use crate::random::{Purpose, Stream};
 use crate::train::settings::{Setting, Settings};
 
@@ -76,7 +76,7 @@ impl Space {
     /// If it is none, or has gaps that no parameter fills.
     pub fn with_arch(mut self, text: &str) -> Result<Self, TuneError> {
         let refuse = |problem: String| TuneError::Space(format!("--arch: {problem}"));
-        let before = std::mem::replace(&mut self.arch, Template::parse(&preset(text)).map_err(refuse)?);
+        let before = std::mem::replace(&mut self.arch, Template::parse(Preset::spelled_out(text)).map_err(refuse)?);
         let gone: Vec<&str> = before.names().into_iter().filter(|name| !self.fills(name)).collect();
         self.parameters.retain(|parameter| !gone.contains(&parameter.name.as_str()));
         self.check().map_err(refuse)?;
@@ -215,12 +215,6 @@ fn check_setting(name: &str, value: &str) -> Result<(), String> {
         Setting::Keep => Err("`keep` changes no result".into()),
         _ => setting.set(&mut Settings::default(), value).map_err(|error| error.0),
     }
-}
-
-/// The layers of the preset of this name, or the text itself.
-fn preset(text: &str) -> String {
-    let found = crate::arch::PRESETS.iter().find(|preset| preset.name == text.trim());
-    found.map_or(text, |preset| preset.text).to_owned()
 }
 
 #[cfg(test)]

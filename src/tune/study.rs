@@ -96,6 +96,11 @@ pub fn epochs(count: usize) -> String {
 /// A word that stands for one of a few.
 macro_rules! words {
     ($name:ident, $what:literal, $($variant:ident = $word:literal),+) => {
+        impl $name {
+            /// The words for all of them.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self { $(Self::$variant => $word),+ })
@@ -108,7 +113,7 @@ macro_rules! words {
             fn from_str(word: &str) -> Result<Self, String> {
                 match word {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("`{word}` is no {}: there are {}", $what, [$($word),+].join(", "))),
+                    _ => Err(format!("`{word}` is no {}: there are {}", $what, Self::WORDS.join(", "))),
                 }
             }
         }
@@ -225,6 +230,9 @@ impl Study {
         let pairs = self.identity().into_iter().zip(other.identity());
         let (mine, theirs) = pairs.into_iter().find(|(mine, theirs)| mine != theirs)?;
         Some(match (mine, theirs) {
+            ((name, mine), (other, theirs)) if name == other && name == "trials" => {
+                format!("its brackets are planned for {theirs} trials, not {mine}")
+            }
             ((name, mine), (other, theirs)) if name == other && name != "space" => {
                 format!("its {name} is {theirs}, not {mine}")
             }

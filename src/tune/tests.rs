@@ -96,6 +96,17 @@ fn hyperband_gives_its_epochs_to_the_best() {
 }
 
 #[test]
+fn only_where_brackets_are_planned_are_more_trials_another_search() {
+    let difference = |algorithm| study(algorithm, 40, 9, 1).difference(&study(algorithm, 20, 9, 1));
+    for algorithm in [Algorithm::Random, Algorithm::Tpe] {
+        assert_eq!(difference(algorithm), None, "it grows");
+    }
+    for algorithm in [Algorithm::Halving, Algorithm::Hyperband] {
+        assert_eq!(difference(algorithm).unwrap(), "its brackets are planned for 20 trials, not 40");
+    }
+}
+
+#[test]
 fn halving_ends_with_one_of_many() {
     let study = study(Algorithm::Halving, 27, 27, 1);
     let trials = search(&study, |_| 0);

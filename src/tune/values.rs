@@ -74,8 +74,11 @@ impl Values {
         }
     }
 
-    /// All values if there are few, else some from end to end.
+    /// All values if they are listed or few, else some from end to end.
     pub fn examples(&self) -> Vec<String> {
+        if let Self::Choice(all) = self {
+            return all.clone();
+        }
         let some = self.count().unwrap_or(5).min(25);
         (0..some).map(|index| self.at(if some > 1 { index as f64 / (some - 1) as f64 } else { 0.5 })).collect()
     }

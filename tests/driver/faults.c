@@ -2,6 +2,7 @@
 // FAULTS say, at each call anew, to files in a folder of sessions alone.
 //
 //   full       no room: writing to a file that is being saved fails with ENOSPC
+//   nowhere    the same for a file in which a run is kept elsewhere
 //   readonly   making a file fails with EROFS
 //   sync       bringing a file to the disk fails with EIO
 //   slow       it takes two seconds
@@ -36,17 +37,22 @@ static int is_told(const char *word) {
     return told(word, text) != NULL;
 }
 
-static int is_session(int file) {
+// Whether the file's path holds `part`.
+static int is_below(const char *part, int file) {
     char link[32], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     long length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
     path[length] = 0;
-    return strstr(path, "/sessions/") != NULL;
+    return strstr(path, part) != NULL;
+}
+
+static int is_session(int file) {
+    return is_below("/sessions/", file);
 }
 
 ssize_t write(int file, const void *bytes, size_t length) {
-    if (is_session(file) && is_told("full")) {
+    if ((is_session(file) && is_told("full")) || (is_below("/mnist-lab-", file) && is_told("nowhere"))) {
         errno = ENOSPC;
         return -1;
     }

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use crate::home::{Home, SMALL};
 use crate::shell::command;
-use crate::terminal::{CTRL_C, ENTER, ESCAPE, Launch, Terminal, eventually};
+use crate::terminal::{CTRL_C, ENTER, ESCAPE, Launch, Terminal, eventually, kill};
 /// What a client of this version says first.
-const KNOCK: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/3 8\n");
+const KNOCK: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/4 8\n");
 
 /// `train --listen`, which is ended with the test.
 struct Run {
@@ -24,7 +24,11 @@ struct Run {
 impl Run {
     /// Trains on and on, and listens.
     fn start(home: &Home) -> Self {
-        let child = Self::command(home, "far").spawn().unwrap();
+        Self::of(home, Self::command(home, "far").stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// The run that this process trains, once it listens.
+    fn of(home: &Home, child: Child) -> Self {
         let mut run = Self { child, socket: home.path().join("lab.sock") };
         let ended = |run: &mut Self| run.child.try_wait().unwrap();
         assert!(eventually(|| run.socket.exists() || ended(&mut run).is_some()));
@@ -41,7 +45,7 @@ impl Run {
     }
 
     fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
+        kill(name, &self.child.id().to_string());
     }
 
     /// Its exit code; `None` if a signal killed it.
@@ -61,11 +65,6 @@ impl Drop for Run {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn signal(id: u32, name: &str) {
-    let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap();
-    assert!(sent.success(), "kill -{name} {id}");
 }
 
 /// Steps of the run as it was saved last, which it is after each epoch.
@@ -169,6 +168,24 @@ fn a_signal_ends_the_run_and_a_lost_line_does_not() {
     assert!(!run.socket.exists());
 }
 
+/// As with `| head -2`: nobody reads what it tells, but some look on, and they are told how it ended.
+#[test]
+fn a_run_whose_reader_is_gone_trains_on_and_says_farewell() {
+    let home = Home::new();
+    let mut child = Run::command(&home, "far").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut run = Run::of(&home, child);
+    assert!(lines.by_ref().take(2).all(|line| line.unwrap().starts_with("{\"event\":")));
+    drop(lines);
+    check_training(&home);
+    let mut watching = attach(&home);
+    run.signal("TERM");
+    watching.wait_for("the run has ended: stopped");
+    assert_eq!(watching.exit_code(), 0);
+    assert_eq!(run.code(), Some(130));
+    assert!(!run.socket.exists());
+}
+
 #[test]
 fn a_run_that_is_killed_is_told_of_and_its_socket_replaced() {
     let home = Home::new();
@@ -184,6 +201,7 @@ fn a_run_that_is_killed_is_told_of_and_its_socket_replaced() {
     assert_eq!(watching.exit_code(), 1);
     assert_eq!(run.code(), None);
     assert!(run.socket.exists(), "nobody removed it");
+    let _ = home.store().remove("far");
     let _heir = Run::start(&home);
     assert!(eventually(|| UnixStream::connect(&run.socket).is_ok()));
     drop(attach(&home));

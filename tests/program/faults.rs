@@ -9,13 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mnist_lab::random::{Purpose, Stream};
-use mnist_lab::session::{Session, SessionError};
+use mnist_lab::session::{Session, SessionError, decode};
 use mnist_lab::train::history::EpochRecord;
 use mnist_lab::train::tree::Tree;
 
 use crate::home::{Home, SMALL};
 use crate::shell::{check_error, command, run, start};
-use crate::terminal::{CTRL_Z, ESCAPE, Launch, Terminal, eventually};
+use crate::terminal::{CTRL_Z, ENTER, ESCAPE, Launch, Terminal, eventually, kill};
 
 /// A library that makes the disk and the clock fail, and the file that tells it how.
 struct Faults {
@@ -78,6 +78,15 @@ fn begin(terminal: &mut Terminal) {
     terminal.wait_for("ready");
     terminal.keys(" ");
     terminal.wait_for("val ");
+}
+
+/// A lab after one step, which nothing saves before it is left.
+fn after_a_step(launch: Launch) -> Terminal {
+    let mut terminal = launch.start();
+    terminal.wait_for("ready");
+    terminal.keys("s");
+    terminal.wait_for("· paused ·");
+    terminal
 }
 
 /// The program as a shell with job control runs it.
@@ -205,13 +214,69 @@ fn a_run_that_can_not_be_saved_at_its_end_is_kept_elsewhere() {
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(half_written(&home).is_empty(), "{told}");
-        let kept = told.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next());
+        assert_eq!(told.matches("saving is tried every").count(), 1, "{told}");
         // As the sentence says.
         let _ = fs::remove_dir(&place);
-        fs::rename(kept.unwrap_or_else(|| panic!("{told}")), &place).unwrap();
+        fs::rename(kept_in(&told), &place).unwrap();
         assert_eq!(home.store().load("a").unwrap().run.progress.epoch, 2);
         run(&home, &["train", "--resume", "a", "--epochs", "3"]).good();
     }
+}
+
+/// The file in which a run is kept elsewhere, by what is told of it.
+#[track_caller]
+fn kept_in(told: &str) -> &str {
+    let kept = told.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next());
+    kept.unwrap_or_else(|| panic!("{told}"))
+}
+
+#[test]
+fn a_run_that_is_interrupted_where_it_can_not_be_saved_is_kept_elsewhere() {
+    let home = Home::new();
+    let faults = Faults::new(&home);
+    faults.tell("full");
+    let mut command = faults.train(&home, "100000");
+    let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("\"event\":\"epoch\"")));
+    kill("INT", &child.id().to_string());
+    assert!(lines.all(|line| line.is_ok()));
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    fs::rename(kept_in(&told), home.store().folder().join("a.mlab")).unwrap();
+    assert!(home.store().load("a").unwrap().run.progress.epoch > 0);
+}
+
+/// What is kept elsewhere stays there, by the name that was told, until the run is saved: also where it can't be kept anew.
+#[test]
+fn a_run_that_is_kept_elsewhere_is_not_lost_by_asking_again() {
+    let home = Home::new();
+    let faults = Faults::new(&home);
+    let kept = || -> Vec<PathBuf> {
+        let files = fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "mlab")).collect()
+    };
+    let mut terminal = after_a_step(faults.meet(lab(&home, &["--log", "log"])));
+    let mut places = Vec::new();
+    for fault in ["full", "full", "full nowhere"] {
+        faults.tell(fault);
+        terminal.keys("q");
+        terminal.wait_for("leave without saving");
+        places.push(kept());
+        assert_eq!(decode(&fs::read(&places[0][0]).unwrap()).unwrap().run.progress.step, 1, "{fault}");
+        terminal.keys(ESCAPE);
+        terminal.wait_until("the question is gone", |screen| !screen.contains("leave without saving"));
+    }
+    assert!(places[0].len() == 1 && places.iter().all(|place| *place == places[0]), "{places:?}");
+    // The log has it too.
+    let log = fs::read_to_string(home.path().join("log")).unwrap();
+    assert_eq!((kept_in(&log), log.matches("kept in").count()), (places[0][0].to_str().unwrap(), 2), "{log}");
+    assert_eq!(log.matches("nor can it be kept elsewhere").count(), 1, "{log}");
+    faults.tell("");
+    terminal.keys("q");
+    assert_eq!((terminal.exit_code(), kept().len()), (0, 0));
+    assert_eq!(home.store().load("run-1").unwrap().run.progress.step, 1);
 }
 
 /// What only a pane that has the screen for itself shows.
@@ -257,6 +322,62 @@ fn a_signal_in_any_screen_saves_the_run_and_gives_the_terminal_back() {
             terminal.check_restored();
             assert!(home.store().load("run-1").unwrap().run.progress.step > 0, "{what}");
         }
+    }
+}
+
+/// As at the end of a login: the second is no sign of impatience.
+#[test]
+fn signals_that_come_together_do_not_cut_the_save_short() {
+    let home = Home::new();
+    let faults = Faults::new(&home);
+    let mut terminal = after_a_step(faults.meet(lab(&home, &[])));
+    faults.tell("slow");
+    terminal.signal("TERM");
+    terminal.signal("HUP");
+    assert_eq!(terminal.exit_code(), 130);
+    terminal.check_restored();
+    assert_eq!(home.store().load("run-1").unwrap().run.progress.step, 1);
+}
+
+#[test]
+fn a_signal_saves_the_run_also_where_nobody_reads_the_screen() {
+    let home = Home::new();
+    let mut terminal = after_a_step(lab(&home, &[]));
+    // As long as somebody looks at it, the terminal reads no further.
+    terminal.look(|_| {
+        // More than the line holds.
+        for columns in [119, 120].repeat(15) {
+            terminal.tell_size(columns, 40);
+            thread::sleep(Duration::from_millis(20));
+        }
+        terminal.signal("TERM");
+        assert!(eventually(|| home.store().load("run-1").is_ok()));
+    });
+    assert_eq!(terminal.exit_code(), 130);
+    terminal.check_restored();
+}
+
+#[test]
+fn a_dashboard_that_is_left_unsaved_tells_the_shell_where_the_run_is() {
+    for is_signalled in [true, false] {
+        let home = Home::new();
+        let faults = Faults::new(&home);
+        // Its sentence fits on one line.
+        let mut terminal = after_a_step(faults.meet(lab(&home, &[]).size(500, 40)));
+        faults.tell("full");
+        if is_signalled {
+            terminal.signal("TERM");
+        } else {
+            terminal.keys("q");
+            terminal.wait_for("leave without saving");
+            terminal.keys(ENTER);
+        }
+        assert_eq!(terminal.exit_code(), 1);
+        terminal.check_restored();
+        terminal.wait_for("kept in ");
+        let told = terminal.text();
+        fs::rename(kept_in(&told), home.store().folder().join("run-1.mlab")).unwrap();
+        assert_eq!(home.store().load("run-1").unwrap().run.progress.step, 1);
     }
 }
 

@@ -9,6 +9,7 @@ mod faults;
 mod home;
 mod picture;
 mod readme;
+mod repl;
 mod screens;
 mod serve;
 mod shell;

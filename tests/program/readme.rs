@@ -11,6 +11,7 @@ use mnist_lab::data::{Dataset, SIDE};
 
 use crate::digits;
 use crate::home::Home;
+use crate::shell;
 use crate::terminal::{ENTER, Launch};
 
 /// The session that ships with the source; it was trained on the real digits.
@@ -51,9 +52,28 @@ fn prepare(root: &Path) -> Home {
     let picture = image::GrayImage::from_raw(side, side, data.test.image(0).to_vec()).unwrap();
     picture.save(home.path().join("digit.png")).unwrap();
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let space = readme.split("```toml\n").find(|block| block.contains("[parameters]")).unwrap();
-    fs::write(home.path().join("space.toml"), space.split("```").next().unwrap()).unwrap();
+    fs::write(home.path().join("space.toml"), toml(&readme, "[parameters]")).unwrap();
     home
+}
+
+/// The block of TOML that holds `words`.
+fn toml<'a>(text: &'a str, words: &str) -> &'a str {
+    let mut blocks = text.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+    blocks.find(|block| block.contains(words)).unwrap()
+}
+
+#[test]
+fn the_configuration_of_readme_makes_a_run() {
+    let home = Home::new();
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    fs::write(home.path().join("config.toml"), toml(&readme, "[train]")).unwrap();
+    let train = ["train", "--config", "config.toml", "--epochs", "1", "--save", "a", "--json"];
+    let started = shell::run(&home, &train).good().objects().remove(0);
+    assert!(started["arch"].as_str().unwrap().starts_with("conv6:5x5:p2"), "LeNet-5: {started}");
+    assert_eq!((started["seed"].as_u64(), started["validation_samples"].as_u64()), (Some(1), Some(60)));
+    let settings = home.store().load("a").unwrap().run.settings;
+    assert!((settings.learning_rate - 3e-4).abs() < 1e-12, "{}", settings.learning_rate);
+    assert_eq!(settings.augment.to_string(), "rotate=10,shift=0.1");
 }
 
 /// The lines of all shell blocks, those that end with a backslash joined with the next.
@@ -107,7 +127,7 @@ fn opens_the_lab(line: &str) -> bool {
 fn run(home: &Home, line: &str) {
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", home.path().join("bin").display());
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", line]).env_clear().envs(home.environment()).env("PATH", path);
+    shell.args(["-ec", line]).env_clear().envs(home.environment()).env("PATH", path);
     if line.contains(DEMO) {
         shell.env_remove("MNIST_LAB_DATA");
     }

@@ -1,6 +1,7 @@
 //! The program in a shell: what goes to which stream, and with which exit code it ends.
 
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{Write, pipe};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -8,7 +9,7 @@ use mnist_lab::session::Session;
 use serde_json::Value;
 
 use crate::home::{Home, SMALL};
-use crate::terminal::eventually;
+use crate::terminal::{eventually, kill};
 
 /// What a program that has ended left behind.
 pub struct Ran {
@@ -163,8 +164,7 @@ fn an_interrupted_run_is_saved_and_goes_on() {
         let child = start(&home, &arguments, "");
         let was_saved = || home.store().load("a").is_ok_and(|session| session.run.progress.epoch > 0);
         assert!(eventually(was_saved), "each epoch is saved");
-        let kill = format!("kill -{signal} {}", child.id());
-        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        kill(signal, &child.id().to_string());
         let ran = end(child);
         assert_eq!(ran.code, 130, "SIG{signal}: {}", ran.err);
         let finished = ran.objects().pop().unwrap();
@@ -277,6 +277,7 @@ fn what_goes_wrong_ends_with_its_exit_code_and_a_sentence() {
     check_error(&home, &["train", "--arch", "flatten dense64"], 2, "dense10");
     check_error(&home, &["train", "--optimizer", "newton"], 2, "adam");
     check_error(&home, &["train", "--save", "../escape", "--epochs", "1"], 2, "name");
+    check_error(&home, &["train", "--save", "good"], 2, "there is a session `good` already: `--resume good` goes on");
     check_error(&home, &["train", "--data", "nowhere"], 3, "nowhere");
     check_error(&home, &["eval", "missing"], 3, "sessions list");
     check_error(&home, &["eval", "bad"], 3, "checksum");
@@ -285,8 +286,31 @@ fn what_goes_wrong_ends_with_its_exit_code_and_a_sentence() {
     check_error(&home, &["eval", "good", "--corrupt", "rain"], 2, "shot_noise");
     check_error(&home, &["predict", "good", "text.png"], 3, "text.png");
     check_error(&home, &["train", "--resume", "missing"], 3, "sessions list");
+    check_error(&home, &["train", "--resume", "good", "--recipe", "quick"], 2, "--recipe");
+    check_error(&home, &["lab", "--load", "good", "--lr", "0.1"], 2, "--load opens a session with its own layers");
     check_error(&home, &["repl", "--script", "missing.txt"], 2, "missing.txt");
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--validation-split", "0", "--save", "whole"]).good();
+    for flags in [["--validation-split", "0"], ["--resume", "whole"]] {
+        let arguments = [&["train", "--target-accuracy", "0.9"][..], &flags[..]].concat();
+        check_error(&home, &arguments, 2, "--target-accuracy is measured on the validation split");
+    }
     assert!(run(&home, &["sessions", "verify", "good"]).good().out.contains("whole"));
+}
+
+#[test]
+fn what_can_not_be_written_is_an_error_and_what_nobody_reads_is_none() {
+    let home = Home::new();
+    for arguments in [&["completions", "bash"][..], &["man", "train"], &["sessions", "list"], &["doctor", "--json"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = end(command(&home, arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap());
+        assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains("can't write to standard output: No space left"), "{arguments:?}: {}", ran.err);
+        // As `| head -1` does, which has what it wants.
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let ran = end(command(&home, arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap());
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -298,11 +322,50 @@ fn what_describes_the_program_is_there() {
         (&["completions", "bash"], "mnist-lab"),
         (&["man"], ".TH"),
         (&["man", "train"], "--arch"),
+        (&["train", "--help"], "samples of a step, 1 to 4096 [default: 64]"),
+        (&["train", "--help"], "mlp        one hidden layer, no convolution"),
+        (&["train", "--help"], "ensemble   four networks"),
+        (&["tune", "--help"], "epochs that a trial has at most"),
+        (&["eval", "--help"], "canny_edges"),
         (&["doctor"], "device"),
         (&["doctor"], "gpu          "),
     ] {
         let out = run(&home, arguments).good().out;
         assert!(out.replace('\\', "").contains(words), "{arguments:?}: {out}");
+    }
+}
+
+/// The options that all commands share stand below the command's own, not between them.
+#[test]
+fn help_keeps_the_options_of_a_command_together() {
+    let home = Home::new();
+    for verb in ["train", "tune", "eval", "serve"] {
+        let help = run(&home, &[verb, "--help"]).good().out;
+        let (own, shared) = help.split_once("Options of every command:").unwrap();
+        for flag in ["--data", "--sessions", "--device", "--kernels", "--threads", "--seed", "--json", "--config"] {
+            assert!(
+                !own.contains(&format!("  {flag}")) && shared.contains(&format!("  {flag}")),
+                "{verb} {flag}: {help}"
+            );
+        }
+        assert!(!shared.contains("  --save") && !shared.contains("  --split"), "{verb}: {help}");
+    }
+}
+
+/// `doctor` asks the same code as the dashboard.
+#[test]
+fn doctor_tells_the_colours_and_characters_of_the_dashboard() {
+    let home = Home::new();
+    for (variables, colours, graphics) in [
+        (&[("TERM", "xterm-direct")][..], "16 million", "half-blocks"),
+        (&[("TERM", "alacritty")], "256", "half-blocks"),
+        (&[("TERM", "linux")], "16", "ascii"),
+        (&[("TERM", "xterm-256color"), ("LC_ALL", "C")], "256", "ascii"),
+    ] {
+        let mut doctor = command(&home, &["doctor", "--json"]);
+        let output = doctor.env_remove("COLORTERM").envs(variables.iter().copied()).output().unwrap();
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!([&found["colours"]["found"], &found["graphics"]["found"]], [colours, graphics], "{variables:?}");
     }
 }
 
@@ -328,7 +391,7 @@ fn a_script_goes_back_in_time_and_compares() {
         run(&home, &["sessions", "show", "a"])
             .good()
             .out
-            .contains("branch main-2: epoch 3, step 24, from epoch 1 of main")
+            .contains("branch   main-2: epoch 3, step 24, from epoch 1 of `main`")
     );
     script(&home, &["repl", "a"], "branch main-2\nsave b\n").good();
     let compared = run(&home, &["sessions", "diff", "a", "b", "--json"]).good().objects().remove(0);
@@ -349,7 +412,8 @@ fn a_script_goes_back_in_time_and_compares() {
 fn the_log_tells_what_happened() {
     let home = Home::new();
     let log = home.path().join("lab.log");
-    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--log", log.to_str().unwrap()]).good();
+    let ran = run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--log", log.to_str().unwrap()]).good();
+    assert!(ran.out.contains("the one epoch is done"), "{}", ran.out);
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(text.contains("INFO") && text.contains("epoch 1: loss"), "{text}");
 }
@@ -504,4 +568,30 @@ fn several_networks_are_trained_and_tested_as_one_and_an_interrupted_ensemble_go
         let plain = train.iter().copied().filter(|word| !["--save", "pair"].contains(word)).collect::<Vec<_>>();
         check_error(&home, &[&plain[..], flag].concat(), 2, &format!("{} is for one network", flag[0]));
     }
+}
+
+#[test]
+fn members_that_have_come_to_their_target_are_trained_already() {
+    let home = Home::new();
+    let train =
+        ["train", "--members", "2", "--epochs", "3", "--target-accuracy", "0.01", "--save", "t", "--arch", SMALL];
+    let names = ["t-1", "t-2"];
+    let epochs = || names.map(|name| session(&home, name).run.progress.epoch);
+    run(&home, &train).good();
+    assert_eq!(epochs(), [1, 1]);
+    let again = run(&home, &train).good();
+    for name in names {
+        assert!(again.err.contains(&format!("`{name}` is trained already")), "{}", again.err);
+    }
+    assert_eq!(epochs(), [1, 1]);
+}
+
+#[test]
+fn an_interrupted_ensemble_says_how_to_go_on_with_it() {
+    let home = Home::new();
+    let child = start(&home, &["train", "--members", "2", "--arch", SMALL, "--epochs", "100000"], "");
+    assert!(eventually(|| home.store().load("ensemble-1-1").is_ok()));
+    kill("TERM", &child.id().to_string());
+    let ran = end(child);
+    assert!(ran.code == 130 && ran.err.contains("with `--save ensemble-1` goes on"), "{}: {}", ran.code, ran.err);
 }

@@ -221,7 +221,7 @@ impl Terminal {
         self.master = None;
     }
 
-    /// Waits for the program's end and gives its exit code; 128 and more for a signal that killed it.
+    /// Waits for the program's end and gives its exit code; a signal must not have killed it.
     #[track_caller]
     pub fn exit_code(&mut self) -> u32 {
         let mut status = None;
@@ -230,7 +230,9 @@ impl Terminal {
             status.is_some()
         });
         assert!(ended, "the program did not end; the screen:\n{}", self.text());
-        status.unwrap().exit_code()
+        let status = status.unwrap();
+        assert_eq!(status.signal(), None, "it was killed; the screen:\n{}", self.text());
+        status.exit_code()
     }
 
     /// Checks that the terminal is as it was before the program came.
@@ -264,7 +266,9 @@ impl Drop for Terminal {
     }
 }
 
-fn kill(signal: &str, process: &str) {
+/// Sends a signal by its name to a process, or with `-` before its number to its group.
+#[track_caller]
+pub fn kill(signal: &str, process: &str) {
     // The shell's own: the program `kill` is not on every machine.
     let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{signal} {process}")]).status().unwrap();
     assert!(sent.success(), "kill -{signal} {process}");

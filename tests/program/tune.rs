@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command};
 
 use serde_json::Value;
 
 use crate::home::Home;
 use crate::shell::{check_error, end, run, start};
-use crate::terminal::{ENTER, Launch, eventually};
+use crate::terminal::{ENTER, Launch, eventually, kill};
 
 const SPACE: &str = "arch = \"conv4:5x5:s2 relu flatten dense{units} relu dropout dense10\"\n\
     [settings]\nbatch-size = 8\n[parameters]\nunits = [8, 16, 32]\nlr = { from = 1e-3, to = 3e-2, log = true }\ndropout = { from = 0.0, to = 0.5 }\n";
@@ -36,10 +35,6 @@ fn results(home: &Home, name: &str) -> usize {
     let files = fs::read_dir(home.path().join("sessions").join(name)).into_iter().flatten();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.contains(".epoch-") && !name.contains(".claim-")).count()
-}
-
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
 #[test]
@@ -96,12 +91,12 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
         ]
     };
     let expected = run(&home, &tune("whole")).good().objects();
-    for (name, with, code) in [("killed", Some("-KILL"), -1), ("stopped", Some("-INT"), 130), ("unread", None, 0)] {
+    for (name, with, code) in [("killed", Some("KILL"), -1), ("stopped", Some("INT"), 130), ("unread", None, 0)] {
         let mut child = start(&home, &tune(name), "");
         let folder = format!("{name}.tune");
         assert!(eventually(|| results(&home, &folder) >= 2), "some trials are done");
         match with {
-            Some(with) => signal(&child, with),
+            Some(with) => kill(with, &child.id().to_string()),
             None => drop(child.stdout.take()),
         }
         assert_eq!(end(child).code, code);
@@ -115,15 +110,36 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
 }
 
 #[test]
+fn a_search_that_was_left_says_how_to_go_on_with_it() {
+    let home = home();
+    let child = start(&home, &["tune", "--space", "space.toml", "--trials", "60", "--epochs", "30"], "");
+    assert!(eventually(|| results(&home, "search-1.tune") > 0));
+    kill("INT", &child.id().to_string());
+    let ran = end(child);
+    assert!(ran.code == 130 && ran.err.contains("with `--save search-1` goes on"), "{}: {}", ran.code, ran.err);
+}
+
+#[test]
+fn a_search_whose_best_trial_can_not_be_saved_fails_its_script() {
+    let home = home();
+    fs::create_dir_all(home.path().join("sessions/s.mlab")).unwrap();
+    let lines = "tune --space space.toml --trials 2 --epochs 1 --save s\npredict 0\n";
+    let ran = end(start(&home, &["repl"], lines));
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.err.matches("s.mlab: can't save").count(), 1, "{}", ran.err);
+    assert!(!ran.out.contains("is saved as") && !ran.out.contains("\n0: "), "{}", ran.out);
+}
+
+#[test]
 fn a_run_beside_a_search_that_nobody_reads_any_more_is_saved() {
     let home = home();
-    let script = "step 5\ntune --space space.toml --trials 10 --epochs 4 --save found\n";
+    let script = "step 5\ntune --space space.toml --trials 300 --epochs 4 --save found\n";
     let mut child = start(&home, &["repl", "--json"], script);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("\"event\":\"trial\"")));
     drop(lines);
     assert_eq!(end(child).code, 0);
-    assert!(results(&home, "found.tune") < 10, "the search was left where it was");
+    assert!(results(&home, "found.tune") < 300, "the search was left where it was");
     assert_eq!(home.store().load("run-1").unwrap().run.progress.step, 5);
 }
 

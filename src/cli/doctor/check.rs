@@ -79,17 +79,22 @@ fn step(number: u64) -> Step {
 
 fn train(options: &Options, dataset: &Dataset, precision: Precision) -> Result<f64, Error> {
     let [mut network, mut reference] = networks(options, &Arch::default(), precision)?;
-    let (mut first, mut apart) = (0.0, 0.0_f64);
+    let mut losses = Vec::new();
     for number in 0..STEPS {
         let batch = batch(dataset, number);
         let ours = network.train(&batch, &step(number))?.loss;
         let theirs = reference.train(&batch, &step(number))?.loss;
-        if number == 0 {
-            first = f64::from(theirs);
-        }
-        apart = apart.max(f64::from((ours - theirs).abs()) / first);
+        losses.push([ours, theirs]);
     }
-    Ok(if apart.is_nan() { f64::INFINITY } else { apart })
+    Ok(apart(&losses))
+}
+
+/// The largest difference of two networks' losses, as a share of the first; infinite if one is no number.
+fn apart(losses: &[[f32; 2]]) -> f64 {
+    let first = losses.first().map_or(1.0, |[_, theirs]| f64::from(*theirs));
+    let shares = losses.iter().map(|[ours, theirs]| f64::from((ours - theirs).abs()) / first);
+    // `max` passes over what is no number.
+    shares.map(|share| if share.is_nan() { f64::INFINITY } else { share }).fold(0.0, f64::max)
 }
 
 /// Microseconds of a step.
@@ -199,4 +204,17 @@ fn backward(difference: &Difference) -> f64 {
 
 const fn mark(good: bool) -> char {
     if good { '✓' } else { '✗' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::apart;
+
+    #[test]
+    fn losses_that_are_no_numbers_are_infinitely_apart() {
+        assert!((apart(&[[2.0, 2.0], [1.5, 1.0], [1.0, 1.25]]) - 0.25).abs() < 1e-9);
+        for losses in [[[f32::NAN, 2.0], [1.0, 1.0]], [[2.0, 2.0], [f32::NAN, 1.0]], [[2.0, 2.0], [1.0, f32::NAN]]] {
+            assert!(apart(&losses).is_infinite(), "{losses:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli::output::Output;
+use crate::error::Failure;
 use crate::search::{SearchPhase, SearchState};
 use crate::state::LabState;
 use crate::tune::study::Study;
@@ -58,6 +59,14 @@ pub fn is_searching(state: &LabState) -> bool {
     state.search.as_ref().is_some_and(|search| search.phase == SearchPhase::Searching)
 }
 
+/// What became of the search beside the run, where it can't go on.
+pub fn failed_search(state: &LabState) -> Option<Failure> {
+    match &state.search.as_ref()?.phase {
+        SearchPhase::Failed(failure) => Some(failure.clone()),
+        _ => None,
+    }
+}
+
 /// What was told of a lab's search.
 #[derive(Debug, Default)]
 pub struct ToldSearch {
@@ -82,7 +91,7 @@ impl ToldSearch {
         *self = Self { name: search.name.clone(), trials: Trials::clone(&search.trials), end };
     }
 
-    /// Writes results that came, and the best at the end; whether anybody reads them.
+    /// Writes results that came, and at the end the best, which is saved by then; whether anybody reads them.
     pub fn tell(&mut self, lab: &LabState, output: Output) -> bool {
         let Some(search) = &lab.search else { return true };
         let goes_on = search.phase == SearchPhase::Searching;

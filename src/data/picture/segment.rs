@@ -4,7 +4,7 @@ use image::imageops::{FilterType, resize};
 use image::{GrayImage, Luma};
 
 use super::auto::{self, Ink};
-use super::{Found, MOST_DIGITS, PictureError};
+use super::{Found, MOST_DIGITS, PictureError, Shape};
 
 /// Longer side that marks are looked for at: finer detail is noise, and takes time.
 const LONGEST: u32 = 1024;
@@ -33,11 +33,16 @@ pub fn find(grey: &GrayImage) -> Result<Vec<Found>, PictureError> {
         return Err(PictureError::Crowded(groups.len()));
     }
     let found = groups.iter().map(|group| {
-        let whole = |axis: usize, length: u32| u64::from(length) * u64::from(size[axis]) / u64::from(seen[axis]);
-        let place = std::array::from_fn(|at| whole(at % 2, group.place[at]) as u32);
+        let whole =
+            |axis: usize, length: u32| (u64::from(length) * u64::from(size[axis]) / u64::from(seen[axis])) as u32;
+        let place = std::array::from_fn(|at| whole(at % 2, group.place[at]));
         // A digit alone has all the ink, also what is too faint to connect.
         let alone = (groups.len() > 1).then(|| marks.only(&plane, group));
-        Found { digit: auto::from_ink(alone.as_ref().unwrap_or(&plane), size, inverted), place }
+        let mut digit = auto::from_ink(alone.as_ref().unwrap_or(&plane), size, inverted);
+        if let Shape::Cropped([width, height]) = digit.shape {
+            digit.shape = Shape::Cropped([whole(0, width), whole(1, height)]);
+        }
+        Found { digit, place }
     });
     Ok(found.collect())
 }

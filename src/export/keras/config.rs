@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::layers::{INPUT, KerasLayer};
 use crate::data::SIDE;
-use crate::export::graph::{Graph, Op};
 use crate::nn::optim::OptimizerKind;
 use crate::train::settings::Settings;
 
@@ -17,11 +16,10 @@ pub enum Dialect {
     Keras3,
 }
 
-/// The model: a sequence, or a graph where residual blocks need one.
-pub fn model(graph: &Graph, dialect: Dialect) -> Value {
-    let layers = super::layers::of(graph);
-    if graph.nodes.iter().any(|node| matches!(node.op, Op::Add)) {
-        functional(&layers, dialect)
+/// The model of these layers: a sequence, or a graph where residual blocks need one.
+pub fn model(layers: &[KerasLayer], dialect: Dialect) -> Value {
+    if layers.iter().any(|layer| layer.inputs.len() > 1) {
+        functional(layers, dialect)
     } else {
         let objects = std::iter::once(input(dialect)).chain(layers.iter().map(|layer| object(layer, dialect)));
         let config = json!({"name": "mnist_lab", "layers": objects.collect::<Vec<_>>()});

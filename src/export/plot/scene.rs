@@ -68,8 +68,8 @@ impl Scene {
         let (nothing, others) = (History::default(), runs.get(1..).unwrap_or_default());
         let own = runs.first().copied().unwrap_or(Run { name: "", history: &nothing });
         let clock = Clock::beside(own.history, others.iter().map(|run| run.history));
-        let clocks: Vec<Clock> =
-            others.iter().map(|run| Clock::beside(run.history, std::iter::once(own.history))).collect();
+        let beside = |run: &Run| Clock::beside(run.history, runs.iter().map(|run| run.history));
+        let clocks: Vec<Clock> = others.iter().map(beside).collect();
         let ends = others.iter().zip(&clocks).map(|(run, clock)| clock.end(run.history));
         let loss = |history: &History, clock: &Clock| {
             curve(history, clock, |step| step.loss, |epoch| Some(epoch.validation?.loss))

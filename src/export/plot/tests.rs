@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::scene::{Joints, Scene};
 use super::{Format, OTHERS, Run, TRAIN, VALIDATION, plot, write};
 use crate::export::ExportError;
 use crate::train::history::{Blocks, Edit, EpochRecord, History, Measured, StepRecord};
@@ -96,6 +97,16 @@ fn other_runs_are_drawn_behind_and_named() {
         assert!(svg.contains(name) && svg.matches(&color(OTHERS[number])).count() >= 3, "{name}");
     }
     assert!(!self::svg(&own, "run-1").contains(&color(OTHERS[0])));
+}
+
+/// Of several that have no epoch yet each is laid on those of the one that has.
+#[test]
+fn all_runs_share_the_axis() {
+    let (own, other, done) = (history(50, 100), history(60, 100), history(500, 100));
+    let run = |name, history| Run { name, history };
+    let scene = Scene::new(&[run("run-1", &own), run("main-2", &other), run("demo", &done)], Joints::Mitred);
+    assert_eq!(scene.unit, "epoch");
+    assert!((scene.end - 5.0).abs() < 1e-9, "{}", scene.end);
 }
 
 #[test]

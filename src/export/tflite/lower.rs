@@ -72,14 +72,21 @@ pub enum Kernel {
 
 /// `graph` in these operations.
 pub fn lower(graph: &Graph) -> Program {
+    // Dropout gives what goes in: who uses the one uses the other.
+    let mut sources: Vec<usize> = (0..=graph.nodes.len()).collect();
     let mut uses = vec![0_usize; graph.nodes.len() + 1];
-    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|&value| uses[value] += 1);
+    for (value, node) in (1..).zip(&graph.nodes) {
+        match node.op {
+            Op::Dropout(_) => sources[value] = sources[node.inputs[0]],
+            _ => node.inputs.iter().for_each(|&input| uses[sources[input]] += 1),
+        }
+    }
     // Where each value of the graph is among those of the program.
     let mut values = vec![0_usize];
     let mut program = Program { steps: Vec::new() };
     for node in &graph.nodes {
         let inputs: Vec<usize> = node.inputs.iter().map(|&value| values[value]).collect();
-        let alone = uses[node.inputs[0]] == 1;
+        let alone = uses[sources[node.inputs[0]]] == 1;
         let value = match &node.op {
             Op::Dropout(_) => inputs[0],
             Op::BatchNorm { tensors } => {

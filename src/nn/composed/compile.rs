@@ -209,7 +209,7 @@ fn window(input: Shape, place: [usize; 2], stride: usize, output: Shape) -> Vec<
 }
 
 /// The row of each value in the order height, width, channel.
-fn channels_last(input: Shape) -> Vec<usize> {
+pub(super) fn channels_last(input: Shape) -> Vec<usize> {
     let [height, width, channels] = map(input);
     (0..height * width).flat_map(|position| (0..channels).map(move |c| c * height * width + position)).collect()
 }

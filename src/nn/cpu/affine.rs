@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::pieces::{pieces, with_count};
 use super::program::Affine;
-use super::simd::{Kernel, Simd};
+use super::simd::{Kernel, LANES, Simd};
 
 /// The rows of a matrix that lie in `values` as windows of `runs` runs of `run` values, `step` apart.
 #[derive(Clone, Copy)]
@@ -93,7 +93,8 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         self.windows.assert_inside(self.input.len());
-        assert!(self.weights.len() >= self.windows.depth() * self.width && self.bias.len() >= self.width);
+        assert!(self.width.is_multiple_of(LANES) && self.bias.len() >= self.width);
+        assert!(self.weights.len() >= self.windows.depth() * self.width);
         assert!(self.out.len() >= self.windows.starts.len() * self.width);
         let mut column = 0;
         while column < self.width {
@@ -215,9 +216,10 @@ impl Kernel for WeightGradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         self.windows.assert_inside(self.input.len());
+        assert!(self.width.is_multiple_of(LANES));
         assert!(self.weight_gradient.len() >= self.width * self.windows.depth());
         assert!(self.gradient.len() >= self.windows.starts.len() * self.width);
-        let whole_vectors = self.windows.run.is_multiple_of(super::simd::LANES);
+        let whole_vectors = self.windows.run.is_multiple_of(LANES);
         for rows in pieces(self.windows.starts.len(), ROWS_AT_A_TIME) {
             for run in 0..self.windows.runs {
                 match whole_vectors {
@@ -262,7 +264,8 @@ impl WeightGradient<'_> {
         let depth = self.windows.depth();
         let at = |p: usize, q: usize| (output + p) * depth + run * self.windows.run + column + q * S::LANES;
         let offset = run * self.windows.step + column;
-        // SAFETY: `Kernel::run` has asserted that windows, gradient and weights are large enough, and P divides `width`.
+        // SAFETY: `Kernel::run` has asserted that windows, gradient and weights are large enough, and that `width` is a
+        // multiple of LANES, which P divides.
         unsafe {
             let mut sums = [[simd.zero(); Q]; P];
             for p in 0..P {

@@ -132,11 +132,11 @@ impl Chunk {
         samples.map(|row| std::array::from_fn(|class| row[class]))
     }
 
-    /// What the last step gets of each sample, without the padding.
+    /// The features of each sample, without the padding.
     pub fn features(&self, program: &Program) -> impl Iterator<Item = Vec<f32>> {
-        let input = program.steps.last().map_or(0, |step| step.input);
-        let Map { channels, stride, .. } = program.maps[input];
-        let samples = self.maps[input].chunks_exact(program.maps[input].len()).take(self.samples.len());
+        let map = program.maps[program.features];
+        let Map { channels, stride, .. } = map;
+        let samples = self.maps[program.features].chunks_exact(map.len()).take(self.samples.len());
         samples.map(move |row| row.chunks_exact(stride).flat_map(|place| &place[..channels]).copied().collect())
     }
 

@@ -3,7 +3,7 @@
 
 use super::affine::{Windows, tile};
 use super::pieces::pieces;
-use super::simd::{Kernel, Simd};
+use super::simd::{Kernel, LANES, Simd};
 
 /// Where a cell's maximum was, as the index in a 4×4 patch that starts at the cell: row · 4 + column.
 pub const CODES: [u8; 4] = [0, 1, 4, 5];
@@ -39,7 +39,8 @@ impl Kernel for Direct<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         let cells = self.windows.starts.len() / 4;
         self.windows.assert_inside(self.input.len());
-        assert!(self.weights.len() >= self.windows.depth() * self.width && self.bias.len() >= self.width);
+        assert!(self.width.is_multiple_of(LANES) && self.bias.len() >= self.width);
+        assert!(self.weights.len() >= self.windows.depth() * self.width);
         assert!(
             !self.image_patch || (self.windows.runs, self.windows.run) == (3, 3),
             "four 3×3 windows make a 4×4 patch"

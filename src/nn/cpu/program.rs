@@ -15,10 +15,12 @@ use crate::data::SIDE;
 pub struct Program {
     /// What lies between the steps; map 0 is the image.
     pub maps: Vec<Map>,
-    /// Each reads maps of smaller number than it writes.
+    /// Each writes the next map, and reads maps of smaller number.
     pub steps: Vec<Step>,
     /// How the gradients of the parameters lie in memory, in the order in which callers give them.
     pub parameters: Vec<Packed>,
+    /// Map of the features.
+    pub features: usize,
     /// Map of the logits.
     pub output: usize,
     /// By map, where its gradient is.

@@ -9,14 +9,10 @@ use super::team::Team;
 /// Values that a thread sums at a time.
 const BLOCK: usize = 4096;
 
-/// Adds to `out[parameter]` the sum over `workers` of their gradients `[worker][parameter]`. Parameters whose gradient the
-/// workers do not have are left alone.
+/// Adds to `out[parameter]` the sum over `workers` of their gradients `[worker][parameter]`.
 pub fn reduce(team: &Team, level: Level, workers: &[&[Buffer]], parameters: &[Packed], out: &mut [&mut [f32]]) {
     let mut tasks = Vec::new();
     for (parameter, (packed, out)) in parameters.iter().zip(out).enumerate() {
-        if workers[0][parameter].is_empty() {
-            continue;
-        }
         match *packed {
             Packed::Runs { len, stride, .. } => {
                 let runs = (BLOCK / len).max(1);

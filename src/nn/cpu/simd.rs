@@ -41,12 +41,22 @@ impl Level {
     /// The best level of this processor, or what `MNIST_LAB_SIMD` (`portable`, `avx2`, `avx512`) names if that is less.
     pub fn detect() -> Self {
         let best = Self::available().pop().unwrap_or(Self::Portable);
-        let wanted = match env::var("MNIST_LAB_SIMD").as_deref() {
-            Ok("portable") => Self::Portable,
-            Ok("avx2") => Self::Avx2,
-            _ => best,
-        };
+        let Ok(name) = env::var("MNIST_LAB_SIMD") else { return best };
+        let wanted = Self::named(&name).unwrap_or_else(|| {
+            tracing::warn!("`{name}` in MNIST_LAB_SIMD is none of portable, avx2 and avx512: using {best}");
+            best
+        });
         wanted.min(best)
+    }
+
+    /// The level of this name, in small or capital letters, AVX-512 with or without its hyphen.
+    fn named(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "portable" => Some(Self::Portable),
+            "avx2" => Some(Self::Avx2),
+            "avx512" | "avx-512" => Some(Self::Avx512),
+            _ => None,
+        }
     }
 
     /// All levels that this processor can run, the plainest first.
@@ -54,11 +64,11 @@ impl Level {
         let mut levels = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if x86::has_avx2() {
                 levels.push(Self::Avx2);
-                if ["avx512f", "avx512bw", "avx512vl", "avx512dq"].iter().all(|name| x86::has(name)) {
-                    levels.push(Self::Avx512);
-                }
+            }
+            if x86::has_avx512() {
+                levels.push(Self::Avx512);
             }
         }
         levels
@@ -261,5 +271,19 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_patch(self, from: &[f32], at: usize, step: usize) -> Self::Table {
         std::array::from_fn(|i| from[at + i / 4 * step + i % 4])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Level;
+
+    #[test]
+    fn a_level_is_known_by_the_name_that_it_shows() {
+        for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+            assert_eq!(Level::named(&level.to_string()), Some(level));
+            assert_eq!(Level::named(&level.to_string().to_lowercase().replace('-', "")), Some(level));
+        }
+        assert_eq!(Level::named("sse"), None);
     }
 }

@@ -26,12 +26,15 @@ pub struct Hits {
     hits: Vec<Hit>,
     counts: Vec<usize>,
     cells: usize,
+    /// The largest start that a hit can have.
+    last: u32,
 }
 
 impl Hits {
     /// Lists the non-zero values of `gradient`, `[cell, width]`; four of `starts` belong to each cell.
     pub fn collect(&mut self, gradient: &[f32], codes: &[u8], starts: &[u32], width: usize) {
         self.cells = starts.len() / 4;
+        self.last = starts.iter().copied().max().unwrap_or_default();
         self.counts.clear();
         self.counts.resize(width, 0);
         if self.hits.len() < width * self.cells {
@@ -51,6 +54,11 @@ impl Hits {
     pub fn of(&self, output: usize) -> &[Hit] {
         &self.hits[output * self.cells..][..self.counts[output]]
     }
+
+    /// That the windows which start at hits lie inside `len` values: what makes the unchecked loads of the kernels sound.
+    fn assert_inside(&self, windows: Windows, len: usize) {
+        Windows { starts: &[self.last], ..windows }.assert_inside(len);
+    }
 }
 
 /// `weight_gradient[output] += Σ gradient · window` over the hits of one sample.
@@ -69,7 +77,7 @@ impl Kernel for WeightGradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let Windows { runs, run, .. } = self.windows;
-        self.windows.assert_inside(self.input.len());
+        self.hits.assert_inside(self.windows, self.input.len());
         assert!(self.weight_gradient.len() >= self.outputs * runs * run && run.is_multiple_of(S::LANES));
         for output in 0..self.outputs {
             if self.hits.of(output).is_empty() {
@@ -96,7 +104,7 @@ impl WeightGradient<'_> {
     fn block<S: Simd, const R: usize, const Q: usize>(&mut self, simd: S, output: usize, run: usize, column: usize) {
         let Windows { runs, run: len, step, .. } = self.windows;
         let at = |r: usize, q: usize| (output * runs + run + r) * len + column + q * S::LANES;
-        // SAFETY: `Kernel::run` has asserted that the windows lie inside the input and the weights are large enough.
+        // SAFETY: `Kernel::run` has asserted that the hits' windows lie inside the input and the weights are large enough.
         unsafe {
             let mut sums = [[simd.zero(); Q]; R];
             for r in 0..R {
@@ -139,7 +147,7 @@ impl Kernel for InputGradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let Windows { runs, run, .. } = self.windows;
-        self.windows.assert_inside(self.input_gradient.len());
+        self.hits.assert_inside(self.windows, self.input_gradient.len());
         assert!(self.weights.len() >= self.outputs * runs * run && run.is_multiple_of(S::LANES));
         for output in 0..self.outputs {
             for i in 0..runs {
@@ -157,7 +165,7 @@ impl InputGradient<'_> {
     fn block<S: Simd, const Q: usize>(&mut self, simd: S, output: usize, run: usize, column: usize) {
         let Windows { runs, run: len, step, .. } = self.windows;
         let at = (output * runs + run) * len + column;
-        // SAFETY: `Kernel::run` has asserted that the windows lie inside the gradient and the weights are large enough.
+        // SAFETY: `Kernel::run` has asserted that the hits' windows lie inside the gradient and the weights are large enough.
         unsafe {
             let weights: [S::V; Q] = std::array::from_fn(|q| simd.load(self.weights, at + q * S::LANES));
             for hit in self.hits.of(output) {

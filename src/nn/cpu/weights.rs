@@ -28,7 +28,8 @@ pub struct Weights {
 /// What the forward pass needs.
 #[derive(Clone, Debug, Default)]
 pub struct Forward {
-    /// `[depth, width]`, for Winograd's algorithm transformed to `[place, channel, width]`.
+    /// `[depth, width]`, for Winograd's algorithm transformed to `[place, phase, channel, width]` (one phase, or four in steps
+    /// of 2).
     pub matrix: Buffer,
     /// `[width]`
     pub bias: Buffer,
@@ -40,7 +41,7 @@ pub struct Forward {
 /// What the backward pass needs beside it.
 #[derive(Clone, Debug, Default)]
 pub struct Backward {
-    /// `[width, depth]`; for Winograd's algorithm transformed to `[place, width, channel]`, with a pool
+    /// `[width, depth]`; for Winograd's algorithm transformed to `[place, width, phase, channel]`, with a pool
     /// `[block of LANES channels, width, 9, LANES]`.
     pub matrix: Buffer,
     /// The matrix before the transform.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::blocks;
 use super::driver::{Address, Driver, Function, Graph, Module, address};
 use super::memory::{BURST, DeviceStep, DeviceTensor, Mail, Maps, STEP};
-use super::program::{Op, Program};
+use super::program::{Map, Op, Program};
 use super::source::{self, Argument, Kernel, THREADS};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES, Image, Images, PIXELS};
@@ -21,6 +21,8 @@ use crate::nn::{NetworkError, Precision};
 const GROUP: usize = 8;
 /// Samples that are evaluated together.
 const CHUNK: usize = 1024;
+/// Values of a map at most: the kernels' indices have 32 bits, and their loops go a stride beyond the end.
+const MOST_VALUES: usize = (1 << 31) - (1 << 20);
 /// Data sets that stay on the device: training and test images, and those of another run.
 const DATA_SETS: usize = 3;
 /// Data sets smaller than this are not kept there: their pixels go with the batch.
@@ -211,19 +213,20 @@ impl Engine {
         Ok(values.as_chunks::<CLASSES>().0.to_vec())
     }
 
-    /// What the last layer gets of each sample of `batch`.
+    /// The features of each sample of `batch`.
     pub fn features(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, NetworkError> {
-        let Some(last) = self.program.steps.last().map(|step| step.input).filter(|&input| input > 0) else {
-            // The images themselves.
+        let map = self.program.features;
+        if map == 0 {
+            // The images themselves, which no kernel writes.
             let mut image = [0; PIXELS];
             let mut grey = |sample| {
                 batch.write(sample, &mut image);
                 image.iter().copied().map(normalise).collect()
             };
             return Ok((0..batch.len()).map(&mut grey).collect());
-        };
-        let len = self.program.maps[last].len();
-        let values = self.answers(batch, last)?;
+        }
+        let len = self.program.maps[map].len();
+        let values = self.answers(batch, map)?;
         Ok(values.chunks_exact(len).map(<[f32]>::to_vec).collect())
     }
 
@@ -245,6 +248,13 @@ impl Engine {
     }
 
     fn make_room(&mut self, samples: usize) -> Result<(), NetworkError> {
+        let most = MOST_VALUES / self.program.maps.iter().map(Map::len).max().unwrap_or(PIXELS);
+        if samples > most {
+            return Err(NetworkError::Unavailable(format!(
+                "the GPU's kernels can't count the values of {samples} samples of this architecture: `set batch-size {most}`, \
+                 or less"
+            )));
+        }
         if samples > self.maps.samples {
             self.graphs.fill_with(|| None);
             self.maps = Maps::new(&self.driver, &self.program, samples)?;

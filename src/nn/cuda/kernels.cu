@@ -1486,6 +1486,8 @@ extern "C" __global__ void __launch_bounds__(128) loss(const Step *step, const f
         loss -= target * log_share;
         slope[sample * CLASSES + c] = (expf(log_share) - target) / count;
     }
+    // Where logits are too far apart for a float the loss is not finite, but the slopes are: one that is no number stops the update.
+    if (!(fabsf(loss) <= 3.402823466e38f)) slope[sample * CLASSES + best] = loss - loss;
     step->losses[sample] = loss;
     step->predictions[sample] = best;
 }

@@ -1,6 +1,7 @@
 //! An architecture as steps between maps, each step a few kernels: layers that one kernel can do together are one step.
 
 use crate::arch::{Arch, DropoutRate, Layer, Shape};
+use crate::nn::plan::before_features;
 
 /// The steps of a network in the order of the forward pass.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +10,8 @@ pub struct Program {
     pub maps: Vec<Map>,
     /// Each reads maps of smaller number than it writes.
     pub steps: Vec<Step>,
+    /// Map of the features.
+    pub features: usize,
     /// Map of the logits.
     pub output: usize,
 }
@@ -136,18 +139,26 @@ impl Program {
         let image = Map { height, width, channels, trained: false };
         let mut compiler =
             Compiler { program: Self { maps: vec![image], ..Self::default() }, layers: 0, parameters: 0 };
-        let output = compiler.all(arch.layers(), Value { map: 0, flat: false });
+        let (before, after) = arch.layers().split_at(before_features(arch.layers()));
+        let features = compiler.all(before, Value { map: 0, flat: false });
+        let output = compiler.all(after, features);
         let mut program = compiler.program;
+        program.features = features.map;
         program.output = output.map;
         program
     }
 
-    /// Whether the gradient that step `index` gives its input `map` is added to that of a later step, whose turn in the backward
-    /// pass was before.
+    /// Whether a step after step `index` reads `map`: its turn in the backward pass was before, and the gradient of `map` has its
+    /// share.
+    pub fn read_later(&self, index: usize, map: usize) -> bool {
+        self.steps[index + 1..].iter().any(|step| step.inputs().any(|input| input == map))
+    }
+
+    /// Whether the gradient that step `index` gives its input `map` is added to what is there: that of a later step, or of the
+    /// other term of a sum, which may be the same map.
     pub fn adds(&self, index: usize, map: usize) -> bool {
-        let later = self.steps[index + 1..].iter().any(|step| step.inputs().any(|input| input == map));
-        // Both terms of a sum may be the same map.
-        later || matches!(self.steps[index].op, Op::Add { other, .. } if other == map && self.steps[index].input == map)
+        let Step { op, input, .. } = &self.steps[index];
+        self.read_later(index, map) || matches!(op, Op::Add { other, .. } if *other == map && *input == map)
     }
 }
 

@@ -320,7 +320,7 @@ impl Writer<'_> {
             Op::Add { other, relu } => {
                 // The other term first: if it is the same map, the input's slopes are added to it.
                 if self.program.maps[*other].trained {
-                    let adds = self.program.adds(self.index, *other) && *other != step.input;
+                    let adds = self.program.read_later(self.index, *other);
                     let body = format!("pass_backward<{len}, {relu}, {adds}>(step, y, slope, gradient)");
                     let gradient = ("float *gradient", Argument::Slope(*other));
                     kernels.push(self.kernel("other", THREADS, Grid::Values(len), &[y, slope, gradient], &body));

@@ -120,6 +120,16 @@ fn augmented_images_and_few_images_go_with_the_batch() {
 }
 
 #[test]
+fn features_are_those_of_the_cpu() {
+    let batch = batches(&images(7), &[7]).remove(0);
+    for text in ["flatten dense10 relu", "flatten dense10 res(dense10) relu", "conv8:3x3 relu conv10:3x3:p1 gap"] {
+        let [found, expected] =
+            [gpu(text), network(text, DeviceChoice::Cpu)].map(|mut network| network.features(&batch).unwrap().concat());
+        assert!(difference(&found, &expected) < 1e-4, "{text}");
+    }
+}
+
+#[test]
 fn a_step_tells_how_large_it_is() {
     let batch = batches(&images(9), &[9]).remove(0);
     let step = Step { optimizer: OptimizerKind::Sgd { momentum: 0.0, nesterov: false }, ..Step::default() };
@@ -134,6 +144,25 @@ fn a_step_tells_how_large_it_is() {
             assert!((found - expected).abs() <= 1e-3 * expected, "{found} instead of {expected}");
         }
     }
+}
+
+#[test]
+fn a_loss_that_is_no_number_changes_nothing_though_the_slopes_are_finite() {
+    let mut network = gpu("flatten dense10");
+    let mut state = network.state().unwrap();
+    state.tensors[1].values[..2].copy_from_slice(&[3e38, -3e38]);
+    network.restore(&state).unwrap();
+    let result = network.train(&batches(&images(6), &[6]).remove(0), &Step::default()).unwrap();
+    assert!(!result.loss.is_finite(), "{result:?}");
+    let after = network.state().unwrap();
+    assert_eq!((after.tensors, after.optimizer.updates), (state.tensors, 0));
+}
+
+#[test]
+fn a_batch_that_the_kernels_cannot_count_is_refused() {
+    let batch = batches(&images(1100), &[1100]).remove(0);
+    let error = gpu("conv2500:1x1 gap dense10").train(&batch, &Step::default()).unwrap_err().to_string();
+    assert!(error.contains("`set batch-size 1095`"), "{error}");
 }
 
 #[test]

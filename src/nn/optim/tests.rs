@@ -81,6 +81,39 @@ fn updates_equal_the_formulas() {
     }
 }
 
+/// How far the first weight goes in each step with these optimizers, in learning rates, where its gradient is always 1.
+fn ways(optimizers: &[&str]) -> Vec<f64> {
+    let arch = "flatten dense10".parse().expect("the architecture is right");
+    let mut parameters: Parameters<f64, Cpu> = Parameters::new(&arch, Cpu::default(), 3).expect("the CPU");
+    let mut gradients = parameters.zeros().expect("the CPU");
+    for values in &mut gradients {
+        values.fill(1.0);
+    }
+    let mut optimizer = Optimizer::default();
+    let mut plan = Composed::new(&arch, &parameters.device).expect("the CPU");
+    let way = |text: &&str| {
+        let kind = text.parse().expect("the name is right");
+        let step = Step { learning_rate: LEARNING_RATE, optimizer: kind, ..Step::default() };
+        let before = parameters.values[0][0];
+        optimizer.update(&step, &mut parameters, &gradients, &mut plan).expect("the CPU");
+        (before - parameters.values[0][0]) / LEARNING_RATE
+    };
+    optimizers.iter().map(way).collect()
+}
+
+#[test]
+fn momentum_begins_anew_after_a_time_without() {
+    let check = |optimizers: &[&str], expected: &[f64]| {
+        let ways = ways(optimizers);
+        let near = ways.iter().zip(expected).all(|(way, expected)| (way - expected).abs() < 1e-9);
+        assert!(near && ways.len() == expected.len(), "{optimizers:?}: {ways:?} instead of {expected:?}");
+    };
+    check(&["sgd:momentum=0.9", "sgd:momentum=0.9"], &[1.0, 1.9]);
+    check(&["sgd:momentum=0.9", "sgd:momentum=0.5"], &[1.0, 1.5]);
+    check(&["sgd:momentum=0.9", "sgd", "sgd:momentum=0.9"], &[1.0, 1.0, 1.0]);
+    check(&["sgd", "sgd:momentum=0.9", "sgd:momentum=0.9"], &[1.0, 1.0, 1.9]);
+}
+
 #[test]
 fn names_go_both_ways() {
     for text in ["adam", "adamw", "sgd", "sgd:momentum=0.9", "sgd:momentum=0.9:nesterov", "rmsprop"] {
@@ -91,6 +124,8 @@ fn names_go_both_ways() {
         assert!(error.contains(expected), "{text}: {error}");
     };
     check("adma", "`adma` is no optimizer: did you mean `adam`?");
+    check("adamww", "`adamww` is no optimizer: did you mean `adamw`?");
+    check("ADAMW", "`ADAMW` is no optimizer: did you mean `adamw`?");
     check("", "there are adam, adamw, sgd");
     check("adam:momentum=0.9", "adam has no options, but got `momentum=0.9`");
     check("sgd:momentum=1.5", "from 0 to below 1, but is `1.5`");

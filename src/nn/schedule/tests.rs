@@ -36,6 +36,7 @@ fn names_go_both_ways() {
     };
     check("linear", "`linear` is no schedule: there are constant, step:EPOCHS:FACTOR, cosine");
     check("cosin", "did you mean `cosine`?");
+    check("OneCycle", "did you mean `onecycle`?");
     check("step:0:0.5", "a drop comes every 1 to 10000 epochs, as in step:5:0.5");
     check("step:5:1.5", "a drop multiplies by 0 to 1, as in step:5:0.5");
     check("warmup:NaN", "the warm-up takes 0 to 10000 epochs, as in warmup:2");

@@ -3,6 +3,8 @@
 use ratatui::buffer::Cell;
 use ratatui::style::Color;
 
+use crate::tui::theme::ColorDepth;
+
 /// What grey is made of. `light` stands for dark ink on light paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ink {
@@ -11,7 +13,7 @@ pub(super) enum Ink {
         /// On light paper.
         light: bool,
     },
-    /// The 24 greys of xterm's 256 colours, black and white.
+    /// The greys among xterm's 256 colours.
     Indexed {
         /// On light paper.
         light: bool,
@@ -47,7 +49,7 @@ impl Ink {
                 let grey = on(light, grey);
                 Color::Rgb(grey, grey, grey)
             }
-            Self::Indexed { light } => Color::Indexed(nearest_grey(on(light, grey))),
+            Self::Indexed { light } => ColorDepth::Indexed.nearest([on(light, grey); 3]),
             Self::Sixteen { light } => match on(light, grey) {
                 0..64 => Color::Black,
                 64..160 => Color::DarkGray,
@@ -61,15 +63,6 @@ impl Ink {
 
 fn on(light: bool, grey: u8) -> u8 {
     if light { 255 - grey } else { grey }
-}
-
-/// xterm's greys are 8, 18, … 238; black is 16 and white 231 in its cube.
-fn nearest_grey(grey: u8) -> u8 {
-    match grey {
-        0..4 => 16,
-        247.. => 231,
-        _ => 232 + (grey.saturating_sub(3) / 10).min(23),
-    }
 }
 
 /// Half a block where the pixels differ much, else their mean.

@@ -109,8 +109,9 @@ fn pixels_that_moved_or_went_leave_remains() {
 #[test]
 fn what_the_environment_says_of_kitty_is_proven() {
     let kitty = |name: &str| (name == "TERM").then(|| "xterm-kitty".to_owned());
+    let theme = theme(ColorDepth::True, Background::Dark);
     let name = |choice, version: Option<&str>| {
-        Graphics::new(choice, kitty, Some(Size::new(10, 20))).proven(|| version.map(str::to_owned)).name()
+        Graphics::new(choice, kitty, Some(Size::new(10, 20))).proven(|| version.map(str::to_owned)).name(&theme)
     };
     assert_eq!(name(Choice::Auto, Some("kitty(0.41.1)")), "kitty");
     assert_eq!(name(Choice::Auto, Some("kitty(0.26.5)")), "half-blocks");
@@ -119,12 +120,16 @@ fn what_the_environment_says_of_kitty_is_proven() {
 }
 
 #[test]
-fn no_colours_means_no_pixels_unless_they_were_asked_for() {
+fn no_colours_or_ascii_means_no_pixels_unless_they_were_asked_for() {
     let kitty = |name: &str| (name == "TERM").then(|| "xterm-kitty".to_owned());
-    let theme = theme(ColorDepth::None, Background::Dark);
-    for (choice, pixels) in [(Choice::Auto, false), (Choice::Kitty, true)] {
-        let graphics = Graphics::new(choice, kitty, Some(Size::new(10, 20)));
-        assert_eq!(graphics.name(), "kitty");
-        assert_eq!(graphics.pixels(&theme).is_some(), pixels);
+    for (depth, glyphs, characters) in
+        [(ColorDepth::None, Glyphs::Unicode, "half-blocks"), (ColorDepth::True, Glyphs::Ascii, "ascii")]
+    {
+        let theme = Theme::new(depth, Background::Dark, glyphs);
+        for (choice, name) in [(Choice::Auto, characters), (Choice::Kitty, "kitty")] {
+            let graphics = Graphics::new(choice, kitty, Some(Size::new(10, 20)));
+            assert_eq!(graphics.name(&theme), name);
+            assert_eq!(graphics.pixels(&theme).is_some(), choice == Choice::Kitty);
+        }
     }
 }

@@ -58,6 +58,11 @@ impl CommandLine {
         self.sessions = names;
     }
 
+    /// The pane is drawn into `area`.
+    pub fn place(&mut self, area: Rect) {
+        self.transcript.fit(usize::from(area.width), usize::from(area.height.saturating_sub(1)));
+    }
+
     /// Begins a line for the person to go on with.
     pub fn prompt(&mut self, line: String) {
         self.edit(line);
@@ -73,6 +78,7 @@ impl CommandLine {
 
     fn edit(&mut self, line: String) {
         self.input = Input::new(line);
+        self.recalled = None;
     }
 
     fn submit(&mut self) -> Vec<Effect> {
@@ -135,18 +141,24 @@ impl CommandLine {
         let Some(completion) = &self.completion else { return Vec::new() };
         let line = completion.line().to_owned();
         if completion.is_unique() {
-            self.completion = None;
-            let word_is_whole = !line.ends_with('=');
-            self.edit(if word_is_whole { line + " " } else { line });
-            return self.sessions_wanted();
+            return self.accept(line);
         }
         self.edit(line);
         Vec::new()
     }
 
-    /// Asks for the names of the sessions once they can be completed.
+    /// Goes on behind a completed line: after a space, unless a value belongs right there.
+    fn accept(&mut self, line: String) -> Vec<Effect> {
+        self.completion = None;
+        let word_is_whole = !line.ends_with(['=', '>', '<']);
+        self.edit(if word_is_whole { line + " " } else { line });
+        self.sessions_wanted()
+    }
+
+    /// Asks for the names of the sessions where one may begin.
     fn sessions_wanted(&self) -> Vec<Effect> {
-        let wanted = matches!(self.input.value(), "load " | "save ");
+        let line = self.input.value();
+        let wanted = line.ends_with(' ') && Command::takes_session(line);
         if wanted { vec![Effect::ListSessions] } else { Vec::new() }
     }
 
@@ -209,10 +221,11 @@ impl Pane for CommandLine {
 
     fn footnote(&self, _lab: &LabState) -> String {
         let line = self.input.value();
-        if line.trim().is_empty() {
-            return String::new();
+        match Command::doc(line) {
+            Some(doc) => doc,
+            None if Command::is_unknown(line) => "no such command: `help` lists them".into(),
+            None => String::new(),
         }
-        Command::doc(line).unwrap_or_else(|| "no such command: `help` lists them".into())
     }
 
     fn handle(&mut self, action: Action, _lab: &LabState) -> Option<Vec<Effect>> {
@@ -228,12 +241,13 @@ impl Pane for CommandLine {
         match key.code {
             KeyCode::Tab if !self.input.value().is_empty() => return Some(self.complete(false)),
             KeyCode::BackTab if self.completion.is_some() => return Some(self.complete(true)),
-            KeyCode::Enter if self.completion.is_some() => {
-                self.completion = None;
-                self.input.handle(InputRequest::InsertChar(' '));
+            KeyCode::Enter => {
+                return Some(match self.completion.take() {
+                    Some(completion) => self.accept(completion.line().to_owned()),
+                    None => self.submit(),
+                });
             }
             KeyCode::Esc if self.completion.is_some() => self.completion = None,
-            KeyCode::Enter => return Some(self.submit()),
             KeyCode::Up => self.recall(true),
             KeyCode::Down => self.recall(false),
             KeyCode::Char('p') if key.modifiers == KeyModifiers::CONTROL => self.recall(true),
@@ -253,13 +267,13 @@ impl Pane for CommandLine {
         Some(Vec::new())
     }
 
-    fn paste(&mut self, text: &str) -> bool {
+    fn paste(&mut self, text: &str) {
         // A pasted script would run line by line before anyone has read it: its lines are joined instead.
         for c in text.trim_end().chars() {
             self.input.handle(InputRequest::InsertChar(if c.is_control() { ' ' } else { c }));
         }
         self.completion = None;
-        true
+        self.recalled = None;
     }
 
     fn cursor(&self, area: Rect) -> Option<Position> {

@@ -12,7 +12,7 @@ use crate::command::{Command, Filter};
 use crate::data::{CLASSES, DIGIT_CLASSES};
 use crate::metrics::Confusion;
 use crate::metrics::calibration::BINS;
-use crate::state::LabState;
+use crate::state::{LabState, Phase};
 use crate::tui::format::{percent, shorten, width};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
@@ -101,6 +101,19 @@ impl Source {
         };
         confusion.filter(|confusion| confusion.total() > 0)
     }
+
+    /// What stands there while nothing is counted yet.
+    fn missing(self, lab: &LabState) -> &'static str {
+        let begins = lab.phase == Phase::Ready && lab.progress.epoch < lab.settings.epochs;
+        let never = lab.run.as_ref().is_some_and(|run| run.split.validation.is_empty());
+        match self {
+            Self::Training if begins => "Space begins training",
+            Self::Training => "counted while it trains",
+            Self::Validation if never => "there is no validation split",
+            Self::Validation => "measured at each epoch's end",
+            Self::Test => "`eval` measures the test set",
+        }
+    }
 }
 
 /// Columns of the row's class and the air after it, and of a cell: full names as far as cells stay good.
@@ -175,7 +188,7 @@ impl ConfusionMatrix {
             Some(tested) => calibration::render(context, &tested.evaluation.calibration(), self.row, area, buffer),
             None if area.is_empty() => {}
             None => {
-                let text = "`eval` measures the test set";
+                let text = Source::Test.missing(context.lab);
                 buffer.set_stringn(area.x, area.y, text, usize::from(area.width), context.theme.dim);
             }
         }
@@ -221,9 +234,8 @@ impl Pane for ConfusionMatrix {
             return self.calibration(context, area, buffer);
         }
         let Some(confusion) = self.source.confusion(context.lab) else {
-            let text =
-                if self.source == Source::Test { "`eval` measures the test set" } else { "Space begins training" };
             if !area.is_empty() {
+                let text = self.source.missing(context.lab);
                 buffer.set_stringn(area.x, area.y, text, usize::from(area.width), context.theme.dim);
             }
             return;
@@ -322,10 +334,11 @@ impl Pane for ConfusionMatrix {
 #[cfg(test)]
 mod tests {
     use super::{
-        CLASSES, Command, ConfusionMatrix, DIGIT_CLASSES, Effect, Filter, Pane, Rect, columns, heat, short_name,
+        CLASSES, Command, ConfusionMatrix, DIGIT_CLASSES, Effect, Filter, LabState, Pane, Phase, Rect, Source, columns,
+        heat, short_name,
     };
-    use crate::state::LabState;
     use crate::tui::keymap::Action;
+    use crate::tui::samples;
 
     #[track_caller]
     fn check(pane: &ConfusionMatrix, counts: [u32; CLASSES], wide: usize, expected: &str) {
@@ -338,6 +351,24 @@ mod tests {
         check(&pane, [30, 10, 0, 0, 0, 0, 0, 0, 0, 0], 4, "30 10 . . . . . . . .");
         assert!(pane.handle(Action::Scale, &lab).is_some());
         check(&pane, [30, 10, 0, 0, 0, 0, 0, 0, 0, 0], 4, "75 25 . . . . . . . .");
+    }
+
+    #[test]
+    fn what_is_not_counted_yet_says_when_it_will_be() {
+        let check = |lab: &LabState, expected: [&str; 2]| {
+            assert_eq!([Source::Training, Source::Validation].map(|source| source.missing(lab)), expected);
+        };
+        let mut lab = samples::ready();
+        check(&lab, ["Space begins training", "measured at each epoch's end"]);
+        lab.progress.epoch = lab.settings.epochs;
+        check(&lab, ["counted while it trains", "measured at each epoch's end"]);
+        lab.phase = Phase::Training;
+        lab.progress.epoch = 0;
+        check(&lab, ["counted while it trains", "measured at each epoch's end"]);
+        if let Some(run) = &mut lab.run {
+            std::sync::Arc::make_mut(run).split.validation = 0..0;
+        }
+        check(&lab, ["counted while it trains", "there is no validation split"]);
     }
 
     #[test]

@@ -171,7 +171,10 @@ impl Pane for Digits {
             Look::Asked | Look::Gallery(_) | Look::Drawing { .. } => {}
         }
         if let (Some(selected), Some(list)) = (self.look.selected(lab), &lab.list) {
-            return format!("{} {}/{}", list.title, selected + 1, list.indices.len());
+            return match list.indices.len() {
+                0 => format!("{}: no digit", list.title),
+                count => format!("{} {}/{count}", list.title, selected + 1),
+            };
         }
         let Some(digit) = &lab.digit else { return String::new() };
         if let Some(explanation) = &digit.explanation {
@@ -200,8 +203,8 @@ impl Pane for Digits {
          taken for after each kept epoch, wrong ones underlined. `x` explains the digit that is shown: saliency (gradient × pixel: \
          orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
          place are wiped out), what pixels and biases add to each class's logit, the feature maps of each layer, and the \
-         first layer's weights; `m` and `M` turn its pages. `v` shows the training digits nearest to it, by what the last layer \
-         gets of each: label and distance; where labels differ from the prediction the network has learnt to see them alike. `d` is paper to draw on: press the mouse and drag (the right button \
+         first layer's weights; `m` and `M` turn its pages. `v` shows the training digits nearest to it, by what the last \
+         dense or convolution layer gets of each: label and distance; where labels differ from the prediction the network has learnt to see them alike. `d` is paper to draw on: press the mouse and drag (the right button \
          erases), or put the pen down with Enter and move it. Beside it stands the drawing as the network sees it, cropped, \
          scaled into 20×20 pixels and centred by mass as MNIST's digits are, and what the network says, also while it trains. \
          `+` and a digit keep the drawing with its label; `next drawings` shows how many of those the network reads now."
@@ -263,34 +266,28 @@ impl Pane for Digits {
         if let Some(effects) = self.in_gallery(action, lab) {
             return Some(effects);
         }
-        if matches!(action, Action::NextDigit | Action::PreviousDigit | Action::Enter) {
-            self.look = Look::Asked;
-        }
-        let pages =
-            lab.digit.as_ref().and_then(|digit| digit.explanation.as_ref()).map(|explanation| Page::count(explanation));
-        match (action, pages) {
+        let explanation = lab.digit.as_ref().and_then(|digit| digit.explanation.as_deref());
+        let command = match (action, explanation.map(Page::count)) {
+            (Action::NextPage, Some(pages)) => {
+                self.page = (self.page + 1) % pages;
+                return Some(Vec::new());
+            }
+            (Action::PreviousPage, Some(pages)) => {
+                self.page = (self.page + pages - 1) % pages;
+                return Some(Vec::new());
+            }
             (Action::Explain, _) => {
-                (self.look, self.page) = (Look::Asked, 0);
-                return Some(Effect::ask(Command::Explain { input: None, class: None }));
+                self.page = 0;
+                Command::Explain { input: None, class: None }
             }
-            (Action::Nearest, _) => {
-                self.look = Look::Asked;
-                return Some(Effect::ask(Command::Nearest { input: None }));
-            }
-            (Action::Forgotten, _) => {
-                self.look = Look::Asked;
-                return Some(Effect::ask(Command::Next { list: Some(ListName::Forgotten) }));
-            }
-            (Action::NextPage, Some(pages)) => self.page = (self.page + 1) % pages,
-            (Action::PreviousPage, Some(pages)) => self.page = (self.page + pages - 1) % pages,
-            _ => {}
-        }
-        match action {
-            Action::NextPage | Action::PreviousPage if pages.is_some() => Some(Vec::new()),
-            Action::NextDigit | Action::Enter => Some(Effect::ask(Command::Next { list: None })),
-            Action::PreviousDigit => Some(Effect::ask(Command::Prev { list: None })),
-            _ => None,
-        }
+            (Action::Nearest, _) => Command::Nearest { input: None },
+            (Action::Forgotten, _) => Command::Next { list: Some(ListName::Forgotten) },
+            (Action::NextDigit | Action::Enter, _) => Command::Next { list: None },
+            (Action::PreviousDigit, _) => Command::Prev { list: None },
+            _ => return None,
+        };
+        self.look = Look::Asked;
+        Some(Effect::ask(command))
     }
 
     fn key(&mut self, key: KeyEvent, lab: &LabState) -> Option<Vec<Effect>> {
@@ -327,18 +324,20 @@ impl Pane for Digits {
 
     fn changed(&mut self, lab: &LabState) {
         match &mut self.look {
-            Look::Gallery(gallery) => gallery.changed(lab),
+            Look::Asked | Look::Corruptions => {}
+            Look::Gallery(gallery) if gallery.holds(lab) => gallery.changed(lab),
             Look::Studio(studio) if studio.holds(lab) => studio.changed(lab),
-            Look::Studio(_) => self.look = Look::Asked,
-            Look::Asked | Look::Corruptions | Look::Drawing { .. } => {}
+            Look::Drawing { asked } if *asked == lab.digit => {}
+            // Not to come back by itself when that digit is shown again.
+            Look::Gallery(_) | Look::Studio(_) | Look::Drawing { .. } => self.look = Look::Asked,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Digits, Effect, Pane, Scope};
-    use crate::state::LabState;
+    use super::{Command, Digits, Effect, Look, Pane, Scope};
+    use crate::state::{DigitList, LabState};
     use crate::tui::keymap::Action;
 
     #[test]
@@ -368,6 +367,31 @@ mod tests {
         assert_eq!(pane.look.selected(&lab), Some(0));
         pane.changed(&crate::tui::samples::paused());
         assert_eq!(pane.look.selected(&crate::tui::samples::paused()), None, "another digit was asked for");
+    }
+
+    #[test]
+    fn a_gallery_of_nothing_says_so() {
+        let (mut pane, mut lab) = (Digits::default(), crate::tui::samples::tested());
+        lab.list = Some(DigitList { title: "true=0 pred=1".into(), ..DigitList::default() });
+        assert_eq!(pane.handle(Action::Gallery, &lab), Some(Vec::new()));
+        assert_eq!(pane.title(&lab), "true=0 pred=1: no digit");
+        assert_eq!(pane.handle(Action::Down, &lab), Some(Vec::new()));
+        assert_eq!(pane.handle(Action::Enter, &lab), Some(Vec::new()), "there is none to open");
+    }
+
+    #[test]
+    fn what_gave_way_to_a_digit_does_not_come_back_by_itself() {
+        let lab = crate::tui::samples::paused();
+        let other = LabState { digit: crate::tui::samples::forgotten().digit, ..lab.clone() };
+        for open in [Action::Gallery, Action::Augment, Action::Draw] {
+            let mut pane = Digits::default();
+            assert_eq!(pane.handle(open, &lab), Some(Vec::new()));
+            pane.changed(&lab);
+            assert!(!matches!(pane.look, Look::Asked), "{open:?}");
+            pane.changed(&other);
+            pane.changed(&lab);
+            assert!(matches!(pane.look, Look::Asked), "{open:?}");
+        }
     }
 
     #[test]

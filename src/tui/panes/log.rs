@@ -1,5 +1,8 @@
 //! The log pane: what happened, the newest last, and below it what the curves say is wrong.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -8,7 +11,7 @@ use ratatui::widgets::Widget;
 use super::{Context, Pane};
 use crate::advice::Advice;
 use crate::command::Command;
-use crate::state::{LabState, Level};
+use crate::state::{LabState, Level, LogLine, lines_since};
 use crate::tui::format::wrap;
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
@@ -19,8 +22,8 @@ use crate::tui::theme::Theme;
 pub struct Log {
     /// How many entries lie below the last that is shown.
     back: usize,
-    /// How many entries there were when the state last changed: a log that is read doesn't run away.
-    seen: usize,
+    /// The log when the state last changed: one that is read doesn't run away.
+    seen: Arc<VecDeque<LogLine>>,
 }
 
 impl Log {
@@ -117,10 +120,42 @@ impl Pane for Log {
     }
 
     fn changed(&mut self, lab: &LabState) {
-        let added = lab.log.len().saturating_sub(self.seen);
-        self.seen = lab.log.len();
+        let before = std::mem::replace(&mut self.seen, lab.log.clone());
         if self.back > 0 {
-            self.scroll_to(self.back + added, lab);
+            self.scroll_to(self.back + lines_since(&before, &lab.log), lab);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, LogLine, Pane};
+    use crate::state::{LabEvent, LabState, Level};
+    use crate::tui::keymap::Action;
+
+    #[test]
+    fn a_log_that_is_read_stays_where_it_is_also_once_it_is_full() {
+        let (mut pane, mut lab) = (Log::default(), LabState::default());
+        let mut lines = 0;
+        let mut log = |pane: &mut Log, lab: &mut LabState, count: u32| {
+            for number in lines..lines + count {
+                lab.apply(LabEvent::Log(LogLine { level: Level::Info, text: format!("line {number}") }));
+            }
+            lines += count;
+            pane.changed(lab);
+        };
+        let lowest = |pane: &Log, lab: &LabState| lab.log[lab.log.len() - 1 - pane.back].text.clone();
+        log(&mut pane, &mut lab, 490);
+        pane.handle(Action::PageUp, &lab);
+        // Some lines are added before the oldest go, some at once with that, some after it.
+        for count in [3, 0, 20, 1, 7, 100] {
+            log(&mut pane, &mut lab, count);
+            assert_eq!(lowest(&pane, &lab), "line 479", "{count}");
+        }
+        log(&mut pane, &mut lab, 450);
+        assert_eq!(pane.back, lab.log.len() - 1, "that line is gone");
+        pane.handle(Action::Bottom, &lab);
+        log(&mut pane, &mut lab, 5);
+        assert_eq!(pane.back, 0);
     }
 }

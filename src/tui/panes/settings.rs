@@ -12,9 +12,10 @@ use tui_input::backend::crossterm::EventHandler;
 use super::{Context, Pane};
 use crate::command::Command;
 use crate::error::Error;
+use crate::reply::Reply;
 use crate::state::LabState;
 use crate::train::history::Edit;
-use crate::train::settings::Setting;
+use crate::train::settings::{self, Setting};
 use crate::tui::format::{shorten, width, wrap};
 use crate::tui::keymap::Action;
 use crate::tui::message::{Effect, Origin};
@@ -33,6 +34,10 @@ pub struct Settings {
     editing: Option<Input>,
     /// Why the last change was refused.
     refused: Option<(Setting, String)>,
+    /// The settings as they will be when the lab has done what it was asked for, until the state shows them.
+    asked: Option<settings::Settings>,
+    /// Answers that are still to come.
+    answers: u32,
 }
 
 impl Settings {
@@ -49,9 +54,13 @@ impl Settings {
         }
     }
 
-    /// The lab refused a change.
-    pub fn refuse(&mut self, setting: Setting, error: &Error) {
-        self.refused = Some((setting, error.to_string()));
+    /// What came of a change.
+    pub fn answer(&mut self, setting: Setting, result: &Result<Reply, Error>) {
+        self.answers = self.answers.saturating_sub(1);
+        if let Err(error) = result {
+            self.refused = Some((setting, error.to_string()));
+            self.asked = None;
+        }
     }
 
     /// Whether a value is being typed.
@@ -59,34 +68,34 @@ impl Settings {
         self.editing.is_some()
     }
 
-    fn set(&mut self, value: String) -> Vec<Effect> {
-        self.refused = None;
-        let setting = self.setting();
+    /// What the next change begins from: keys may come faster than the lab answers.
+    fn latest<'a>(&'a self, lab: &'a LabState) -> &'a settings::Settings {
+        self.asked.as_ref().unwrap_or(&lab.settings)
+    }
+
+    /// Asks the lab for a value, or says at once what is wrong with it.
+    fn set(&mut self, value: String, lab: &LabState) -> Vec<Effect> {
+        let (setting, mut asked) = (self.setting(), self.latest(lab).clone());
+        if let Err(error) = setting.set(&mut asked, &value) {
+            self.refused = Some((setting, error.to_string()));
+            return Vec::new();
+        }
+        (self.asked, self.editing, self.refused) = (Some(asked), None, None);
+        self.answers += 1;
         let command = Command::Set { name: Some(setting.name().into()), value: Some(value) };
         vec![Effect::Ask(command, Origin::Setting(setting))]
     }
 
     fn nudge(&mut self, up: bool, lab: &LabState) -> Vec<Effect> {
-        match self.setting().nudge(&lab.settings, up) {
-            Some(value) => self.set(value),
-            None => Vec::new(),
-        }
+        let value = self.setting().nudge(self.latest(lab), up);
+        value.map_or_else(Vec::new, |value| self.set(value, lab))
     }
 
-    /// Takes what was typed, or says at once what is wrong with it.
+    /// Takes what was typed.
     fn submit(&mut self, lab: &LabState) -> Vec<Effect> {
         let Some(input) = &self.editing else { return Vec::new() };
-        let (setting, value) = (self.setting(), input.value().trim().to_owned());
-        match setting.set(&mut lab.settings.clone(), &value) {
-            Ok(()) => {
-                self.editing = None;
-                self.set(value)
-            }
-            Err(error) => {
-                self.refused = Some((setting, error.to_string()));
-                Vec::new()
-            }
-        }
+        let value = input.value().trim().to_owned();
+        self.set(value, lab)
     }
 
     /// The first setting that is shown in `lines` lines.
@@ -210,7 +219,7 @@ impl Pane for Settings {
             Action::Left => return Some(self.nudge(false, lab)),
             Action::Right => return Some(self.nudge(true, lab)),
             Action::Enter => {
-                self.editing = Some(Input::new(self.setting().get(&lab.settings)));
+                self.editing = Some(Input::new(self.setting().get(self.latest(lab))));
                 self.refused = None;
             }
             _ => return None,
@@ -242,12 +251,11 @@ impl Pane for Settings {
         Some(Vec::new())
     }
 
-    fn paste(&mut self, text: &str) -> bool {
-        let Some(input) = &mut self.editing else { return false };
+    fn paste(&mut self, text: &str) {
+        let Some(input) = &mut self.editing else { return };
         for c in text.chars().filter(|c| !c.is_control()) {
             input.handle(tui_input::InputRequest::InsertChar(c));
         }
-        true
     }
 
     fn cursor(&self, area: Rect) -> Option<Position> {
@@ -271,5 +279,12 @@ impl Pane for Settings {
         }
         self.select(line);
         Vec::new()
+    }
+
+    fn changed(&mut self, _lab: &LabState) {
+        // The lab publishes what it did before it answers: after the last answer the state knows of all of it.
+        if self.answers == 0 {
+            self.asked = None;
+        }
     }
 }

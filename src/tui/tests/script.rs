@@ -231,6 +231,48 @@ fn a_command_is_typed_completed_and_recalled() {
     assert_eq!(update(&mut model, Message::Sessions(names)), (Vec::new(), Draw::No));
     let load = Command::Load { name: "demo".into() };
     assert_eq!(play(&mut model, keys("d⇥⏎")), [typed(0, load)]);
+    check(samples::ready(), ":overlay demo ", &[Effect::ListSessions, Effect::ListSessions]);
+    check(samples::ready(), ":eval --with ", &[Effect::ListSessions]);
+    check(samples::ready(), ":sav⇥", &[Effect::ListSessions]);
+    check(samples::ready(), ":s⇥⇥⇥⇥⏎", &[Effect::ListSessions]);
+}
+
+#[test]
+fn a_value_follows_a_completed_condition_without_a_space() {
+    let sure = Command::Find { filters: vec![Filter::Surer(0.9)] };
+    check(samples::ready(), ":find co⇥⏎0.9⏎", &[typed(0, sure)]);
+    check(samples::ready(), ":find tr⇥4⏎", &[typed(0, Command::Find { filters: vec![Filter::True(4)] })]);
+}
+
+#[test]
+fn what_begins_anew_forgets_which_line_was_recalled() {
+    let show = |name: &str| Command::Set { name: Some(name.into()), value: None };
+    let all = |newest| [typed(0, show("lr")), typed(1, show("dropout")), typed(2, show("keep")), typed(3, newest)];
+    check(samples::ready(), ":set lr⏎set dropout⏎set keep⏎↑↑⏎", &all(show("dropout")));
+    check(samples::ready(), ":set lr⏎set dropout⏎set keep⏎↑↑^c↑⏎", &all(show("keep")));
+}
+
+#[test]
+fn only_what_can_not_become_a_command_is_called_none() {
+    for (line, unknown) in [(":pre", false), (":s", false), ("::train 5", false), (":trian 5", true)] {
+        let text = super::draw(&check(samples::ready(), line, &[]));
+        assert_eq!(text.contains("no such command"), unknown, "{line}\n{text}");
+    }
+}
+
+#[test]
+fn a_long_answer_can_be_scrolled_to_its_top() {
+    let mut model = check(samples::ready(), ":advice⏎", &[typed(0, Command::Advice)]);
+    let line = "a long line ".repeat(16);
+    let text = [line.as_str(); 12].join("\n");
+    play(&mut model, vec![Message::Answer { origin: Origin::CommandLine(0), result: Ok(Reply::Done(text)) }]);
+    assert!(!super::draw(&model).contains("> advice"));
+    play(&mut model, (0..15).map(|_| press(KeyCode::PageUp)).collect());
+    assert!(super::draw(&model).contains("> advice"), "{}", super::draw(&model));
+    // Zoomed, all of it is shown: nothing lies below.
+    play(&mut model, vec![press(KeyCode::F(2))]);
+    let text = super::draw(&model);
+    assert!(text.contains("> advice") && !text.contains("lines below"), "{text}");
 }
 
 #[test]
@@ -270,6 +312,28 @@ fn settings_are_changed_in_place() {
     assert!(model.panes.settings.is_typing());
     // Letters that are keys elsewhere are text here.
     check(samples::ready(), "3jjj⏎^usgdq⏎", &[]);
+}
+
+#[test]
+fn keys_that_come_faster_than_the_lab_answers_add_up() {
+    let rate = |value| set(Setting::LearningRate, value);
+    let answer = |result| Message::Answer { origin: Origin::Setting(Setting::LearningRate), result };
+    let taken = || answer(Ok(Reply::Done(String::new())));
+    let shown = |value: &str| {
+        let mut lab = samples::ready();
+        Setting::LearningRate.set(&mut lab.settings, value).unwrap();
+        Message::State(Arc::new(lab))
+    };
+    let mut model = check(samples::ready(), "3→→→", &[rate("0.003"), rate("0.01"), rate("0.03")]);
+    // One of them is done, the others are on their way.
+    assert_eq!(play(&mut model, vec![taken(), shown("0.003")]), []);
+    assert_eq!(play(&mut model, keys("→")), [rate("0.1")]);
+    // All are done, and then it was changed elsewhere.
+    assert_eq!(play(&mut model, vec![taken(), taken(), taken(), shown("0.1"), shown("3e-4")]), []);
+    assert_eq!(play(&mut model, keys("→")), [rate("0.001")]);
+    // What is refused is not built on.
+    assert_eq!(play(&mut model, vec![answer(Err(Error::Failed("gone".into())))]), []);
+    assert_eq!(play(&mut model, keys("→")), [rate("0.001")]);
 }
 
 #[test]
@@ -323,10 +387,14 @@ fn a_run_that_can_not_be_saved_is_not_lost_without_asking() {
     assert_eq!(play(&mut model, vec![refused()]), []);
     assert_eq!(model.overlay, Some(Overlay::Unsaved("disk full".into())));
     assert_eq!(play(&mut model, keys("⎋")), []);
-    assert_eq!((model.leaving, &model.overlay), (Leaving::No, &None));
+    assert_eq!((model.leaving, &model.overlay, &model.unsaved), (Leaving::No, &None, &None));
     play(&mut model, keys("q"));
     play(&mut model, vec![refused()]);
+    assert_eq!(play(&mut model, keys("q")), [Effect::Ask(Command::Quit, Origin::Quit)]);
+    assert_eq!(model.unsaved, None, "it is tried again");
+    play(&mut model, vec![refused()]);
     assert_eq!(play(&mut model, keys("⏎")), [Effect::Leave]);
+    assert_eq!(model.unsaved.as_deref(), Some("disk full"), "the shell is told");
     // What the screen last heard of, all of it saved, may be some steps ago.
     let earlier = samples::training();
     let saved = earlier.saved.clone().map(|saved| Saved { step: earlier.progress.step, ..saved });
@@ -339,6 +407,34 @@ fn a_run_that_can_not_be_saved_is_not_lost_without_asking() {
     let quit = [Effect::Ask(Command::Quit, Origin::Quit)];
     assert_eq!(play(&mut model, vec![Message::Terminate]), quit);
     assert_eq!(play(&mut model, vec![refused()]), [Effect::Leave]);
+    assert_eq!(model.unsaved.as_deref(), Some("disk full"));
+}
+
+#[test]
+fn a_save_that_takes_long_is_waited_for_or_left() {
+    let wait = |model: &mut Model, seconds: usize| play(model, (0..seconds).map(|_| Message::Tick).collect());
+    let closed = || Message::State(Arc::new(LabState { phase: Phase::Closed, ..samples::training() }));
+    let mut model = check(samples::training(), "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
+    assert_eq!(wait(&mut model, 15), []);
+    assert!(super::draw(&model).contains("still being saved"));
+    // Who waits on is asked again, and nothing more is asked of the lab.
+    assert_eq!(play(&mut model, keys("⎋")), []);
+    assert_eq!(wait(&mut model, 14), []);
+    assert_eq!((model.leaving, &model.overlay), (Leaving::Saving(14), &None));
+    assert_eq!(wait(&mut model, 300), []);
+    assert_eq!(model.overlay, Some(Overlay::Saving));
+    assert_eq!(play(&mut model, vec![closed()]), [Effect::Leave]);
+    assert_eq!(model.unsaved, None, "it is saved");
+    let mut model = check(samples::training(), "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
+    wait(&mut model, 15);
+    assert_eq!(play(&mut model, keys("⏎")), [Effect::Leave]);
+    assert!(model.unsaved.is_some(), "the shell is told");
+    // The system waits no longer.
+    let mut model = check(samples::training(), "", &[]);
+    play(&mut model, vec![Message::Terminate]);
+    assert_eq!(wait(&mut model, 14), []);
+    assert_eq!(wait(&mut model, 1), [Effect::Leave]);
+    assert!(model.unsaved.is_some());
 }
 
 #[test]

@@ -15,8 +15,8 @@ use crate::tui::theme::Theme;
 
 /// Columns of the text.
 const COLUMNS: u16 = 92;
-/// Columns of the keys.
-const KEYS: usize = 12;
+/// Columns of the keys and of the space after them.
+const KEYS: usize = 14;
 /// Columns of a command and its arguments.
 const USAGE: usize = 26;
 
@@ -115,4 +115,16 @@ fn command(theme: &Theme, usage: &str, about: &str, columns: usize) -> Vec<Line<
         Line::from(vec![Span::styled(format!("{usage:<USAGE$}"), theme.accent), Span::raw(text)])
     };
     about.into_iter().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BINDINGS, KEYS, width};
+
+    #[test]
+    fn keys_stand_apart_from_what_they_do() {
+        for binding in BINDINGS {
+            assert!(width(&binding.keys.join(" ")) < KEYS, "{:?}", binding.keys);
+        }
+    }
 }

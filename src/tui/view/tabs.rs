@@ -67,7 +67,7 @@ fn sparks(lab: &LabState, columns: usize, symbols: &Symbols) -> String {
     let columns = columns.min(losses.len());
     let mean = |part: usize| {
         let part = &losses[part * losses.len() / columns..(part + 1) * losses.len() / columns];
-        (part.iter().sum::<f64>() / part.len() as f64).max(1e-9).ln()
+        (part.iter().sum::<f64>() / part.len() as f64).clamp(1e-9, f64::INFINITY).ln()
     };
     let values: Vec<f64> = (0..columns).map(mean).collect();
     let finite = || values.iter().copied().filter(|value| value.is_finite());
@@ -78,4 +78,19 @@ fn sparks(lab: &LabState, columns: usize, symbols: &Symbols) -> String {
         value => symbols.levels[((value - low) / (high - low).max(1e-9) * top as f64).round() as usize],
     };
     values.iter().map(cell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sparks;
+    use crate::tui::samples;
+    use crate::tui::theme::Glyphs;
+
+    #[test]
+    fn a_loss_that_is_no_number_is_marked_and_leaves_the_others_their_height() {
+        let symbols = Glyphs::Unicode.symbols();
+        let sparks = sparks(&samples::diverged(), 40, symbols);
+        assert!(sparks.starts_with('█') && sparks.ends_with(symbols.nan), "{sparks}");
+        assert!(sparks.contains('▁') && sparks.matches(symbols.nan).count() == 1, "{sparks}");
+    }
 }

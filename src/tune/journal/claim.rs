@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Journal, io_error, result_name, sealed, task_name};
+use super::{Journal, io_error, names, result_name, sealed, task_name};
 use crate::tune::TuneError;
 use crate::tune::trial::Task;
 
@@ -127,12 +127,10 @@ impl Journal {
         self.write_claim(claim.task, claim.number + 1, &Holder::Released).map(drop)
     }
 
-    fn is_done(&mut self, task: Task) -> Result<bool, TuneError> {
+    /// Whether it has a result: [`Journal::refresh`] tells of it, if it has not yet.
+    fn is_done(&self, task: Task) -> Result<bool, TuneError> {
         let name = result_name(task);
-        if !self.read.contains(&name) {
-            self.read_result(&name)?;
-        }
-        Ok(self.read.contains(&name))
+        Ok(self.read.contains(&name) || sealed::read(&self.folder.join(&name))?.is_some())
     }
 
     /// The last claim of a task. Each is asked for by name: a listing may be older than what it lists.
@@ -202,13 +200,8 @@ impl Journal {
 
     /// The names of all workers that ever told of themselves.
     fn workers(&self) -> Result<Vec<String>, TuneError> {
-        let refused = |source| io_error(&self.folder, "list this folder", source);
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(refused)? {
-            let name = entry.map_err(refused)?.file_name().to_string_lossy().into_owned();
-            ids.extend(name.strip_prefix("worker-").and_then(|id| id.strip_suffix(".json")).map(str::to_owned));
-        }
-        Ok(ids)
+        let id = |name: &String| name.strip_prefix("worker-")?.strip_suffix(".json").map(str::to_owned);
+        Ok(names(&self.folder)?.iter().filter_map(id).collect())
     }
 
     fn beat_of(&self, worker: &str) -> Result<Beat, TuneError> {

@@ -57,6 +57,9 @@ fn a_study_is_read_as_it_was_written_and_joined_by_the_same_alone() {
     assert_eq!(read, a_study());
     let more = Study { trials: 80, ..a_study() };
     assert!(Journal::begin(folder.path(), &more).is_ok(), "more trials are the same search");
+    let fewer = Study { trials: 9, ..a_study() };
+    assert!(Journal::begin(folder.path(), &fewer).is_ok(), "and fewer too");
+    assert_eq!(Journal::open(folder.path()).unwrap().1, more, "who comes later makes all that were added");
     let other = Study { seed: 3, ..a_study() };
     let refused = Journal::begin(folder.path(), &other).map(drop).unwrap_err();
     assert!(refused.to_string().contains("its seed is 0, not 3"), "{refused}");
@@ -76,6 +79,10 @@ fn results_are_seen_by_all_and_once() {
     other.finish(TASK, &second).unwrap();
     assert_eq!(Journal::open(folder.path()).unwrap().0.refresh().unwrap(), [result(3)]);
     assert_eq!(other.claim(TASK, &Worker::here()).unwrap(), None, "what is done is not done again");
+    // Who first hears of a result when it wants to do the same is still told of it.
+    let (mut late, _) = Journal::open(folder.path()).unwrap();
+    assert_eq!(late.claim(TASK, &Worker::here()).unwrap(), None);
+    assert_eq!(late.refresh().unwrap(), [result(3)]);
 }
 
 #[test]
@@ -164,6 +171,21 @@ fn a_damaged_result_is_told_with_what_to_do() {
         fs::write(&path, bytes).unwrap();
         let sentence = Journal::open(folder.path()).unwrap().0.refresh().unwrap_err().to_string();
         assert!(sentence.contains(words) && sentence.contains("delete this file"), "{sentence}");
+    }
+}
+
+/// Without it a search can't go on: it is not what results are, which are made again.
+#[test]
+fn a_damaged_study_is_not_to_be_deleted() {
+    let (folder, _) = journal();
+    let path = folder.path().join("search.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let changed = text.replace("\"seed\":0", "\"seed\":1");
+    for (bytes, words) in [(changed.as_str(), "checksum"), (&text[..text.len() / 2], "cut off"), ("", "cut off")] {
+        fs::write(&path, bytes).unwrap();
+        let sentence = Journal::open(folder.path()).map(drop).unwrap_err().to_string();
+        assert!(sentence.contains(words) && sentence.contains("another name"), "{sentence}");
+        assert!(!sentence.contains("delete"), "{sentence}");
     }
 }
 

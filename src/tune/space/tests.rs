@@ -49,6 +49,7 @@ fn what_can_not_be_searched_is_refused_with_a_sentence() {
         (in_parameters("lr = 0.1"), "use a list"),
         (in_parameters("lr = []"), "empty"),
         (in_parameters("lr = [\"fast\"]"), "`fast` is no lr"),
+        (in_parameters(&format!("lr = [0.1, \"fast\"{}]", ", 0.1".repeat(60))), "`fast` is no lr"),
         (in_parameters("lr = { from = 1e-3 }"), "`from` and `to`"),
         (in_parameters("lr = { from = 1e-2, to = 1e-3 }"), "less than"),
         (in_parameters("lr = { from = 0.0, to = 1e-3, log = true }"), "above 0"),

@@ -2,7 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::{Parameter, Space, preset};
+use super::{Parameter, Space};
+use crate::arch::{Arch, Preset};
 use crate::train::settings::Setting;
 use crate::tune::TuneError;
 use crate::tune::template::Template;
@@ -23,8 +24,8 @@ impl Space {
 
     fn read(mut table: Table) -> Result<Self, String> {
         let arch = match table.remove("arch") {
-            None => crate::arch::Arch::default().to_string(),
-            Some(Value::String(text)) => preset(&text),
+            None => Arch::default().to_string(),
+            Some(Value::String(text)) => Preset::spelled_out(&text).to_owned(),
             Some(_) => {
                 return Err("`arch` must be text: layers, with a gap for each parameter as in dense{units}".into());
             }

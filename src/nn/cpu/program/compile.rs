@@ -6,11 +6,15 @@ use super::super::simd::{LANES, padded};
 use super::super::winograd::conv::Grid;
 use super::{Affine, ConvPool, Map, Op, Packed, Program, Slot, Step};
 use crate::arch::Layer;
+use crate::nn::plan::before_features;
 
 /// Appends the steps of `layers` to `program`, which has the image alone, for chunks of up to `samples` samples.
 pub(super) fn all(program: Program, layers: &[Layer], samples: usize) -> Program {
     let mut compiler = Compiler { program, layers: 0, samples };
-    let output = compiler.all(layers, Value { map: 0, flat: false });
+    let (before, after) = layers.split_at(before_features(layers));
+    let features = compiler.all(before, Value { map: 0, flat: false });
+    let output = compiler.all(after, features);
+    compiler.program.features = features.map;
     compiler.program.output = compiler.vector(output.map);
     let mut program = compiler.program;
     program.gradients = slots(&program);

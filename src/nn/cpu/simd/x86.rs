@@ -22,15 +22,18 @@ use std::arch::x86_64::{
 
 use super::{Kernel, Simd};
 
-/// Whether the processor has the AVX-512 subset `name`.
-pub fn has(name: &str) -> bool {
-    match name {
-        "avx512f" => is_x86_feature_detected!("avx512f"),
-        "avx512bw" => is_x86_feature_detected!("avx512bw"),
-        "avx512vl" => is_x86_feature_detected!("avx512vl"),
-        "avx512dq" => is_x86_feature_detected!("avx512dq"),
-        _ => false,
-    }
+/// Whether the processor has what [`run_avx512`] needs.
+pub fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+}
+
+/// Whether the processor has what [`run_avx2`] needs.
+pub fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
 pub fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
@@ -38,8 +41,8 @@ pub fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     fn enter<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx512(()))
     }
-    assert!(has("avx512f") && has("avx512bw") && has("avx512vl") && has("avx512dq"), "a level that is available");
-    // SAFETY: the processor was just asked (the answer is cached); AVX-512 implies AVX2 and FMA.
+    assert!(has_avx512(), "a level that is available");
+    // SAFETY: the processor was just asked (the answer is cached).
     unsafe { enter(kernel) }
 }
 
@@ -48,7 +51,7 @@ pub fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     fn enter<K: Kernel>(kernel: K) -> K::Output {
         kernel.run(Avx2(()))
     }
-    assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"), "a level that is available");
+    assert!(has_avx2(), "a level that is available");
     // SAFETY: the processor was just asked.
     unsafe { enter(kernel) }
 }

@@ -1,6 +1,7 @@
 //! The weight gradient of a convolution of the image itself, whose one channel fills no vector: vectors go over outputs.
 
 use super::{Kernel, Simd, quarter};
+use crate::nn::cpu::simd::LANES;
 
 /// `weight_gradient[tap] += Σ_cell gradient[cell] · window(cell)[tap]` for 3×3 in steps of 1. The 4×4 pixels under a cell are
 /// one table, and each output looks up the pixel under its maximum. Where there is no ink, which is half of a digit's image,
@@ -26,7 +27,8 @@ impl Kernel for ImageWeightGradient<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         let cells = self.starts.len() / 4;
         let last = self.starts.iter().max().map_or(0, |&start| start as usize);
-        assert!(last + 2 * self.row + 3 <= self.input.len() && self.weight_gradient.len() >= 9 * self.width);
+        assert!(last + 2 * self.row + 3 <= self.input.len() && self.width.is_multiple_of(LANES));
+        assert!(self.weight_gradient.len() >= 9 * self.width);
         assert!(self.gradient.len() >= cells * self.width && self.codes.len() >= cells * self.width);
         let mut column = 0;
         while column < self.width {

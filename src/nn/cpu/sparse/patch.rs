@@ -77,9 +77,12 @@ impl Kernel for PatchGradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { starts, row, channels, gradient, codes, width, weights, input_gradient, hits } = self;
+        let cells = starts.len() / 4;
         let last = starts.iter().max().map_or(0, |&start| start as usize);
         assert!(last + 2 * row + 3 * channels <= input_gradient.len() && channels.is_multiple_of(LANES));
         assert!(weights.len() >= 9 * channels * width);
+        // So that every cell has hits of these outputs, none that are left from others.
+        assert!(gradient.len() >= cells * width && codes.len() >= cells * width);
         for first in (0..width).step_by(OUTPUTS) {
             hits.collect(gradient, codes, width, first..(first + OUTPUTS).min(width));
             for channel in (0..channels).step_by(S::LANES) {

@@ -41,7 +41,8 @@ impl Kernel for Forward<'_> {
         let last = starts.iter().max().map_or(0, |&start| start as usize);
         // The largest start is that of a cell's lower right window, one row and position after its patch's corner.
         assert!(last + 2 * row + 3 * channels <= input.len() && channels.is_multiple_of(S::LANES));
-        assert!(bias.len() >= width && out.len() >= cells * width && codes.len() >= cells * width);
+        assert!(width.is_multiple_of(LANES) && bias.len() >= width);
+        assert!(out.len() >= cells * width && codes.len() >= cells * width);
         assert!(scratch.len() >= scratch_len(channels));
         let (patches, products) = scratch.split_at_mut(16 * TILES * channels);
         for cells in pieces(cells, TILES) {

@@ -1,11 +1,11 @@
 //! The search in the place of the curves: its trials, the best first, and which settings they had.
 //!
 //! ```text
-//!     # val acc  val loss  epochs  units      lr  dropout      │ the table, which sorts itself while trials run
-//!  ▸  7 98.91 %    0.0391     5/5     96  0.0018      0.2      │
-//!     2 98.64 %    0.0455 2.4/5 ▶ ...                          │
-//!   units      lr     dropout  val acc                         │ parallel coordinates: an axis for each setting, a line
-//!    4 %      62 %      0 %                                    │ for each trial, under each name what it explains
+//!     # val acc  val loss  epochs  units      lr  dropout       │ the table, which sorts itself while trials run
+//!  ▸  7 98.91 %    0.0391       5     96  0.0018      0.2       │
+//!     2 98.64 %    0.0455   2.4/5     64   0.001      0.3  runs │
+//!   units      lr     dropout  val acc                          │ parallel coordinates: an axis for each setting, a line
+//!    4 %      62 %      0 %                                     │ for each trial, under each name what it explains
 //!   ⢸⠉⠑⠢⢄⡀⢸  ⡠⠊⠉⢸⠉⠉⠉⠉⢸
 //! ```
 
@@ -29,10 +29,10 @@ pub const HELP: &str = "The search of settings (`tune`): its trials, the best by
      those that run show the epochs that are done. Enter opens the selected trial as a session, in the place of the run, which is \
      saved first. Below the table each setting has an axis and each trial a line through its values, to its score on the right: \
      the best in green, the upper third bright, the selected one marked. Under each setting stands the share of the trials' \
-     variance that it explains by itself (ε² of a one-way analysis of variance, numbers divided into four groups by rank; all trials \
-     compared after the same epoch). It is told from six trials on, and knows nothing of settings that matter only together. \
-     `m` turns between table and lines where there is no room for both. `tune off` leaves the search, `tune` goes on with it; \
-     Esc shows the curves again, `T` the search.";
+     variance that it explains by itself (epsilon squared of a one-way analysis of variance, numbers divided into four groups \
+     by rank; all trials compared after the same epoch). It is told from six trials on, and knows nothing of settings that \
+     matter only together. `m` turns between table and lines where there is no room for both. `tune off` leaves the search, \
+     `tune` goes on with it; Esc shows the curves again, `T` the search.";
 
 /// From this height on both are shown.
 const BOTH: u16 = 20;

@@ -21,6 +21,8 @@ pub struct Transcript {
     lines: Vec<String>,
     /// How many lines lie below the last that is shown.
     back: usize,
+    /// Columns and lines that there is room for.
+    room: [usize; 2],
 }
 
 #[derive(Debug)]
@@ -49,6 +51,7 @@ impl Transcript {
     pub fn answer(&mut self, number: usize, answer: Result<String, String>) {
         if let Some(entry) = number.checked_sub(self.dropped).and_then(|number| self.entries.get_mut(number)) {
             entry.answer = Some(answer);
+            self.scroll(0);
         }
     }
 
@@ -62,17 +65,26 @@ impl Transcript {
         self.back
     }
 
-    /// Scrolls so many lines up.
+    /// Scrolls so many lines up, at most until the first stands at the top.
     pub fn scroll(&mut self, lines: isize) {
-        let most = self.entries.iter().map(Entry::least_lines).sum::<usize>().saturating_sub(1);
-        self.back = self.back.saturating_add_signed(lines).min(most);
+        let [columns, height] = self.room;
+        let all = self.entries.iter().map(|entry| entry.height(columns)).sum::<usize>();
+        self.back = self.back.saturating_add_signed(lines).min(all.saturating_sub(height));
+    }
+
+    /// It is shown in so many columns and lines.
+    pub fn fit(&mut self, columns: usize, height: usize) {
+        if self.room != [columns, height] {
+            self.room = [columns, height];
+            self.scroll(0);
+        }
     }
 
     /// Lines that it takes in `columns`, `most` at most.
     pub fn height(&self, columns: usize, most: usize) -> usize {
         let mut height = 0;
         for entry in self.entries.iter().rev() {
-            height += 1 + entry.answer_lines(columns).len();
+            height += entry.height(columns);
             if height >= most {
                 return most;
             }
@@ -100,13 +112,9 @@ impl Transcript {
 }
 
 impl Entry {
-    /// Lines that it takes where none is wrapped.
-    fn least_lines(&self) -> usize {
-        let answer = match &self.answer {
-            None => 1,
-            Some(Ok(text) | Err(text)) => text.lines().count(),
-        };
-        1 + answer
+    /// Lines that it takes.
+    fn height(&self, columns: usize) -> usize {
+        1 + self.answer_lines(columns).len()
     }
 
     fn answer_lines(&self, columns: usize) -> Vec<String> {

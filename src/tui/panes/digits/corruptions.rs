@@ -166,12 +166,12 @@ impl Corruptions {
 
     /// `as it is: 9 at 99.12 %, label 8`
     fn heading(&self, context: &Context, shown: &Shown) -> (String, Style) {
-        let name = |class| name(context, class);
         let said = self.verdict(0).map_or_else(
             || context.theme.symbols().ellipsis.to_owned(),
-            |(class, share)| format!("{} at {}", name(class), percent(f64::from(share))),
+            |(class, share)| format!("{} at {}", context.class_name(class), percent(f64::from(share))),
         );
-        let label = shown.subject.label.map_or_else(String::new, |label| format!(", label {}", name(label)));
+        let label =
+            shown.subject.label.map_or_else(String::new, |label| format!(", label {}", context.class_name(label)));
         (format!("as it is: {said}{label}"), self.style(context, 0))
     }
 
@@ -204,7 +204,7 @@ impl Corruptions {
                 (Glyphs::Ascii, true) => "ok",
                 (Glyphs::Ascii, false) => "no",
             };
-            let long = format!("{} {mark}", name(context, class));
+            let long = format!("{} {mark}", context.class_name(class));
             let class = if width(&long) < room { long } else { format!("{class} {mark}") };
             let long = percent(f64::from(share));
             let share = if width(&long) < room { long } else { format!("{:.0}%", f64::from(share) * 100.0) };
@@ -216,10 +216,6 @@ impl Corruptions {
         let caption = shorten(kind.name(), room, theme.symbols().ellipsis);
         buffer.set_stringn(cell.x, cell.bottom() - 1, caption, room, theme.dim);
     }
-}
-
-fn name(context: &Context, class: u8) -> String {
-    context.lab.dataset.as_ref().map_or_else(|| class.to_string(), |dataset| dataset.class_name(class))
 }
 
 /// How many columns, and how wide and tall a cell is, so that pictures are as large as they can be.

@@ -22,15 +22,18 @@ pub struct Enquiry {
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
     pictures: u64,
-    step: u64,
     run: Arc<RunInfo>,
+    /// The branch of the run, by its number: each has weights of its own at the same step.
+    branch: usize,
+    step: u64,
 }
 
 impl Enquiry {
     /// What to ask about the pictures of this number; nothing while another question is under way, once all is known, or without
     /// a network.
     pub fn ask(&mut self, pictures: u64, images: impl FnOnce() -> Vec<Image>, lab: &LabState) -> Option<Command> {
-        let question = Question { pictures, step: lab.progress.step, run: lab.run.clone()? };
+        let (run, branch, step) = (lab.run.clone()?, lab.tree.on(), lab.progress.step);
+        let question = Question { pictures, run, branch, step };
         let known = self.answered.as_ref().is_some_and(|(answered, _)| *answered == question);
         if known || self.asked.is_some() {
             return None;

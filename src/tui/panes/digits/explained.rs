@@ -104,7 +104,7 @@ fn occlusion(explanation: &Explanation) -> Named<'_> {
     ("occlusion: what wiping costs", &explanation.occlusion[..])
 }
 
-/// The digit and, as far as there is room, the maps beside it; then the evidence.
+/// The digit and, as far as there is room, the maps beside it.
 fn images(context: &Context, digit: &DigitView, maps: &[Named], area: Rect, buffer: &mut Buffer) {
     if area.height < 2 {
         return;
@@ -119,12 +119,7 @@ fn images(context: &Context, digit: &DigitView, maps: &[Named], area: Rect, buff
     );
     let caption = |text: &str, x: u16, columns: u16, buffer: &mut Buffer| {
         let columns = usize::from(columns.min(area.right().saturating_sub(x)));
-        let text = if context.theme.glyphs == crate::tui::theme::Glyphs::Ascii {
-            text.replace('×', "x")
-        } else {
-            text.into()
-        };
-        buffer.set_stringn(x, area.y + lines, shorten(&text, columns, ""), columns, theme.dim);
+        buffer.set_stringn(x, area.y + lines, shorten(text, columns, ""), columns, theme.dim);
     };
     let verdict = format!("{}: {} at {}", digit.source, digit.predicted, percent(f64::from(digit.confidence())));
     caption(&verdict, area.x, IMAGE[0], buffer);
@@ -144,8 +139,6 @@ fn images(context: &Context, digit: &DigitView, maps: &[Named], area: Rect, buff
 /// A line for each class: its logit, what spoke for it and against it.
 fn evidence(context: &Context, digit: &DigitView, explanation: &Explanation, area: Rect, buffer: &mut Buffer) {
     let theme = context.theme;
-    let name =
-        |class: u8| context.lab.dataset.as_ref().map_or_else(|| class.to_string(), |data| data.class_name(class));
     let mut put = |row: usize, text: String, style| {
         if row < usize::from(area.height) {
             buffer.set_stringn(area.x, area.y + row as u16, text, usize::from(area.width), style);
@@ -159,7 +152,7 @@ fn evidence(context: &Context, digit: &DigitView, explanation: &Explanation, are
             class if Some(class) == digit.label => theme.warning,
             _ => theme.text,
         };
-        let name = shorten(&name(evidence.class), 12, "");
+        let name = shorten(&context.class_name(evidence.class), 12, "");
         let probability = percent(f64::from(evidence.probability));
         let text = format!(
             "{name:<12} {probability:>11} {:>8.2} {:>8.2} {:>8.2} {biases:>8.2}",

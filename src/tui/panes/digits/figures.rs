@@ -16,13 +16,11 @@ const BESIDE: usize = 10;
 pub fn lines(context: &Context, digit: &DigitView, columns: usize) -> Vec<(String, Style)> {
     let (theme, symbols) = (context.theme, context.theme.symbols());
     let wrong = digit.label.is_some_and(|label| label != digit.predicted);
-    let name =
-        |class: u8| context.lab.dataset.as_ref().map_or_else(|| class.to_string(), |dataset| dataset.class_name(class));
-    let label = digit.label.map_or_else(String::new, |label| format!(", label {}", name(label)));
+    let label = digit.label.map_or_else(String::new, |label| format!(", label {}", context.class_name(label)));
     let verdict = if wrong { theme.bad } else { theme.good };
-    let mut lines = vec![(format!("predicted {}{label}", name(digit.predicted)), verdict)];
+    let mut lines = vec![(format!("predicted {}{label}", context.class_name(digit.predicted)), verdict)];
     // Names where they leave room for the bars.
-    let names: [String; CLASSES] = std::array::from_fn(|class| name(class as u8));
+    let names: [String; CLASSES] = std::array::from_fn(|class| context.class_name(class as u8));
     let longest = names.iter().map(|name| width(name)).max().unwrap_or(1);
     let longest = if longest + BESIDE + 10 <= columns { longest } else { 1 };
     for (class, name) in names.iter().enumerate() {

@@ -13,7 +13,6 @@ use crate::tui::format::{shorten, width};
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
 use crate::tui::panes::Context;
-use crate::tui::theme::{Glyphs, Theme};
 
 /// Images beside each other: always as many, so that a key means the same on every screen.
 pub const COLUMNS: usize = 5;
@@ -144,6 +143,9 @@ pub fn render(context: &Context, selected: usize, area: Rect, buffer: &mut Buffe
         buffer.set_stringn(area.x, area.y, "looking for them", usize::from(area.width), context.theme.dim);
         return;
     };
+    if list.indices.is_empty() {
+        buffer.set_stringn(area.x, area.y, "no digit fits", usize::from(area.width), context.theme.dim);
+    }
     let grid = Grid::new(area);
     let first = grid.first(selected);
     for (at, &index) in list.indices.iter().enumerate().skip(first).take(grid.rows * COLUMNS) {
@@ -159,17 +161,16 @@ pub fn render(context: &Context, selected: usize, area: Rect, buffer: &mut Buffe
         let style = if doubtful { context.theme.warning } else { context.theme.text };
         let style = if at == selected && context.focused { style.add_modifier(Modifier::REVERSED) } else { style };
         let room = usize::from(place.width.saturating_sub(1));
-        let caption = shorten(&caption(context.theme, outcome(lab, drawing, index), index, doubtful, room), room, "");
+        let caption = shorten(&caption(outcome(lab, drawing, index), index, doubtful, room), room, "");
         buffer.set_stringn(place.x, image.bottom(), caption, room, style);
     }
 }
 
 /// `947 8→9?`, and with more room confidence and loss.
-fn caption(theme: &Theme, outcome: Option<Outcome>, index: u32, doubtful: bool, room: usize) -> String {
-    let arrow = if theme.glyphs == Glyphs::Ascii { ">" } else { "→" };
+fn caption(outcome: Option<Outcome>, index: u32, doubtful: bool, room: usize) -> String {
     let mut caption = index.to_string();
     if let Some(Outcome { label, predicted, confidence, .. }) = outcome {
-        caption += &format!(" {label}{arrow}{predicted}{}", if doubtful { "?" } else { "" });
+        caption += &format!(" {label}→{predicted}{}", if doubtful { "?" } else { "" });
         let more = format!("{caption} {:.1} %", confidence * 100.0);
         if width(&more) <= room {
             caption = more;

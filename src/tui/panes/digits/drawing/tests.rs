@@ -11,9 +11,10 @@ use crate::data::{CLASSES, Image};
 use crate::error::Error;
 use crate::reply::{Classified, Reply};
 use crate::state::{LabState, RunInfo};
+use crate::train::tree::Tree;
 use crate::tui::keymap::Action;
 use crate::tui::message::Effect;
-use crate::tui::samples::ready;
+use crate::tui::samples::{ready, rewound};
 
 /// Where the drawing lies, with exact paper at its top left.
 const AREA: Rect = Rect::new(4, 3, 68, 15);
@@ -81,6 +82,9 @@ fn it_is_asked_again_when_the_network_has_learned() {
     assert_eq!(asked(&mut drawing, &lab), None, "it is being asked");
     drawing.answer(Ok(said(7, 7)));
     assert_eq!(asked(&mut drawing, &lab), None);
+    lab.tree = Arc::new(Tree::new(rewound().tree.branches().to_vec(), 1).unwrap());
+    assert!(asked(&mut drawing, &lab).is_some(), "another branch at the same step");
+    drawing.answer(Ok(said(2, 7)));
     lab.run = lab.run.map(|run| Arc::new(RunInfo { name: "run-2".into(), ..(*run).clone() }));
     assert!(asked(&mut drawing, &lab).is_some(), "another network");
     drawing.answer(Err(Error::Failed("the lab has ended".into())));
