@@ -228,7 +228,7 @@ pub struct TrainArgs {
     /// The same on the test set; for time-to-accuracy benchmarks alone
     #[arg(long, value_name = "A", value_parser = accuracy)]
     pub target_test_accuracy: Option<f64>,
-    /// Save under this name, also at each epoch's end; the first free run-N if not given
+    /// Save under this name, which must not be taken yet, also at each epoch's end; the first free run-N if not given
     #[arg(long, value_name = "NAME")]
     pub save: Option<String>,
     /// Save nothing
