@@ -42,8 +42,7 @@ pub struct Global {
     /// Which implementation computes: auto, composed (dfdx's operations) or fused (the project's own)
     #[arg(long, global = true, value_parser = kernels, hide_short_help = true)]
     pub kernels: Option<Kernels>,
-    /// Threads that compute; as many as there are cores if not given. On the CPU a batch uses one for every 16 samples, 8
-    /// at most
+    /// Threads that compute; as many as there are cores if not given. On the CPU a batch keeps 8 busy at most, a small one fewer
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Seed of every random draw (initial weights, order, dropout, augmentation); 0 if not given

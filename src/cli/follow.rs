@@ -1,11 +1,13 @@
 //! Waiting for the lab: what happens meanwhile is told, a bar shows the way, and a signal ends the wait.
 
+mod bar;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
@@ -17,8 +19,7 @@ use crate::error::{Error, Failure};
 use crate::lab::Lab;
 use crate::reply::Reply;
 use crate::signals::Signals;
-use crate::state::{GpuFigure, LabState, Level, LogLine, Phase, lines_since};
-use crate::train::Goal;
+use crate::state::{LabState, Level, LogLine, Phase, lines_since};
 use crate::train::event::Reason;
 use crate::train::history::EpochRecord;
 
@@ -136,7 +137,7 @@ impl Follower {
     /// If the lab breaks.
     pub async fn rest(&mut self) -> Result<Waited, Error> {
         // A run that others may hold is mostly in the background, where a bar would be drawn over what they look at it with.
-        let bar = (self.until == Until::Rest && self.output.shows_progress()).then(new_bar);
+        let bar = (self.until == Until::Rest && self.output.shows_progress()).then(bar::new);
         let waited = self.watch(bar.as_ref()).await;
         if let Some(bar) = bar {
             bar.finish_and_clear();
@@ -159,7 +160,7 @@ impl Follower {
                 phase => return Ok(Waited::Rested(phase.clone())),
             }
             if let Some(bar) = bar {
-                advance_bar(bar, &state);
+                bar::advance(bar, &state);
             }
             tokio::select! {
                 changed = self.state.changed() => changed.map_err(|_| has_ended())?,
@@ -314,63 +315,4 @@ pub fn epoch_json(record: &EpochRecord) -> serde_json::Value {
         "seconds": record.seconds,
         "samples_per_second": record.samples_per_second(),
     })
-}
-
-fn new_bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3} %  {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
-
-/// The epoch that is trained, and thousandths of it that are done: all of them while it is validated.
-fn place(state: &LabState) -> (String, u64) {
-    let epoch = state.progress.epoch;
-    let total = match state.goal {
-        Some(Goal::Epoch(epoch)) => format!("/{epoch}"),
-        _ => String::new(),
-    };
-    (format!("epoch {}{total}", epoch + 1), ((state.epochs_done() - f64::from(epoch)) * 1000.0) as u64)
-}
-
-fn advance_bar(bar: &ProgressBar, state: &LabState) {
-    let (epoch, done) = place(state);
-    bar.set_prefix(epoch);
-    bar.set_position(done);
-    let mut message = match (state.validating, state.history.steps.last()) {
-        (Some((done, total)), _) => format!("validating {done}/{total}"),
-        (None, Some(step)) => format!("loss {:.4}", step.loss),
-        (None, None) => String::new(),
-    };
-    if let Some(rate) = state.samples_per_second() {
-        message += &format!(", {:.1} k samples/s", rate / 1000.0);
-    }
-    if let Some(seconds) = state.eta() {
-        message += &format!(", {seconds:.0} s left");
-    }
-    if let Some(busy) = state.gpu.newest().and_then(|reading| GpuFigure::Utilisation.text(reading)) {
-        message += &format!(", gpu {busy}");
-    }
-    bar.set_message(message);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::place;
-    use crate::state::LabState;
-    use crate::train::{Goal, Progress};
-
-    #[test]
-    fn an_epoch_that_is_validated_is_not_yet_the_next() {
-        let goal = Some(Goal::Epoch(2));
-        // Without a run an epoch counts as one sample.
-        let at = |epoch, sample| {
-            let progress = Progress { epoch, sample, ..Progress::default() };
-            place(&LabState { progress, goal, ..LabState::default() })
-        };
-        assert_eq!(at(0, 0), ("epoch 1/2".into(), 0));
-        assert_eq!(at(0, 1), ("epoch 1/2".into(), 1000));
-        assert_eq!(at(1, 0), ("epoch 2/2".into(), 0));
-        assert_eq!(at(1, 1), ("epoch 2/2".into(), 1000));
-    }
 }

@@ -24,22 +24,30 @@ impl Command {
     pub fn takes_session(line: &str) -> bool {
         let Some((before, _)) = line.rsplit_once(' ') else { return false };
         let words: Vec<&str> = before.split_whitespace().collect();
-        let Some((name, words)) = words.split_first() else { return false };
-        let grammar = Line::command();
-        let Some(command) = grammar.find_subcommand(name) else { return false };
-        Next::after(command, words).argument.is_some_and(|argument| is_session(command.get_name(), argument))
+        let takes = |command: &str, _: &[&str], next: Next| next.argument.is_some_and(|arg| is_session(command, arg));
+        following(&words, takes).unwrap_or(false)
     }
 }
 
 /// The words that may follow these.
 fn candidates(words: &[&str], sessions: &[String]) -> Vec<String> {
-    let Some((name, words)) = words.split_first() else { return names() };
+    if words.is_empty() {
+        return names();
+    }
+    let candidates = |command: &str, words: &[&str], next: Next| {
+        let values = next.argument.map(|argument| values_of(command, argument, words, sessions));
+        let flags = next.flags.iter().filter_map(|flag| Some(format!("--{}", flag.get_long()?)));
+        values.into_iter().flatten().chain(flags).collect()
+    };
+    following(words, candidates).unwrap_or_default()
+}
+
+/// What `answer` makes of the command that `words` begin with, its own words, and what may follow them; nothing of no command.
+fn following<T>(words: &[&str], answer: impl FnOnce(&str, &[&str], Next) -> T) -> Option<T> {
+    let (name, words) = words.split_first()?;
     let grammar = Line::command();
-    let Some(command) = grammar.find_subcommand(name) else { return Vec::new() };
-    let next = Next::after(command, words);
-    let values = next.argument.map(|argument| values_of(command.get_name(), argument, words, sessions));
-    let flags = next.flags.iter().filter_map(|flag| Some(format!("--{}", flag.get_long()?)));
-    values.into_iter().flatten().chain(flags).collect()
+    let command = grammar.find_subcommand(name)?;
+    Some(answer(command.get_name(), words, Next::after(command, words)))
 }
 
 /// The names of all commands.

@@ -1,6 +1,6 @@
 //! Layers in the order of their inputs as a way from the image to the result, with residual blocks where two ways meet.
 
-use super::config::Described;
+use super::config::DescribedLayer;
 
 /// A step on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Link {
 }
 
 /// The way from the first layer, left out, to `last`. Each layer lies on it once.
-pub fn chain(layers: &[Described], last: usize) -> Result<Vec<Link>, String> {
+pub fn chain(layers: &[DescribedLayer], last: usize) -> Result<Vec<Link>, String> {
     let mut finder = Finder { layers, forks: vec![None; layers.len()], used: vec![false; layers.len()] };
     finder.find_forks()?;
     let links = finder.way(0, last)?;
@@ -28,7 +28,7 @@ pub fn chain(layers: &[Described], last: usize) -> Result<Vec<Link>, String> {
 }
 
 struct Finder<'a> {
-    layers: &'a [Described],
+    layers: &'a [DescribedLayer],
     /// Where the two ways into a sum part.
     forks: Vec<Option<usize>>,
     used: Vec<bool>,

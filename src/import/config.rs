@@ -7,7 +7,7 @@ const MAX_LAYERS: usize = 600;
 
 /// A layer as the file describes it.
 #[derive(Clone, Debug)]
-pub struct Described {
+pub struct DescribedLayer {
     /// `Conv2D`.
     pub class: String,
     /// `conv2d_1`.
@@ -19,7 +19,7 @@ pub struct Described {
 }
 
 /// The layers of a model, each after its inputs, and the place of the one that gives the result. The first is the input.
-pub fn layers(text: &str) -> Result<(Vec<Described>, usize), String> {
+pub fn layers(text: &str) -> Result<(Vec<DescribedLayer>, usize), String> {
     let model: Value =
         serde_json::from_str(text).map_err(|problem| format!("its configuration is no JSON: {problem}"))?;
     let class = model["class_name"].as_str().unwrap_or_default();
@@ -36,14 +36,14 @@ pub fn layers(text: &str) -> Result<(Vec<Described>, usize), String> {
     }
 }
 
-fn sequential(list: &[Value], config: &Value) -> Result<(Vec<Described>, usize), String> {
+fn sequential(list: &[Value], config: &Value) -> Result<(Vec<DescribedLayer>, usize), String> {
     let mut layers = Vec::new();
     let begins_with_input = list.first().is_some_and(|layer| layer["class_name"] == "InputLayer");
     if !begins_with_input {
         // Keras 2 leaves the input out and gives its shape to the first layer, or to the model's build.
         let first = &list.first().ok_or("it has no layers")?["config"]["batch_input_shape"];
         let shape = if first.is_null() { &config["build_input_shape"] } else { first };
-        layers.push(Described {
+        layers.push(DescribedLayer {
             class: "InputLayer".into(),
             name: String::new(),
             config: serde_json::json!({"batch_input_shape": shape}),
@@ -52,14 +52,14 @@ fn sequential(list: &[Value], config: &Value) -> Result<(Vec<Described>, usize),
     }
     for layer in list {
         let inputs = layers.len().checked_sub(1).into_iter().collect();
-        layers.push(Described { inputs, ..described(layer)? });
+        layers.push(DescribedLayer { inputs, ..described(layer)? });
     }
     let last = layers.len() - 1;
     Ok((layers, last))
 }
 
-fn functional(list: &[Value], config: &Value) -> Result<(Vec<Described>, usize), String> {
-    let mut layers: Vec<Described> = Vec::new();
+fn functional(list: &[Value], config: &Value) -> Result<(Vec<DescribedLayer>, usize), String> {
+    let mut layers: Vec<DescribedLayer> = Vec::new();
     for layer in list {
         let described = described(layer)?;
         let place = |name: &str| layers.iter().position(|before| before.name == name);
@@ -87,7 +87,7 @@ fn functional(list: &[Value], config: &Value) -> Result<(Vec<Described>, usize),
                 described.name, described.class
             ));
         }
-        layers.push(Described { inputs, ..described });
+        layers.push(DescribedLayer { inputs, ..described });
     }
     let mut outputs = Vec::new();
     histories(&config["output_layers"], &mut outputs);
@@ -98,10 +98,10 @@ fn functional(list: &[Value], config: &Value) -> Result<(Vec<Described>, usize),
     Ok((layers, last.ok_or_else(|| format!("its output `{output}` is no layer of it"))?))
 }
 
-fn described(layer: &Value) -> Result<Described, String> {
+fn described(layer: &Value) -> Result<DescribedLayer, String> {
     let class = layer["class_name"].as_str().ok_or("a layer has no class")?;
     let name = layer["config"]["name"].as_str().ok_or_else(|| format!("a layer of class {class} has no name"))?;
-    Ok(Described { class: class.into(), name: name.into(), config: layer["config"].clone(), inputs: Vec::new() })
+    Ok(DescribedLayer { class: class.into(), name: name.into(), config: layer["config"].clone(), inputs: Vec::new() })
 }
 
 /// The layers that go into a node: Keras 2 lists `[name, node, tensor, arguments]`, Keras 3 describes tensors.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::chain::{Link, chain};
-use super::config::{self, Described};
+use super::config::{self, DescribedLayer};
 use super::{Imported, dropout, fold_epsilon, tensors};
 use crate::arch::{Arch, DropoutRate, Layer, Place, Shape};
 use crate::data::{PIXELS, SIDE};
@@ -14,7 +14,7 @@ use crate::session::card::Card;
 /// Where the weights of a file are.
 pub trait Weights {
     /// The tensor `role`, the `index`th of `layer`, which must have this shape.
-    fn tensor(&self, layer: &Described, role: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String>;
+    fn tensor(&self, layer: &DescribedLayer, role: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String>;
 }
 
 /// The network that `config` describes, with its `weights`.
@@ -40,7 +40,7 @@ pub fn model(config: &str, weights: &impl Weights, card: Option<Card>) -> Result
 }
 
 struct Converter<'a> {
-    described: &'a [Described],
+    described: &'a [DescribedLayer],
     /// The layer that gives the result.
     last: usize,
     /// The description of each layer, in the order of [`Arch::places`]; none for what no layer says, such as an activation.
@@ -192,7 +192,7 @@ impl Converter<'_> {
     }
 }
 
-fn convolution(layer: &Described, around: usize) -> Result<Layer, String> {
+fn convolution(layer: &DescribedLayer, around: usize) -> Result<Layer, String> {
     let fail = |reason: &str| Err(refused(layer, reason));
     let config = &layer.config;
     let (Some(filters), Some(kernel)) = (whole(config, "filters"), pair(config, "kernel_size")) else {
@@ -220,7 +220,7 @@ fn convolution(layer: &Described, around: usize) -> Result<Layer, String> {
 }
 
 /// Rows and columns of zeros, as many on each side.
-fn zero_padding(layer: &Described) -> Result<usize, String> {
+fn zero_padding(layer: &DescribedLayer) -> Result<usize, String> {
     let mut sides = Vec::new();
     numbers(&layer.config["padding"], &mut sides);
     match sides.as_slice() {
@@ -230,7 +230,7 @@ fn zero_padding(layer: &Described) -> Result<usize, String> {
 }
 
 /// What can be told once the shapes are known.
-fn in_place(place: &Place, layer: &Described) -> Result<(), String> {
+fn in_place(place: &Place, layer: &DescribedLayer) -> Result<(), String> {
     match (place.layer, place.input) {
         (&Layer::MaxPool { size, stride }, Shape::Map { height, width, .. })
             if layer.config["padding"] == "same" && (size != stride || height % stride != 0 || width % stride != 0) =>
@@ -251,7 +251,12 @@ fn in_place(place: &Place, layer: &Described) -> Result<(), String> {
 }
 
 /// The tensors of a layer in our order and layout.
-fn read(place: &Place, layer: &Described, weights: &impl Weights, values: &mut Vec<Vec<f32>>) -> Result<(), String> {
+fn read(
+    place: &Place,
+    layer: &DescribedLayer,
+    weights: &impl Weights,
+    values: &mut Vec<Vec<f32>>,
+) -> Result<(), String> {
     let channels = place.input.channels();
     let shapes = match *place.layer {
         Layer::Conv { filters, kernel: [height, width], .. } => (vec![filters, height, width, channels], filters),
@@ -270,7 +275,7 @@ fn read(place: &Place, layer: &Described, weights: &impl Weights, values: &mut V
 
 fn batch_norm(
     channels: usize,
-    layer: &Described,
+    layer: &DescribedLayer,
     weights: &impl Weights,
     values: &mut Vec<Vec<f32>>,
 ) -> Result<(), String> {
@@ -303,7 +308,7 @@ fn changes_training_alone(class: &str, config: &Value) -> bool {
     augments(class) || class == "GaussianNoise" || (class == "Sequential" && inner())
 }
 
-fn refused(layer: &Described, reason: &str) -> String {
+fn refused(layer: &DescribedLayer, reason: &str) -> String {
     format!("layer `{}` ({}) {reason}", layer.name, layer.class)
 }
 

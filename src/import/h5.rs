@@ -3,7 +3,7 @@
 use hdf5_pure::{AttrValue, File};
 
 use super::Imported;
-use super::config::Described;
+use super::config::DescribedLayer;
 use super::convert::{self, Weights};
 use super::guard::guarded;
 use crate::session::card::Card;
@@ -51,7 +51,7 @@ struct LayerGroups<'a> {
 }
 
 impl Weights for LayerGroups<'_> {
-    fn tensor(&self, layer: &Described, role: &str, _: usize, shape: &[usize]) -> Result<Vec<f32>, String> {
+    fn tensor(&self, layer: &DescribedLayer, role: &str, _: usize, shape: &[usize]) -> Result<Vec<f32>, String> {
         let group = format!("model_weights/{}", layer.name);
         let missing = || format!("layer `{}` ({}) has no weights called {role}", layer.name, layer.class);
         let attributes = || self.file.group(&group).and_then(|group| group.attrs()).map_err(|_| missing());

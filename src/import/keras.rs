@@ -7,7 +7,7 @@ use hdf5_pure::File;
 use serde_json::Value;
 use zip::ZipArchive;
 
-use super::config::{self, Described};
+use super::config::{self, DescribedLayer};
 use super::convert::{self, Weights};
 use super::guard::guarded;
 use super::{Imported, LIMIT, h5};
@@ -44,9 +44,9 @@ struct Variables<'a> {
     paths: HashMap<String, String>,
 }
 
-fn paths(layers: &[Described]) -> HashMap<String, String> {
+fn paths(layers: &[DescribedLayer]) -> HashMap<String, String> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    let path = |layer: &Described, count: usize| {
+    let path = |layer: &DescribedLayer, count: usize| {
         let snake = snake_case(&layer.class);
         if count == 0 { snake } else { format!("{snake}_{count}") }
     };
@@ -75,7 +75,7 @@ fn snake_case(class: &str) -> String {
 }
 
 impl Weights for Variables<'_> {
-    fn tensor(&self, layer: &Described, _: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String> {
+    fn tensor(&self, layer: &DescribedLayer, _: &str, index: usize, shape: &[usize]) -> Result<Vec<f32>, String> {
         let path = self.paths.get(&layer.name).ok_or_else(|| format!("layer `{}` has no weights", layer.name))?;
         h5::dataset(self.file, &format!("layers/{path}/vars/{index}"), shape)
     }

@@ -163,7 +163,7 @@ impl Drop for Terminal {
     }
 }
 
-/// What a frame is gathered on until it is whole.
+/// What a frame is gathered on until it is whole: shared with the backend, which does not give back what it writes to.
 #[derive(Clone, Debug, Default)]
 struct Sheet(Rc<RefCell<Vec<u8>>>);
 

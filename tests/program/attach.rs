@@ -10,8 +10,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::home::{Home, SMALL};
-use crate::shell::command;
-use crate::terminal::{CTRL_C, ENTER, ESCAPE, Launch, Terminal, eventually, kill};
+use crate::shell::{command, signal};
+use crate::terminal::{CTRL_C, ENTER, ESCAPE, Launch, Terminal, eventually};
+
 /// What a client of this version says first.
 const KNOCK: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/4 8\n");
 
@@ -45,7 +46,7 @@ impl Run {
     }
 
     fn signal(&self, name: &str) {
-        kill(name, &self.child.id().to_string());
+        signal(&self.child, name);
     }
 
     /// Its exit code; `None` if a signal killed it.

@@ -14,8 +14,8 @@ use mnist_lab::train::history::EpochRecord;
 use mnist_lab::train::tree::Tree;
 
 use crate::home::{Home, SMALL};
-use crate::shell::{check_error, command, run, start};
-use crate::terminal::{CTRL_Z, ENTER, ESCAPE, Launch, Terminal, eventually, kill};
+use crate::shell::{check_error, command, kept_in, run, signal, start};
+use crate::terminal::{CTRL_Z, ENTER, ESCAPE, Launch, Terminal, eventually};
 
 /// A library that makes the disk and the clock fail, and the file that tells it how.
 struct Faults {
@@ -223,13 +223,6 @@ fn a_run_that_can_not_be_saved_at_its_end_is_kept_elsewhere() {
     }
 }
 
-/// The file in which a run is kept elsewhere, by what is told of it.
-#[track_caller]
-fn kept_in(told: &str) -> &str {
-    let kept = told.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next());
-    kept.unwrap_or_else(|| panic!("{told}"))
-}
-
 #[test]
 fn a_run_that_is_interrupted_where_it_can_not_be_saved_is_kept_elsewhere() {
     let home = Home::new();
@@ -239,7 +232,7 @@ fn a_run_that_is_interrupted_where_it_can_not_be_saved_is_kept_elsewhere() {
     let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("\"event\":\"epoch\"")));
-    kill("INT", &child.id().to_string());
+    signal(&child, "INT");
     assert!(lines.all(|line| line.is_ok()));
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();

@@ -8,8 +8,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::home::{Home, SMALL};
-use crate::shell::{Ran, command, end, start};
-use crate::terminal::{CTRL_C, ENTER, Launch, Terminal, eventually, kill};
+use crate::shell::{Ran, command, end, kept_in, signal, start};
+use crate::terminal::{CTRL_C, ENTER, Launch, Terminal, eventually};
 
 /// How long something takes to begin.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -46,10 +46,6 @@ fn wait_for_ears(child: &Child) {
     }));
 }
 
-fn signal(child: &Child, name: &str) {
-    kill(name, &child.id().to_string());
-}
-
 /// A command line that somebody types at.
 fn typed(home: &Home) -> Terminal {
     let terminal = Launch::program(home, &["repl"]).start();
@@ -68,8 +64,8 @@ fn a_script_whose_run_can_not_be_saved_says_where_it_is_kept_and_ends() {
         let wrong = lines.contains("trian");
         assert_eq!(ran.code, if wrong { 2 } else { 1 }, "{lines:?}: {}", ran.err);
         assert_eq!(ran.err.contains("`train`"), wrong, "{lines:?}: {}", ran.err);
-        let kept: Vec<&str> = ran.err.split("kept in ").skip(1).filter_map(|rest| rest.split(": ").next()).collect();
-        assert!(kept.len() == 1 && Path::new(kept[0]).exists(), "{lines:?}: {}", ran.err);
+        assert_eq!(ran.err.matches("kept in ").count(), 1, "{lines:?}: {}", ran.err);
+        assert!(Path::new(kept_in(&ran.err)).exists(), "{lines:?}: {}", ran.err);
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::digits;
 use crate::home::Home;
 use crate::shell::{self, command};
-use crate::terminal::{eventually, kill};
+use crate::terminal::eventually;
 
 /// An architecture that takes a moment.
 const SMALL: &str = "conv4:5x5:s2 relu flatten dense10";
@@ -125,7 +125,7 @@ impl Served {
     }
 
     fn signal(&self, name: &str) {
-        kill(name, &self.child.id().to_string());
+        shell::signal(&self.child, name);
     }
 }
 

@@ -75,6 +75,19 @@ pub fn check_error(home: &Home, arguments: &[&str], code: i32, words: &str) {
     assert_eq!(ran.out, "", "{arguments:?}: an error is no data");
 }
 
+/// Sends a signal by its name.
+#[track_caller]
+pub fn signal(child: &Child, name: &str) {
+    kill(name, &child.id().to_string());
+}
+
+/// The file in which a run is kept elsewhere, by what is told of it.
+#[track_caller]
+pub fn kept_in(told: &str) -> &str {
+    let kept = told.split("kept in ").nth(1).and_then(|rest| rest.split(": ").next());
+    kept.unwrap_or_else(|| panic!("{told}"))
+}
+
 #[test]
 fn without_a_terminal_the_lab_says_what_to_do() {
     let ran = run(&Home::new(), &[]);
@@ -164,7 +177,7 @@ fn an_interrupted_run_is_saved_and_goes_on() {
         let child = start(&home, &arguments, "");
         let was_saved = || home.store().load("a").is_ok_and(|session| session.run.progress.epoch > 0);
         assert!(eventually(was_saved), "each epoch is saved");
-        kill(signal, &child.id().to_string());
+        self::signal(&child, signal);
         let ran = end(child);
         assert_eq!(ran.code, 130, "SIG{signal}: {}", ran.err);
         let finished = ran.objects().pop().unwrap();
@@ -591,7 +604,7 @@ fn an_interrupted_ensemble_says_how_to_go_on_with_it() {
     let home = Home::new();
     let child = start(&home, &["train", "--members", "2", "--arch", SMALL, "--epochs", "100000"], "");
     assert!(eventually(|| home.store().load("ensemble-1-1").is_ok()));
-    kill("TERM", &child.id().to_string());
+    signal(&child, "TERM");
     let ran = end(child);
     assert!(ran.code == 130 && ran.err.contains("with `--save ensemble-1` goes on"), "{}: {}", ran.code, ran.err);
 }

@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader};
 use serde_json::Value;
 
 use crate::home::Home;
-use crate::shell::{check_error, end, run, start};
-use crate::terminal::{ENTER, Launch, eventually, kill};
+use crate::shell::{check_error, end, run, signal, start};
+use crate::terminal::{ENTER, Launch, eventually};
 
 const SPACE: &str = "arch = \"conv4:5x5:s2 relu flatten dense{units} relu dropout dense10\"\n\
     [settings]\nbatch-size = 8\n[parameters]\nunits = [8, 16, 32]\nlr = { from = 1e-3, to = 3e-2, log = true }\ndropout = { from = 0.0, to = 0.5 }\n";
@@ -96,7 +96,7 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
         let folder = format!("{name}.tune");
         assert!(eventually(|| results(&home, &folder) >= 2), "some trials are done");
         match with {
-            Some(with) => kill(with, &child.id().to_string()),
+            Some(with) => signal(&child, with),
             None => drop(child.stdout.take()),
         }
         assert_eq!(end(child).code, code);
@@ -114,7 +114,7 @@ fn a_search_that_was_left_says_how_to_go_on_with_it() {
     let home = home();
     let child = start(&home, &["tune", "--space", "space.toml", "--trials", "60", "--epochs", "30"], "");
     assert!(eventually(|| results(&home, "search-1.tune") > 0));
-    kill("INT", &child.id().to_string());
+    signal(&child, "INT");
     let ran = end(child);
     assert!(ran.code == 130 && ran.err.contains("with `--save search-1` goes on"), "{}: {}", ran.code, ran.err);
 }

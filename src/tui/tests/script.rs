@@ -1,19 +1,21 @@
 //! Scripts of messages: what is done, and what must come of it.
 
+mod leaving;
+mod typing;
+
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::model;
-use crate::command::{Command, Filter, Keep, ListName};
+use crate::command::{Command, Keep, ListName};
 use crate::error::Error;
 use crate::reply::{Classified, Reply};
-use crate::state::{LabState, Phase, Saved};
+use crate::state::LabState;
 use crate::train::settings::Setting;
-use crate::tui::Seat;
 use crate::tui::layout::Screen;
 use crate::tui::message::{Effect, Message, Origin};
-use crate::tui::model::{Leaving, Model, Overlay, Tone, View};
+use crate::tui::model::{Model, Overlay, Tone, View};
 use crate::tui::panes::PaneId;
 use crate::tui::samples;
 use crate::tui::update::{Draw, update};
@@ -204,100 +206,6 @@ fn the_focus_goes_around() {
 }
 
 #[test]
-fn a_command_is_typed_completed_and_recalled() {
-    check(samples::ready(), ":train 5⏎", &[typed(0, Command::Train { epochs: Some(5) })]);
-    check(
-        samples::ready(),
-        ":set dro⇥0.3⏎",
-        &[typed(0, Command::Set { name: Some("dropout".into()), value: Some("0.3".into()) })],
-    );
-    check(samples::ready(), ":pre⇥⇥⏎⏎", &[typed(0, Command::Prev { list: None })]);
-    check(
-        samples::ready(),
-        "/true=4 pred=9⏎",
-        &[typed(0, Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] })],
-    );
-    let again = Command::Step { batches: 2 };
-    check(
-        samples::ready(),
-        ":step 2⏎pause⏎st↑⏎",
-        &[typed(0, again.clone()), typed(1, Command::Pause), typed(2, again)],
-    );
-    check(samples::ready(), ":⇥", &[]);
-    check(samples::ready(), ":  ⏎# a comment⏎", &[]);
-    // Names of sessions are asked for when they are needed.
-    let mut model = check(samples::ready(), ":load ", &[Effect::ListSessions]);
-    let names = ["run-7", "demo"].map(str::to_owned).to_vec();
-    assert_eq!(update(&mut model, Message::Sessions(names)), (Vec::new(), Draw::No));
-    let load = Command::Load { name: "demo".into() };
-    assert_eq!(play(&mut model, keys("d⇥⏎")), [typed(0, load)]);
-    check(samples::ready(), ":overlay demo ", &[Effect::ListSessions, Effect::ListSessions]);
-    check(samples::ready(), ":eval --with ", &[Effect::ListSessions]);
-    check(samples::ready(), ":sav⇥", &[Effect::ListSessions]);
-    check(samples::ready(), ":s⇥⇥⇥⇥⏎", &[Effect::ListSessions]);
-}
-
-#[test]
-fn a_value_follows_a_completed_condition_without_a_space() {
-    let sure = Command::Find { filters: vec![Filter::Surer(0.9)] };
-    check(samples::ready(), ":find co⇥⏎0.9⏎", &[typed(0, sure)]);
-    check(samples::ready(), ":find tr⇥4⏎", &[typed(0, Command::Find { filters: vec![Filter::True(4)] })]);
-}
-
-#[test]
-fn what_begins_anew_forgets_which_line_was_recalled() {
-    let show = |name: &str| Command::Set { name: Some(name.into()), value: None };
-    let all = |newest| [typed(0, show("lr")), typed(1, show("dropout")), typed(2, show("keep")), typed(3, newest)];
-    check(samples::ready(), ":set lr⏎set dropout⏎set keep⏎↑↑⏎", &all(show("dropout")));
-    check(samples::ready(), ":set lr⏎set dropout⏎set keep⏎↑↑^c↑⏎", &all(show("keep")));
-}
-
-#[test]
-fn only_what_can_not_become_a_command_is_called_none() {
-    for (line, unknown) in [(":pre", false), (":s", false), ("::train 5", false), (":trian 5", true)] {
-        let text = super::draw(&check(samples::ready(), line, &[]));
-        assert_eq!(text.contains("no such command"), unknown, "{line}\n{text}");
-    }
-}
-
-#[test]
-fn a_long_answer_can_be_scrolled_to_its_top() {
-    let mut model = check(samples::ready(), ":advice⏎", &[typed(0, Command::Advice)]);
-    let line = "a long line ".repeat(16);
-    let text = [line.as_str(); 12].join("\n");
-    play(&mut model, vec![Message::Answer { origin: Origin::CommandLine(0), result: Ok(Reply::Done(text)) }]);
-    assert!(!super::draw(&model).contains("> advice"));
-    play(&mut model, (0..15).map(|_| press(KeyCode::PageUp)).collect());
-    assert!(super::draw(&model).contains("> advice"), "{}", super::draw(&model));
-    // Zoomed, all of it is shown: nothing lies below.
-    play(&mut model, vec![press(KeyCode::F(2))]);
-    let text = super::draw(&model);
-    assert!(text.contains("> advice") && !text.contains("lines below"), "{text}");
-}
-
-#[test]
-fn what_is_no_command_is_answered_at_once() {
-    let model = check(samples::ready(), ":trian 5⏎", &[]);
-    assert!(super::draw(&model).contains("`train`"));
-    let model = check(samples::ready(), ":help⏎", &[]);
-    assert_eq!(model.overlay, Some(Overlay::Help { top: 0 }));
-}
-
-#[test]
-fn answers_find_their_question() {
-    let mut model =
-        check(samples::ready(), ":pause⏎step 3⏎", &[typed(0, Command::Pause), typed(1, Command::Step { batches: 3 })]);
-    assert_eq!(super::draw(&model).matches("working ...").count(), 2);
-    let result = Ok(Reply::Done("stepped thrice".into()));
-    play(&mut model, vec![Message::Answer { origin: Origin::CommandLine(1), result }]);
-    let result = Err(Error::Usage("nothing is training".into()));
-    play(&mut model, vec![Message::Answer { origin: Origin::CommandLine(0), result }]);
-    let text = super::draw(&model);
-    assert!(text.find("nothing is training") < text.find("stepped thrice"), "{text}");
-    assert!(!text.contains("working"));
-}
-
-#[test]
 fn settings_are_changed_in_place() {
     check(samples::ready(), "3→", &[set(Setting::LearningRate, "0.003")]);
     check(samples::ready(), "3↓←", &[set(Setting::BatchSize, "32")]);
@@ -360,84 +268,6 @@ fn escape_leads_one_layer_out() {
 }
 
 #[test]
-fn leaving_saves_first() {
-    let quit = Effect::Ask(Command::Quit, Origin::Quit);
-    let mut model = check(samples::training(), "qq", &[quit]);
-    assert_eq!(model.leaving, Leaving::Saving(0));
-    let closed = LabState { phase: Phase::Closed, ..samples::training() };
-    assert_eq!(play(&mut model, vec![Message::State(Arc::new(closed))]), [Effect::Leave]);
-}
-
-#[test]
-fn control_c_works_everywhere() {
-    let quit = || Effect::Ask(Command::Quit, Origin::Quit);
-    check(samples::training(), "^c^c", &[quit(), Effect::Leave]);
-    check(samples::training(), "?^c", &[quit()]);
-    check(samples::training(), "3⏎^c", &[quit()]);
-    check(samples::training(), ":trai^c", &[]);
-    check(samples::training(), ":trai^c^c", &[quit()]);
-    check(samples::failed(), "^c", &[quit()]);
-    check(samples::training(), "^z^l", &[Effect::Suspend, Effect::Redraw]);
-}
-
-#[test]
-fn a_run_that_can_not_be_saved_is_not_lost_without_asking() {
-    let refused = || Message::Answer { origin: Origin::Quit, result: Err(Error::Failed("disk full".into())) };
-    let mut model = check(samples::training(), "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
-    assert_eq!(play(&mut model, vec![refused()]), []);
-    assert_eq!(model.overlay, Some(Overlay::Unsaved("disk full".into())));
-    assert_eq!(play(&mut model, keys("⎋")), []);
-    assert_eq!((model.leaving, &model.overlay, &model.unsaved), (Leaving::No, &None, &None));
-    play(&mut model, keys("q"));
-    play(&mut model, vec![refused()]);
-    assert_eq!(play(&mut model, keys("q")), [Effect::Ask(Command::Quit, Origin::Quit)]);
-    assert_eq!(model.unsaved, None, "it is tried again");
-    play(&mut model, vec![refused()]);
-    assert_eq!(play(&mut model, keys("⏎")), [Effect::Leave]);
-    assert_eq!(model.unsaved.as_deref(), Some("disk full"), "the shell is told");
-    // What the screen last heard of, all of it saved, may be some steps ago.
-    let earlier = samples::training();
-    let saved = earlier.saved.clone().map(|saved| Saved { step: earlier.progress.step, ..saved });
-    let mut model = check(LabState { saved, ..earlier }, "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
-    assert!(!model.lab.is_unsaved());
-    assert_eq!(play(&mut model, vec![refused()]), []);
-    assert_eq!(model.overlay, Some(Overlay::Unsaved("disk full".into())));
-    // The system doesn't wait for an answer.
-    let mut model = check(samples::training(), "", &[]);
-    let quit = [Effect::Ask(Command::Quit, Origin::Quit)];
-    assert_eq!(play(&mut model, vec![Message::Terminate]), quit);
-    assert_eq!(play(&mut model, vec![refused()]), [Effect::Leave]);
-    assert_eq!(model.unsaved.as_deref(), Some("disk full"));
-}
-
-#[test]
-fn a_save_that_takes_long_is_waited_for_or_left() {
-    let wait = |model: &mut Model, seconds: usize| play(model, (0..seconds).map(|_| Message::Tick).collect());
-    let closed = || Message::State(Arc::new(LabState { phase: Phase::Closed, ..samples::training() }));
-    let mut model = check(samples::training(), "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
-    assert_eq!(wait(&mut model, 15), []);
-    assert!(super::draw(&model).contains("still being saved"));
-    // Who waits on is asked again, and nothing more is asked of the lab.
-    assert_eq!(play(&mut model, keys("⎋")), []);
-    assert_eq!(wait(&mut model, 14), []);
-    assert_eq!((model.leaving, &model.overlay), (Leaving::Saving(14), &None));
-    assert_eq!(wait(&mut model, 300), []);
-    assert_eq!(model.overlay, Some(Overlay::Saving));
-    assert_eq!(play(&mut model, vec![closed()]), [Effect::Leave]);
-    assert_eq!(model.unsaved, None, "it is saved");
-    let mut model = check(samples::training(), "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
-    wait(&mut model, 15);
-    assert_eq!(play(&mut model, keys("⏎")), [Effect::Leave]);
-    assert!(model.unsaved.is_some(), "the shell is told");
-    // The system waits no longer.
-    let mut model = check(samples::training(), "", &[]);
-    play(&mut model, vec![Message::Terminate]);
-    assert_eq!(wait(&mut model, 14), []);
-    assert_eq!(wait(&mut model, 1), [Effect::Leave]);
-    assert!(model.unsaved.is_some());
-}
-
-#[test]
 fn the_last_session_is_taken_or_left() {
     let offer = || crate::tui::Offer { name: "run-7".into(), summary: String::new() };
     let load = [Effect::Ask(Command::Load { name: "run-7".into() }, Origin::Offer)];
@@ -462,15 +292,6 @@ fn the_mouse_chooses_and_scrolls() {
     let mut small = super::model(samples::paused(), 80, 24);
     play(&mut small, vec![mouse(click, 15, 1)]);
     assert_eq!(small.focus, PaneId::Confusion);
-}
-
-#[test]
-fn pasted_text_is_not_run_unread() {
-    let mut model = check(samples::ready(), ":", &[]);
-    assert_eq!(play(&mut model, vec![Message::Paste("step 1\nquit\n".into())]), []);
-    assert!(super::draw(&model).contains("> step 1 quit"));
-    let mut elsewhere = check(samples::ready(), "", &[]);
-    assert_eq!(play(&mut elsewhere, vec![Message::Paste("q".into())]), []);
 }
 
 #[test]
@@ -502,32 +323,4 @@ fn help_opens_on_the_empty_command_line_too() {
     assert_eq!(model.overlay, Some(Overlay::Help { top: 0 }));
     play(&mut model, keys("?help?"));
     assert_eq!(model.overlay, None, "it is text like any other where something was typed");
-}
-
-fn guest() -> Model {
-    let mut model = super::model(samples::training(), 120, 40);
-    model.seat = Seat::Guest;
-    model
-}
-
-#[test]
-fn a_guest_leaves_and_the_run_goes_on() {
-    for script in ["q", "^c", "?^c", ":trai^c^c"] {
-        assert_eq!(play(&mut guest(), keys(script)), [Effect::Leave], "{script}");
-    }
-    assert_eq!(play(&mut guest(), vec![Message::Terminate]), [Effect::Leave]);
-    // All else is done as ever.
-    assert_eq!(play(&mut guest(), keys(" ")), [ask(Command::Pause)]);
-}
-
-#[test]
-fn a_guest_who_types_quit_is_asked_whether_the_run_is_meant() {
-    let mut model = guest();
-    assert_eq!(play(&mut model, keys(":quit⏎")), []);
-    assert_eq!(model.overlay, Some(Overlay::EndRun));
-    assert_eq!(play(&mut model, keys("⎋")), []);
-    assert_eq!((&model.overlay, model.leaving), (&None, Leaving::No));
-    assert_eq!(play(&mut model, keys("quit⏎⏎")), [Effect::Ask(Command::Quit, Origin::Quit)]);
-    let closed = LabState { phase: Phase::Closed, ..samples::training() };
-    assert_eq!(play(&mut model, vec![Message::State(Arc::new(closed))]), [Effect::Leave]);
 }
