@@ -38,6 +38,7 @@ impl Screen {
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "truecolor");
         command.env("XDG_CONFIG_HOME", folder);
+        command.env_remove("MNIST_LAB_DATA");
         let child = pty.slave.spawn_command(command).unwrap();
         let mut reader = pty.master.try_clone_reader().unwrap();
         let (sender, output) = channel();
@@ -137,6 +138,8 @@ fn main() {
     let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_mnist-lab"))
         .args(["train", "--sessions", "sessions", "--epochs", "1000", "--no-save", "--listen", "lab.sock", "--quiet"])
         .current_dir(folder.path())
+        .env("XDG_CONFIG_HOME", folder.path())
+        .env_remove("MNIST_LAB_DATA")
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();

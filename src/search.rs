@@ -17,7 +17,7 @@ pub use state::{How, Row, Running, SearchPhase, SearchState};
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::nn::{self, DeviceChoice, Kernels, Setup};
-use crate::session::{SessionError, Store};
+use crate::session::{Session, SessionError, Store};
 use crate::tune::TuneError;
 use crate::tune::journal::Journal;
 use crate::tune::study::Study;
@@ -234,19 +234,57 @@ impl Job {
     }
 }
 
-/// Saves the run of a trial as a session of this name; its file and size.
+/// Refuses to begin a search in `folder` whose best trial would have the name of a session that is there.
 ///
 /// # Errors
-/// If the trial has none, the name is that of a run that is open, or the file system refuses.
-pub fn keep_as_session(folder: &Path, number: u32, store: &Store, name: &str) -> Result<(PathBuf, u64), Error> {
-    let (journal, _) = Journal::open(folder)?;
+/// If it would.
+pub fn check_free(folder: &Path, store: &Store, name: &str) -> Result<(), Error> {
+    if store.is_taken(name) && matches!(Journal::open(folder), Err(TuneError::Missing(_))) {
+        return Err(Error::Usage(format!(
+            "there is a session `{name}` already: give the search another name, --save NAME, or delete that session with \
+             `mnist-lab sessions rm {name}`"
+        )));
+    }
+    Ok(())
+}
+
+/// The best trial of a search that is done.
+///
+/// # Errors
+/// If none is any good.
+pub fn best(state: &SearchState) -> Result<&Trial, Error> {
+    let diverged = "no trial gave a network that is worth anything: all diverged; search smaller learning rates";
+    state.best().ok_or_else(|| Error::Failed(diverged.into()))
+}
+
+/// Saves the run of a trial as the session `name`, or, where that is open or of another run, as `name-number`; gives its name.
+///
+/// # Errors
+/// If the trial has none, neither name is free, or the file system refuses.
+pub fn keep_as_session(folder: &Path, number: u32, store: &Store, name: &str) -> Result<String, Error> {
+    let (mut journal, _) = Journal::open(folder)?;
+    journal.refresh()?;
     let Some(session) = journal.run(number)? else {
         return Err(Error::Failed(format!(
             "trial {number} has no run that could be opened: its first epoch was not done"
         )));
     };
-    let _claim = store.claim(name)?;
-    Ok(store.save(name, &session)?)
+    let is_ours = |there: Session| {
+        let numbers = journal.trials().iter().map(|trial| trial.number);
+        numbers.filter_map(|number| journal.run(number).ok()?).any(|run| run == there)
+    };
+    let own = format!("{name}-{number}");
+    for name in [name, &own] {
+        let _claim = match store.claim(name) {
+            Err(SessionError::Taken { .. }) => continue,
+            claim => claim?,
+        };
+        if !store.is_taken(name) || store.load(name).is_ok_and(is_ours) {
+            store.save(name, &session)?;
+            return Ok(name.into());
+        }
+    }
+    Err(Error::Usage(format!("trial {number} is not saved: `{name}` and `{own}` are sessions of other runs, or open")))
 }
 
 fn check_data(study: &Study, dataset: &Dataset) -> Result<(), Error> {

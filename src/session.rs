@@ -240,6 +240,11 @@ impl Store {
         self.file(name).exists()
     }
 
+    /// Whether a session of this name would be lost to another, even one that can't be read.
+    pub fn is_taken(&self, name: &str) -> bool {
+        self.file(name).is_file()
+    }
+
     /// Whether `name` can be a session's.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The signals that ask a program to end: SIGINT, SIGTERM, and SIGHUP, which comes when a terminal is gone.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,7 +23,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen for them.
+    /// Begins to listen for them; not for SIGHUP if the program was started without an ear for it, as `nohup` does.
     ///
     /// # Errors
     /// If the system refuses.
@@ -30,7 +31,7 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hang_up: Some(listen(SignalKind::hangup())?),
+            hang_up: (!hang_up_is_ignored()).then(|| listen(SignalKind::hangup())).transpose()?,
             heard: None,
         })
     }
@@ -54,6 +55,13 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether SIGHUP does nothing to this program.
+fn hang_up_is_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|ignored| ignored & 1 == 1)
 }
 
 /// Listens for signals of one kind.

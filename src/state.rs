@@ -450,7 +450,9 @@ impl LabState {
     /// Whether there is something that no file holds.
     pub fn is_unsaved(&self) -> bool {
         let step = self.progress.step;
-        step > 0 && self.saved.as_ref().is_none_or(|saved| saved.step != step)
+        // Back at its start, a run has all that it left in its tree.
+        let is_begun = step > 0 || self.tree.ahead().is_some() || self.tree.branches().len() > 1;
+        is_begun && self.saved.as_ref().is_none_or(|saved| saved.step != step)
     }
 }
 

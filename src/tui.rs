@@ -2,7 +2,8 @@
 //!
 //! One loop takes one [`Message`] after the other, [`update`](update::update) changes the model, and when something changed
 //! that can be seen [`view`](view::view) draws it: at once for a key, soon for an answer, a few times a second for a run, and
-//! never before the terminal has taken the last frame. The loop waits for no terminal: one that nobody reads holds nothing up.
+//! never before the terminal has taken the last frame. The loop waits for no terminal: one that nobody reads holds nothing up, but
+//! for the seconds that it has to take the last words.
 
 mod format;
 pub mod graphics;

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mnist_lab::advice::Finding;
@@ -23,7 +24,17 @@ use mnist_lab::train::{Goal, RunConfig};
 /// A lab that trains the smallest network that learns, and the folder of its sessions.
 struct Bench {
     lab: Lab,
+    thread: Option<JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Bench {
+    /// Before the folder goes.
+    fn drop(&mut self) {
+        if self.runtime.block_on(self.lab.ask(Command::Quit)).is_ok() {
+            self.thread.take().map(JoinHandle::join);
+        }
+    }
 }
 
 impl Bench {
@@ -51,7 +62,8 @@ impl Bench {
             meter,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { lab: Lab::start(options).unwrap().0, runtime }
+        let (lab, thread) = Lab::start(options).unwrap();
+        Self { lab, thread: Some(thread), runtime }
     }
 
     fn fresh(folder: &Path) -> Self {
@@ -92,6 +104,18 @@ impl Bench {
             other => panic!("{line}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_run_that_went_back_to_its_start_is_saved_with_what_it_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 3");
+    bench.run("rewind 0");
+    bench.ask("quit").unwrap();
+    let session = Store::new(folder.path()).load("run-1").unwrap();
+    assert_eq!(session.run.progress.step, 0);
+    assert_eq!(session.tree.ahead().unwrap().progress.step, 3);
 }
 
 #[test]

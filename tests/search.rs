@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::HashMap;
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -13,8 +14,8 @@ use mnist_lab::arch::Arch;
 use mnist_lab::data::{Dataset, Images};
 use mnist_lab::error::Error;
 use mnist_lab::nn::{self, DeviceChoice, Kernels, Setup};
-use mnist_lab::search::{Search, SearchOptions, SearchPhase, keep_as_session};
-use mnist_lab::session::{DataMark, SessionError, Store};
+use mnist_lab::search::{Search, SearchOptions, SearchPhase, check_free, keep_as_session};
+use mnist_lab::session::{DataMark, Store};
 use mnist_lab::train::history::Measured;
 use mnist_lab::train::settings::{Setting, Settings};
 use mnist_lab::tune::journal::Journal;
@@ -153,17 +154,29 @@ fn a_worker_makes_the_trials_that_were_added() {
 }
 
 #[test]
-fn a_trial_does_not_replace_the_session_of_a_run_that_is_open() {
+fn a_trial_replaces_no_session_but_one_of_its_search() {
     let (folder, sessions) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let one = Study { trials: 1, epochs: 1, ..study(Algorithm::Random) };
     assert_eq!(search(folder.path(), &one, |_| true), Rest::Done);
     let (store, number) = (Store::new(sessions.path()), results(folder.path())[0].0);
+    let own = format!("a-{number}");
+    let kept = || keep_as_session(folder.path(), number, &store, "a");
     let open = store.claim("a").unwrap();
-    let refused = keep_as_session(folder.path(), number, &store, "a").unwrap_err();
-    assert!(matches!(refused, Error::Session(SessionError::Taken { .. })) && !store.has("a"), "{refused}");
+    assert_eq!((kept().unwrap(), store.has("a")), (own.clone(), false));
     drop(open);
-    keep_as_session(folder.path(), number, &store, "a").unwrap();
-    assert!(store.load("a").is_ok());
+    // Its own it may replace, and does.
+    assert_eq!([kept().unwrap(), kept().unwrap()], ["a", "a"]);
+    let mut trained_on = store.load("a").unwrap();
+    trained_on.run.progress.step += 1;
+    store.save("a", &trained_on).unwrap();
+    assert_eq!(kept().unwrap(), own);
+    fs::write(sessions.path().join(format!("{own}.mlab")), "damaged").unwrap();
+    assert!(matches!(kept(), Err(Error::Usage(sentence)) if sentence.contains(&own)));
+    assert_eq!(store.load("a").unwrap(), trained_on);
+    // Nor does a search begin that would have to.
+    let elsewhere = folder.path().join("elsewhere");
+    assert!(check_free(folder.path(), &store, "a").is_ok() && check_free(&elsewhere, &store, "b").is_ok());
+    assert!(check_free(&elsewhere, &store, "a").is_err());
 }
 
 #[test]

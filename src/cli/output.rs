@@ -1,11 +1,16 @@
 //! Where answers go: data to standard output as text or JSON, notes and errors to standard error.
 
 use std::io::{self, IsTerminal, Write};
-use std::process;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{process, thread};
 
 use serde_json::Value;
 
 use crate::reply::Reply;
+
+/// How long an error's sentence has to be written.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How answers are written.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +106,17 @@ impl Output {
         }
     }
 
-    /// Writes an error's sentence.
+    /// Writes an error's sentence. The program may end next, which a terminal that nobody reads must not keep it from.
     pub fn error(self, sentence: &str) {
-        let _ = writeln!(io::stderr(), "mnist-lab: {sentence}");
+        let line = format!("mnist-lab: {sentence}\n");
+        let (done, told) = mpsc::channel();
+        let write = move || {
+            let _ = io::stderr().write_all(line.as_bytes());
+            let _ = done.send(());
+        };
+        if thread::Builder::new().spawn(write).is_ok() {
+            let _ = told.recv_timeout(PATIENCE);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::export::plot::{self, Format};
 use crate::lab::{Autosave, Lab, LabOptions, Start};
 use crate::reply::{EvaluationReport, Reply};
-use crate::session::{SessionError, Store};
+use crate::session::Store;
 use crate::state::{LabState, Phase};
 use crate::train::Target;
 use crate::train::event::Reason;
@@ -49,9 +49,8 @@ pub async fn run(args: TrainArgs, options: &Options, output: &Output) -> Result<
 
 /// Refuses to write over a run that is not the one that goes on.
 fn check_free(args: &TrainArgs, store: &Store) -> Result<(), Error> {
-    let is_taken = |name: &str| matches!(store.load(name), Ok(_) | Err(SessionError::Damaged { .. }));
     match &args.save {
-        Some(name) if args.resume.as_ref() != Some(name) && is_taken(name) => Err(Error::Usage(format!(
+        Some(name) if args.resume.as_ref() != Some(name) && store.is_taken(name) => Err(Error::Usage(format!(
             "there is a session `{name}` already: `--resume {name}` goes on with it; save this run under another name, or \
              delete that one with `mnist-lab sessions rm {name}`"
         ))),

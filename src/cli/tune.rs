@@ -42,6 +42,7 @@ pub async fn run(verb: TuneVerb, options: &Options, output: Output) -> Result<Ex
         await_search(&folder, output).await?;
         None
     } else {
+        search::check_free(&folder, &options.store, &name)?;
         Some(study(&verb, &folder, options, &dataset)?)
     };
     let search = Search::start(&SearchOptions {
@@ -213,14 +214,10 @@ fn tell_start(state: &SearchState, folder: &Path, output: Output) {
 
 /// Saves the best trial and shows all.
 fn tell_end(state: &SearchState, folder: &Path, name: &str, store: &Store, output: Output) -> Result<(), Error> {
-    let Some(best) = state.best() else {
-        return Err(Error::Failed(
-            "no trial gave a network that is worth anything: all diverged; search smaller learning rates".into(),
-        ));
-    };
-    search::keep_as_session(folder, best.number, store, name)?;
-    let object = told::best_json(state, best, name);
-    output.data(&object, &table::text(state, best, name));
+    let best = search::best(state)?;
+    let name = search::keep_as_session(folder, best.number, store, name)?;
+    let object = told::best_json(state, best, &name);
+    output.data(&object, &table::text(state, best, &name));
     Ok(())
 }
 

@@ -46,7 +46,8 @@ impl Name {
     /// The name for a run that is loaded from `session`: that one, or a free one if another process saves under it, and a warning
     /// that says so.
     pub fn of_loaded(options: &LabOptions, session: &str) -> (Self, Option<String>) {
-        if options.autosave == Autosave::Off {
+        // Where there is none, nothing is made for it either.
+        if options.autosave == Autosave::Off || !options.store.has(session) {
             return (Self::Chosen(session.into()), None);
         }
         match Self::claimed(&options.store, session) {

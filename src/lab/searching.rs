@@ -62,6 +62,7 @@ impl Engine<'_> {
             )));
         }
         let folder = search::folder(store, &name)?;
+        search::check_free(&folder, store, &name)?;
         let (config, dataset) = (self.trainer.config(), self.trainer.dataset().clone());
         let settings = self.trainer.settings().clone();
         let (seed, validation_split) = (config.seed, config.validation_split);
@@ -101,37 +102,33 @@ impl Engine<'_> {
         for trial in &results {
             self.publisher.log(Level::Info, state.study.sentence(trial));
         }
-        if !goes_on {
-            if let Some(searching) = self.searching.take()
-                && let Err(error) = self.keep_best(&searching, &state)
-            {
+        if !goes_on && let Some(searching) = self.searching.take() {
+            let kept = self.keep_best(&searching, &state).unwrap_or_else(|error| {
                 state.phase = SearchPhase::Failed(error.failure());
-            }
-            self.tell_end(&state);
+                None
+            });
+            self.tell_end(&state, kept.as_deref());
         }
         self.publisher.emit(LabEvent::Search(state));
     }
 
-    /// Saves the best trial of a search that is done as a session.
-    fn keep_best(&self, searching: &Searching, state: &SearchState) -> Result<(), Error> {
-        match state.best() {
-            Some(best) if state.phase == SearchPhase::Done => {
-                let store = &self.options.store;
-                search::keep_as_session(&searching.folder, best.number, store, &state.name).map(drop)
-            }
-            _ => Ok(()),
+    /// Saves the best trial of a search that is done as a session; its name.
+    fn keep_best(&self, searching: &Searching, state: &SearchState) -> Result<Option<String>, Error> {
+        if state.phase != SearchPhase::Done {
+            return Ok(None);
         }
+        let number = search::best(state)?.number;
+        search::keep_as_session(&searching.folder, number, &self.options.store, &state.name).map(Some)
     }
 
-    /// Tells how a search ended.
-    fn tell_end(&mut self, state: &SearchState) {
-        let (level, text) = match (&state.phase, state.best()) {
+    /// Tells how a search ended, whose best trial was `kept` under that name.
+    fn tell_end(&mut self, state: &SearchState, kept: Option<&str>) {
+        let (level, text) = match (&state.phase, state.best().zip(kept)) {
             (SearchPhase::Failed(failure), _) => (Level::Error, failure.sentence.clone()),
-            (SearchPhase::Done, Some(best)) => {
-                let (best, name) = (best.number, &state.name);
+            (SearchPhase::Done, Some((best, name))) => {
+                let best = best.number;
                 (Level::Info, format!("the search is done: trial {best} is the best, saved as `{name}`: `load {name}`"))
             }
-            (SearchPhase::Done, None) => (Level::Warning, "the search is done: all trials diverged".into()),
             _ => (Level::Info, format!("search `{}` is left where it is, saved", state.name)),
         };
         self.publisher.log(level, text);
@@ -142,9 +139,9 @@ impl Engine<'_> {
         let Some(search) = self.publisher.state().search.clone() else {
             return Err(Error::Usage("there is no search with trials: `tune` begins one".into()));
         };
-        let (store, name) = (&self.options.store, format!("{}-{number}", search.name));
+        let (store, mut name) = (&self.options.store, format!("{}-{number}", search.name));
         if store.entry(&name).is_err() {
-            search::keep_as_session(&search::folder(store, &search.name)?, number, store, &name)?;
+            name = search::keep_as_session(&search::folder(store, &search.name)?, number, store, &name)?;
         }
         self.load(&name)
     }

@@ -100,7 +100,11 @@ impl Terminal {
     /// # Errors
     /// If it is gone.
     pub fn retake(&mut self) -> io::Result<()> {
-        self.leave();
+        // Nobody has it in between, so nothing waits until it is given back.
+        if self.taken.swap(false, Ordering::SeqCst) {
+            let _ = self.writer.write(&farewell(), Instant::now());
+            let _ = disable_raw_mode();
+        }
         self.take()
     }
 
@@ -203,13 +207,18 @@ pub fn is_gone() -> bool {
 }
 
 fn give_back(writer: &Writer) {
-    // Each on its own: one that fails must not keep the others.
-    let mut words: Vec<u8> = Vec::new();
-    let _ = queue!(words, EndSynchronizedUpdate, DisableMouseCapture, DisableBracketedPaste);
-    let _ = queue!(words, LeaveAlternateScreen, Show);
-    let _ = writer.write(&words, Instant::now());
+    let _ = writer.write(&farewell(), Instant::now());
     writer.settle(FAREWELL);
     let _ = disable_raw_mode();
+}
+
+/// What tells a terminal to be as it was.
+fn farewell() -> Vec<u8> {
+    // Each on its own: one that fails must not keep the others.
+    let mut words = Vec::new();
+    let _ = queue!(words, EndSynchronizedUpdate, DisableMouseCapture, DisableBracketedPaste);
+    let _ = queue!(words, LeaveAlternateScreen, Show);
+    words
 }
 
 /// A panic of the screen's own thread gives the terminal back first; one of another thread must not write over the screen

@@ -228,7 +228,7 @@ fn errors(model: &mut Model, command: Command) -> Vec<Effect> {
 /// Ctrl-C: what is typed into the command line first, then the screen, then at once.
 fn interrupt(model: &mut Model) -> Vec<Effect> {
     if model.leaving != Leaving::No {
-        return vec![Effect::Leave];
+        return leave_at_once(model);
     }
     let typing = model.focus == PaneId::CommandLine && model.overlay.is_none();
     if typing && model.panes.command_line.clear() {
@@ -269,7 +269,7 @@ fn terminate(model: &mut Model) -> Vec<Effect> {
     model.leaving = Leaving::Terminated(0);
     let nothing_to_save = model.seat == Seat::Guest || model.lab.phase == Phase::Closed;
     match (again || nothing_to_save, asked) {
-        (true, _) => vec![Effect::Leave],
+        (true, _) => leave_at_once(model),
         (false, true) => Vec::new(),
         (false, false) => ask_to_end(model),
     }
@@ -285,7 +285,10 @@ fn overlay_key(model: &mut Model, key: KeyEvent) -> Vec<Effect> {
         (Some(Overlay::EndRun), KeyCode::Enter) => return end(model),
         (Some(Overlay::Offer(_) | Overlay::Failed(_) | Overlay::EndRun), KeyCode::Esc) => {}
         (Some(Overlay::Unsaved(_)), KeyCode::Esc) => model.unsaved = None,
-        (Some(Overlay::Unsaved(_)), KeyCode::Enter) => return vec![Effect::Leave],
+        (Some(Overlay::Unsaved(sentence)), KeyCode::Enter) => {
+            model.unsaved = Some(sentence);
+            return vec![Effect::Leave];
+        }
         (Some(Overlay::Saving), KeyCode::Esc) => wait_on(model),
         (Some(Overlay::Saving), KeyCode::Enter) => return leave_early(model),
         (Some(Overlay::Failed(_)), _) if action == Some(Action::Command) => focus(model, PaneId::CommandLine),
@@ -374,6 +377,11 @@ fn wait_on(model: &mut Model) {
     if let Leaving::Saving(seconds) = &mut model.leaving {
         *seconds = 0;
     }
+}
+
+/// Leaves without a question, but not without a word if a run of one's own is not saved.
+fn leave_at_once(model: &mut Model) -> Vec<Effect> {
+    if model.seat == Seat::Host && model.lab.is_unsaved() { leave_early(model) } else { vec![Effect::Leave] }
 }
 
 fn leave_early(model: &mut Model) -> Vec<Effect> {

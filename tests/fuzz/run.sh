@@ -14,6 +14,9 @@ seeds=tests/fuzz/corpus
 made=target/fuzz
 targets=("$@")
 ((${#targets[@]})) || mapfile -t targets < <(ls "$seeds")
+for target in "${targets[@]}"; do
+    [[ -d $seeds/$target ]] || { echo "there is no target $target: $(ls "$seeds" | tr '\n' ' ')" >&2 && exit 2; }
+done
 
 # There is no unsafe code in the readers for a sanitizer to watch, and without one the stable compiler will do. Assertions and checks
 # of overflow are on.

@@ -143,7 +143,8 @@ fn fewer_frames_are_drawn_where_fewer_are_wanted() {
     let before = terminal.written();
     std::thread::sleep(Duration::from_secs(5));
     let slow = terminal.written() - before;
-    let lively = training(&Home::new());
+    let other = Home::new();
+    let lively = training(&other);
     let before = lively.written();
     std::thread::sleep(Duration::from_secs(5));
     let usual = lively.written() - before;

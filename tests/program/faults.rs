@@ -14,7 +14,7 @@ use mnist_lab::train::history::EpochRecord;
 use mnist_lab::train::tree::Tree;
 
 use crate::home::{Home, SMALL};
-use crate::shell::{check_error, command, kept_in, run, signal, start};
+use crate::shell::{check_error, command, end, kept_in, run, signal, start};
 use crate::terminal::{CTRL_Z, ENTER, ESCAPE, Launch, Terminal, eventually};
 
 /// A library that makes the disk and the clock fail, and the file that tells it how.
@@ -325,8 +325,7 @@ fn signals_that_come_together_do_not_cut_the_save_short() {
     let faults = Faults::new(&home);
     let mut terminal = after_a_step(faults.meet(lab(&home, &[])));
     faults.tell("slow");
-    terminal.signal("TERM");
-    terminal.signal("HUP");
+    terminal.end_login();
     assert_eq!(terminal.exit_code(), 130);
     terminal.check_restored();
     assert_eq!(home.store().load("run-1").unwrap().run.progress.step, 1);
@@ -345,9 +344,9 @@ fn a_signal_saves_the_run_also_where_nobody_reads_the_screen() {
         }
         terminal.signal("TERM");
         assert!(eventually(|| home.store().load("run-1").is_ok()));
+        assert!(eventually(|| terminal.has_ended()), "it does not wait for ever to say its last words");
     });
     assert_eq!(terminal.exit_code(), 130);
-    terminal.check_restored();
 }
 
 #[test]
@@ -406,6 +405,23 @@ fn a_terminal_that_is_gone_without_a_signal_ends_the_lab() {
     terminal.hang_up();
     assert_eq!(terminal.exit_code(), 130);
     assert!(home.store().load("run-1").unwrap().run.progress.step > seen);
+}
+
+#[test]
+fn a_run_without_an_ear_for_the_end_of_a_login_goes_on() {
+    let home = Home::new();
+    // As `nohup` does.
+    let line = format!("trap '' HUP; exec {PROGRAM} train --arch '{SMALL}' --epochs 100000 --save a");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &line]).env_clear().envs(home.environment()).current_dir(home.path());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let epoch = || home.store().load("a").map_or(0, |session| session.run.progress.epoch);
+    assert!(eventually(|| epoch() > 0));
+    signal(&child, "HUP");
+    let seen = epoch();
+    assert!(eventually(|| epoch() > seen + 1), "it goes on");
+    signal(&child, "TERM");
+    assert_eq!(end(child).code, 130);
 }
 
 #[test]

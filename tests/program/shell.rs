@@ -1,9 +1,10 @@
 //! The program in a shell: what goes to which stream, and with which exit code it ends.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{Write, pipe};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 use mnist_lab::session::Session;
 use serde_json::Value;
@@ -33,9 +34,20 @@ impl Ran {
     }
 }
 
-/// The program in this home, with nothing but the home's environment.
+/// Whether the tests were started under `nohup` or the like, which what they start would inherit.
+static HANG_UP_IS_IGNORED: LazyLock<bool> = LazyLock::new(|| {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 == 1
+});
+
+/// The program in this home, with nothing but the home's environment, and an ear for SIGHUP, even if the tests have none.
 pub fn command(home: &Home, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-lab"));
+    let program = env!("CARGO_BIN_EXE_mnist-lab");
+    let mut command = if *HANG_UP_IS_IGNORED { Command::new("env") } else { Command::new(program) };
+    if *HANG_UP_IS_IGNORED {
+        command.args(["--default-signal=HUP", program]);
+    }
     command.args(arguments).env_clear().envs(home.environment()).current_dir(home.path());
     command
 }
@@ -215,7 +227,7 @@ fn curves_are_drawn_as_the_ending_says() {
     let home = Home::new();
     for (file, beginning) in [("curves.svg", &b"<svg "[..]), ("curves.png", b"\x89PNG")] {
         run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--no-save", "--plot", file]).good();
-        assert!(std::fs::read(home.path().join(file)).unwrap().starts_with(beginning), "{file}");
+        assert!(fs::read(home.path().join(file)).unwrap().starts_with(beginning), "{file}");
     }
     check_error(&home, &["train", "--epochs", "1", "--plot", "curves.pdf"], 2, ".svg");
 }
@@ -231,7 +243,7 @@ fn the_curves_of_all_that_is_shown_are_written() {
     let plotted: Vec<Value> = ran.objects().into_iter().filter(|object| object["event"] == "plotted").collect();
     assert_eq!(plotted.len(), 3, "{}", ran.out);
     assert_eq!(plotted[0]["runs"], serde_json::json!(["a", "main", "b"]));
-    let text = std::fs::read_to_string(home.path().join("curves.csv")).unwrap();
+    let text = fs::read_to_string(home.path().join("curves.csv")).unwrap();
     let head: Vec<&str> = text.lines().next().unwrap().split(',').collect();
     for name in ["step", "a loss", "a val_accuracy", "a gradient 1", "main loss", "b update_ratio 2"] {
         assert!(head.contains(&name), "{name}: {head:?}");
@@ -246,9 +258,9 @@ fn the_curves_of_all_that_is_shown_are_written() {
     assert_eq!(column("a loss"), history.steps.iter().map(|step| step.loss).collect::<Vec<_>>());
     let gradients = history.norms.iter().map(|record| record.layers[0].gradient);
     assert_eq!(column("a gradient 1"), gradients.collect::<Vec<_>>());
-    let svg = std::fs::read_to_string(home.path().join("curves.svg")).unwrap();
+    let svg = fs::read_to_string(home.path().join("curves.svg")).unwrap();
     assert!(["main", "lr 0.001 → 0.01"].iter().all(|name| svg.contains(name)), "{svg}");
-    assert!(std::fs::read(home.path().join("curves.png")).unwrap().starts_with(b"\x89PNG"));
+    assert!(fs::read(home.path().join("curves.png")).unwrap().starts_with(b"\x89PNG"));
     let refused = script(&home, &["repl", "a"], "plot curves.pdf\n");
     assert!(refused.code == 2 && refused.err.contains(".svg, .png or .csv"), "{}", refused.err);
 }
@@ -280,10 +292,10 @@ fn what_goes_wrong_ends_with_its_exit_code_and_a_sentence() {
     let home = Home::new();
     run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "good"]).good();
     let file = home.store().folder().join("good.mlab");
-    let mut bytes = std::fs::read(&file).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(home.store().folder().join("bad.mlab"), bytes).unwrap();
-    std::fs::write(home.path().join("text.png"), "no picture").unwrap();
+    fs::write(home.store().folder().join("bad.mlab"), bytes).unwrap();
+    fs::write(home.path().join("text.png"), "no picture").unwrap();
 
     check_error(&home, &["train", "--epoch"], 2, "--epoch");
     check_error(&home, &["train", "--lr", "fast"], 2, "lr");
@@ -427,7 +439,7 @@ fn the_log_tells_what_happened() {
     let log = home.path().join("lab.log");
     let ran = run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--log", log.to_str().unwrap()]).good();
     assert!(ran.out.contains("the one epoch is done"), "{}", ran.out);
-    let text = std::fs::read_to_string(&log).unwrap();
+    let text = fs::read_to_string(&log).unwrap();
     assert!(text.contains("INFO") && text.contains("epoch 1: loss"), "{text}");
 }
 
@@ -485,7 +497,7 @@ fn a_network_goes_out_and_comes_back_the_same() {
 fn model_files_that_can_not_be_are_told_by_their_exit_code() {
     let home = Home::new();
     run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "first", "-q"]).good();
-    std::fs::write(home.path().join("cut.h5"), b"\x89HDF\r\n\x1a\n").unwrap();
+    fs::write(home.path().join("cut.h5"), b"\x89HDF\r\n\x1a\n").unwrap();
     for (arguments, code, said) in [
         (["export", "first", "-o", "a.txt"].as_slice(), 2, "--to"),
         (&["export", "first", "-o", "a.h5", "--quantize", "int8"], 2, "--quantize"),
@@ -505,7 +517,7 @@ fn model_files_that_can_not_be_are_told_by_their_exit_code() {
 fn hostile_model_files_take_little_memory() {
     let home = Home::new();
     let fixture =
-        |name: &str| std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap();
+        |name: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap();
     let mut files: Vec<Vec<u8>> = Vec::new();
     // Lengths that promise exabytes, and a gigabyte that is not there.
     for length in [u64::MAX, 1 << 62, 1 << 30] {
@@ -527,7 +539,7 @@ fn hostile_model_files_take_little_memory() {
     }
     let binary = env!("CARGO_BIN_EXE_mnist-lab");
     for (number, bytes) in files.iter().enumerate() {
-        std::fs::write(home.path().join("hostile"), bytes).unwrap();
+        fs::write(home.path().join("hostile"), bytes).unwrap();
         // A limit of address space, which an allocation that is only promised counts towards too.
         let line = format!("ulimit -v 2000000; exec {binary} import hostile --as hostile-{number}");
         let output = Command::new("/bin/sh")

@@ -1,5 +1,6 @@
 //! A terminal with the program in it: keys go in, a screen comes out, as on a person's desk.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -206,6 +207,18 @@ impl Terminal {
     /// Sends a signal by its name, as `kill` does.
     pub fn signal(&self, name: &str) {
         kill(name, &self.child.process_id().expect("it was started").to_string());
+    }
+
+    /// Sends SIGTERM and SIGHUP together, as the end of a login does.
+    pub fn end_login(&self) {
+        let process = self.child.process_id().expect("it was started");
+        kill("TERM", &format!("{process} && kill -HUP {process}"));
+    }
+
+    /// Whether the program has ended, which needs nobody who reads its screen.
+    pub fn has_ended(&self) -> bool {
+        let process = self.child.process_id().expect("it was started");
+        fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z "))
     }
 
     /// The same to what a shell has in the foreground.

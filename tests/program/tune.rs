@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use crate::home::Home;
+use crate::home::{Home, SMALL};
 use crate::shell::{check_error, end, run, signal, start};
 use crate::terminal::{ENTER, Launch, eventually};
 
@@ -80,7 +80,7 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
             "--space",
             "space.toml",
             "--trials",
-            "10",
+            "40",
             "--epochs",
             "4",
             "--algorithm",
@@ -101,7 +101,7 @@ fn a_killed_search_goes_on_and_comes_to_the_same() {
         }
         assert_eq!(end(child).code, code);
         let done = results(&home, &folder);
-        assert!(done < 10, "it was {name} too late");
+        assert!(done < 40, "it was {name} too late");
         let objects = run(&home, &tune(name)).good().objects();
         assert_eq!(trials(&objects), trials(&expected), "{name} after {done}");
         let removed = run(&home, &["sessions", "rm", name]).good();
@@ -128,6 +128,18 @@ fn a_search_whose_best_trial_can_not_be_saved_fails_its_script() {
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert_eq!(ran.err.matches("s.mlab: can't save").count(), 1, "{}", ran.err);
     assert!(!ran.out.contains("is saved as") && !ran.out.contains("\n0: "), "{}", ran.out);
+}
+
+#[test]
+fn a_search_whose_trials_all_diverge_fails_its_script() {
+    let home = home();
+    let space =
+        "arch = \"flatten dense64 dense64 dense10\"\n[settings]\noptimizer = \"sgd\"\n[parameters]\nlr = [9.0, 10.0]\n";
+    fs::write(home.path().join("steep.toml"), space).unwrap();
+    let tune = ["tune", "--space", "steep.toml", "--trials", "2", "--epochs", "1", "--save"];
+    check_error(&home, &[&tune[..], &["a"]].concat(), 1, "all diverged");
+    let ran = end(start(&home, &["repl"], &format!("{} b\npredict 0\n", tune.join(" "))));
+    assert!(ran.code == 1 && ran.err.contains("all diverged") && !ran.out.contains("\n0: "), "{}{}", ran.out, ran.err);
 }
 
 #[test]
@@ -195,6 +207,8 @@ fn what_can_not_be_searched_is_said_in_a_sentence() {
     check_error(&home, &["tune", "--save", "../x"], 2, "no name for a session");
     run(&home, &["tune", "--space", "space.toml", "--trials", "1", "--epochs", "1", "--save", "a"]).good();
     check_error(&home, &["tune", "--space", "space.toml", "--epochs", "2", "--save", "a"], 2, "its epochs is 1, not 2");
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "b"]).good();
+    check_error(&home, &["tune", "--space", "space.toml", "--save", "b"], 2, "there is a session `b` already");
     fs::write(home.path().join("sessions/a.tune/search.json"), "x").unwrap();
     check_error(&home, &["tune", "--save", "a"], 3, "search.json");
 }

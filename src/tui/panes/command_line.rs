@@ -116,6 +116,7 @@ impl CommandLine {
 
     /// Goes through the earlier lines that begin with what was typed.
     fn recall(&mut self, back: bool) {
+        self.completion = None;
         let lines = self.transcript.lines();
         let (at, draft) = match self.recalled.take() {
             Some((at, draft)) => (at, draft),

@@ -24,7 +24,8 @@ fn leaving_saves_first() {
 #[test]
 fn control_c_works_everywhere() {
     let quit = || Effect::Ask(Command::Quit, Origin::Quit);
-    check(samples::training(), "^c^c", &[quit(), Effect::Leave]);
+    let left = check(samples::training(), "^c^c", &[quit(), Effect::Leave]);
+    assert!(left.lab.is_unsaved() && left.unsaved.is_some(), "the shell is told");
     check(samples::training(), "?^c", &[quit()]);
     check(samples::training(), "3⏎^c", &[quit()]);
     check(samples::training(), ":trai^c", &[]);

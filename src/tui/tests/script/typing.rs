@@ -26,6 +26,9 @@ fn a_command_is_typed_completed_and_recalled() {
         "/true=4 pred=9⏎",
         &[typed(0, Command::Find { filters: vec![Filter::True(4), Filter::Predicted(9)] })],
     );
+    // Completions of what was typed do not take the place of what is recalled.
+    let lr = || Command::Set { name: Some("lr".into()), value: Some("0.002".into()) };
+    check(samples::ready(), ":set lr 0.002⏎set ⇥↑⏎", &[typed(0, lr()), typed(1, lr())]);
     let again = Command::Step { batches: 2 };
     check(
         samples::ready(),
