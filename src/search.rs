@@ -156,7 +156,15 @@ impl Search {
         loop {
             match self.events.recv_timeout(first) {
                 Ok(told) => results.extend(self.take(told)),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return results,
+                Err(RecvTimeoutError::Timeout) => return results,
+                Err(RecvTimeoutError::Disconnected) => {
+                    if self.goes_on() {
+                        self.state.jobs = 0;
+                        self.state.phase =
+                            SearchPhase::Failed(Error::Failed("a thread of the search broke".into()).failure());
+                    }
+                    return results;
+                }
             }
             first = Duration::ZERO;
         }
@@ -285,6 +293,27 @@ pub fn keep_as_session(folder: &Path, number: u32, store: &Store, name: &str) ->
         }
     }
     Err(Error::Usage(format!("trial {number} is not saved: `{name}` and `{own}` are sessions of other runs, or open")))
+}
+
+/// The session in which a trial of search `name` can be trained on, which is made if it is not there.
+///
+/// # Errors
+/// As [`keep_as_session`] has them, or if the session that is there is of another run.
+pub fn open_as_session(folder: &Path, number: u32, store: &Store, name: &str) -> Result<String, Error> {
+    let own = format!("{name}-{number}");
+    if !store.is_taken(&own) {
+        return keep_as_session(folder, number, store, &own);
+    }
+    let there = store.load(&own)?.run;
+    let is_of = |trial: Session| {
+        // No two runs take the same time.
+        let (there_epochs, epochs) = (&there.history.epochs, &trial.run.history.epochs);
+        there.config == trial.run.config && there_epochs.common(epochs) == there_epochs.len().min(epochs.len())
+    };
+    if Journal::open(folder)?.0.run(number)?.is_some_and(is_of) {
+        return Ok(own);
+    }
+    Err(Error::Usage(format!("session `{own}` is of another run than trial {number}: rename or remove it first")))
 }
 
 fn check_data(study: &Study, dataset: &Dataset) -> Result<(), Error> {

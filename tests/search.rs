@@ -14,9 +14,9 @@ use mnist_lab::arch::Arch;
 use mnist_lab::data::{Dataset, Images};
 use mnist_lab::error::Error;
 use mnist_lab::nn::{self, DeviceChoice, Kernels, Setup};
-use mnist_lab::search::{Search, SearchOptions, SearchPhase, check_free, keep_as_session};
+use mnist_lab::search::{Search, SearchOptions, SearchPhase, check_free, keep_as_session, open_as_session};
 use mnist_lab::session::{DataMark, Store};
-use mnist_lab::train::history::Measured;
+use mnist_lab::train::history::{EpochRecord, Measured};
 use mnist_lab::train::settings::{Setting, Settings};
 use mnist_lab::tune::journal::Journal;
 use mnist_lab::tune::space::Space;
@@ -177,6 +177,24 @@ fn a_trial_replaces_no_session_but_one_of_its_search() {
     let elsewhere = folder.path().join("elsewhere");
     assert!(check_free(folder.path(), &store, "a").is_ok() && check_free(&elsewhere, &store, "b").is_ok());
     assert!(check_free(&elsewhere, &store, "a").is_err());
+}
+
+#[test]
+fn a_trial_is_opened_as_what_was_made_of_it_and_not_as_another_run() {
+    let (folder, sessions) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let two = Study { trials: 2, epochs: 1, ..study(Algorithm::Random) };
+    assert_eq!(search(folder.path(), &two, |_| true), Rest::Done);
+    let store = Store::new(sessions.path());
+    let open = |number| open_as_session(folder.path(), number, &store, "a");
+    assert_eq!(open(0).unwrap(), "a-0");
+    let mut trained_on = store.load("a-0").unwrap();
+    let last = *trained_on.run.history.epochs.last().unwrap();
+    trained_on.run.history.epochs.push(EpochRecord { epoch: 2, ..last });
+    store.save("a-0", &trained_on).unwrap();
+    assert_eq!(open(0).unwrap(), "a-0");
+    assert_eq!(store.load("a-0").unwrap(), trained_on);
+    store.save("a-1", &trained_on).unwrap();
+    assert!(matches!(open(1), Err(Error::Usage(sentence)) if sentence.contains("`a-1`")));
 }
 
 #[test]

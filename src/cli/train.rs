@@ -140,13 +140,20 @@ async fn finish(
     started: Instant,
     output: Output,
 ) -> Result<(ExitCode, String), Error> {
-    let outcome = train_and_test(&mut follower).await;
-    let (reason, test) = follower.leave(thread, outcome).await?;
-    let state = follower.state();
-    if let Some(path) = &args.plot {
-        draw(path, &state)?;
+    let (reason, test) = match train_and_test(&mut follower).await {
+        Ok(reached) => reached,
+        Err(error) => return follower.leave(thread, Err(error)).await,
+    };
+    let renamed = rename(args, &mut follower).await;
+    let left = follower.leave(thread, renamed).await;
+    if matches!(left, Err(Error::Interrupted)) {
+        return Err(Error::Interrupted);
     }
+    // Also a run that could not be saved is told and drawn.
+    let state = follower.state();
+    let drawn = args.plot.as_ref().map_or(Ok(()), |path| draw(path, &state));
     tell_end(args, &reason, test.as_ref(), &state, started.elapsed().as_secs_f64(), output);
+    left.and(drawn)?;
     let code = match reason {
         Reason::Interrupted => 130,
         Reason::Diverged { .. } => 1,
@@ -156,10 +163,26 @@ async fn finish(
     Ok((ExitCode::from(code), sentence))
 }
 
+/// Saves a run that was gone on with, and had nothing left to train, under its new name.
+async fn rename(args: &TrainArgs, follower: &mut Follower) -> Result<(), Error> {
+    let state = follower.state();
+    let saved = state.saved.as_ref().map(|saved| &saved.name);
+    let is_elsewhere = args.resume.is_some() && args.save.is_some() && saved != args.save.as_ref();
+    if is_elsewhere && let Ok(saved) = follower.ask(Command::Save { name: args.save.clone() }).await {
+        saved?;
+    }
+    Ok(())
+}
+
+/// The session that holds the run as it is.
+fn session(state: &LabState) -> Option<&str> {
+    state.saved.as_ref().filter(|_| !state.is_unsaved()).map(|saved| saved.name.as_str())
+}
+
 /// Where the run is kept, if it is.
 fn kept(state: &LabState) -> String {
-    let saved = state.saved.as_ref().map(|saved| &saved.name);
-    saved.map_or_else(String::new, |name| format!("\nsaved as `{name}`: `mnist-lab lab --load {name}` opens it"))
+    session(state)
+        .map_or_else(String::new, |name| format!("\nsaved as `{name}`: `mnist-lab lab --load {name}` opens it"))
 }
 
 fn lab_options(args: &TrainArgs, options: &Options) -> Result<LabOptions, Error> {
@@ -258,7 +281,6 @@ fn tell_end(
     seconds: f64,
     output: Output,
 ) {
-    let session = state.saved.as_ref().map(|saved| saved.name.as_str());
     let object = json!({
         "event": "finished",
         "reason": reason.word(),
@@ -268,7 +290,7 @@ fn tell_end(
         "test_accuracy_without_label_errors": test.and_then(|report| report.accuracy_without_label_errors),
         "seconds": state.progress.seconds,
         "process_seconds": seconds,
-        "session": session,
+        "session": session(state),
     });
     let mut text = reason.sentence(&state.settings);
     if let Some(report) = test {

@@ -139,10 +139,8 @@ impl Engine<'_> {
         let Some(search) = self.publisher.state().search.clone() else {
             return Err(Error::Usage("there is no search with trials: `tune` begins one".into()));
         };
-        let (store, mut name) = (&self.options.store, format!("{}-{number}", search.name));
-        if store.entry(&name).is_err() {
-            name = search::keep_as_session(&search::folder(store, &search.name)?, number, store, &name)?;
-        }
+        let store = &self.options.store;
+        let name = search::open_as_session(&search::folder(store, &search.name)?, number, store, &search.name)?;
         self.load(&name)
     }
 

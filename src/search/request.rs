@@ -43,20 +43,22 @@ impl Request<'_> {
     /// # Errors
     /// If the space can't be read or searched, or the folder's search is damaged.
     pub fn study(&self, folder: &Path, defines: bool, dataset: &Dataset) -> Result<Study, Error> {
-        if !defines {
-            match Journal::open(folder) {
-                Ok((_, study)) => return Ok(Study { trials: self.args.trials.unwrap_or(study.trials), ..study }),
-                Err(TuneError::Missing(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let there = match Journal::open(folder) {
+            Ok((_, study)) => Some(study),
+            Err(TuneError::Missing(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let trials = self.args.trials.or(there.as_ref().map(|study| study.trials)).unwrap_or(TRIALS);
+        if let Some(study) = there.filter(|_| !defines) {
+            return Ok(Study { trials, ..study });
         }
-        let study = self.new_study(dataset)?;
+        let study = self.new_study(trials, dataset)?;
         study.check(dataset.train.len())?;
         Ok(study)
     }
 
-    fn new_study(&self, dataset: &Dataset) -> Result<Study, Error> {
-        let TuneArgs { trials, algorithm, objective, stop, lag, .. } = *self.args;
+    fn new_study(&self, trials: u32, dataset: &Dataset) -> Result<Study, Error> {
+        let TuneArgs { algorithm, objective, stop, lag, .. } = *self.args;
         let mut space = self.space()?;
         if let Some(arch) = self.arch {
             space = space.with_arch(arch)?;
@@ -69,7 +71,7 @@ impl Request<'_> {
             objective: objective.or(space.objective).unwrap_or_default(),
             algorithm: algorithm.unwrap_or_default(),
             stopping: stop.unwrap_or_default(),
-            trials: trials.unwrap_or(TRIALS),
+            trials,
             epochs,
             lag: lag.unwrap_or(LAG),
             seed: self.seed,

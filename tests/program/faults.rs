@@ -211,8 +211,9 @@ fn a_run_that_can_not_be_saved_at_its_end_is_kept_elsewhere() {
             fs::create_dir_all(&place).unwrap();
         }
         let output = faults.train(&home, "2").output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
+        let [ended, told] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
         assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(ended.contains("accuracy") && !ended.contains("saved as"), "{ended}");
         assert!(half_written(&home).is_empty(), "{told}");
         assert_eq!(told.matches("saving is tried every").count(), 1, "{told}");
         // As the sentence says.

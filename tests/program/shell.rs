@@ -175,6 +175,8 @@ fn a_resumed_run_is_the_run_that_was_never_stopped() {
     fresh("halves", "2");
     run(&home, &["train", "--resume", "halves", "--epochs", "4"]).good();
     let halves = session(&home, "halves");
+    run(&home, &["train", "--resume", "halves", "--save", "copy"]).good();
+    assert_eq!(session(&home, "copy").run, halves.run);
     assert_eq!(halves.run.network, whole.run.network);
     assert_eq!(halves.run.history.steps, whole.run.history.steps);
     let measured = |session: &Session| session.run.history.epochs.iter().map(|e| e.validation).collect::<Vec<_>>();

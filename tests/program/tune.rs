@@ -62,6 +62,8 @@ fn a_search_is_told_as_json_and_its_best_trial_is_a_session() {
 
     // What is there goes on with more trials, without being told again what it was.
     let more = run(&home, &["tune", "--save", "a", "--trials", "8", "--json"]).good().objects();
+    let again = run(&home, &[&tune[..3], &tune[5..], &["--save", "a"]].concat()).good().objects();
+    assert_eq!(trials(&again), trials(&more), "as many as there are, if nobody says how many");
     let (more, first) = (trials(&more), trials(&objects));
     assert!(more.len() == 8 && first.iter().all(|(number, trial)| more[number] == *trial));
     let text = run(&home, &["tune", "--save", "a", "--trials", "8"]).good().out;
