@@ -44,10 +44,8 @@ static HANG_UP_IS_IGNORED: LazyLock<bool> = LazyLock::new(|| {
 /// The program in this home, with nothing but the home's environment, and an ear for SIGHUP, even if the tests have none.
 pub fn command(home: &Home, arguments: &[&str]) -> Command {
     let program = env!("CARGO_BIN_EXE_mnist-lab");
-    let mut command = if *HANG_UP_IS_IGNORED { Command::new("env") } else { Command::new(program) };
-    if *HANG_UP_IS_IGNORED {
-        command.args(["--default-signal=HUP", program]);
-    }
+    let mut command = Command::new(if *HANG_UP_IS_IGNORED { "env" } else { program });
+    command.args(HANG_UP_IS_IGNORED.then_some(["--default-signal=HUP", program]).into_iter().flatten());
     command.args(arguments).env_clear().envs(home.environment()).current_dir(home.path());
     command
 }
@@ -90,7 +88,7 @@ pub fn check_error(home: &Home, arguments: &[&str], code: i32, words: &str) {
 /// Sends a signal by its name.
 #[track_caller]
 pub fn signal(child: &Child, name: &str) {
-    kill(name, &child.id().to_string());
+    kill(&[name], &child.id().to_string());
 }
 
 /// The file in which a run is kept elsewhere, by what is told of it.

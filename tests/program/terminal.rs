@@ -206,25 +206,27 @@ impl Terminal {
 
     /// Sends a signal by its name, as `kill` does.
     pub fn signal(&self, name: &str) {
-        kill(name, &self.child.process_id().expect("it was started").to_string());
+        kill(&[name], &self.process().to_string());
     }
 
     /// Sends SIGTERM and SIGHUP together, as the end of a login does.
     pub fn end_login(&self) {
-        let process = self.child.process_id().expect("it was started");
-        kill("TERM", &format!("{process} && kill -HUP {process}"));
+        kill(&["TERM", "HUP"], &self.process().to_string());
+    }
+
+    fn process(&self) -> u32 {
+        self.child.process_id().expect("it was started")
     }
 
     /// Whether the program has ended, which needs nobody who reads its screen.
     pub fn has_ended(&self) -> bool {
-        let process = self.child.process_id().expect("it was started");
-        fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+        fs::read_to_string(format!("/proc/{}/stat", self.process())).is_ok_and(|stat| stat.contains(") Z "))
     }
 
     /// The same to what a shell has in the foreground.
     pub fn signal_foreground(&self, name: &str) {
         let group = self.master.as_ref().and_then(|master| master.process_group_leader());
-        kill(name, &format!("-{}", group.expect("the line is up")));
+        kill(&[name], &format!("-{}", group.expect("the line is up")));
     }
 
     /// Drops the line, as a lost SSH connection does: the kernel sends SIGHUP once nobody holds the other end.
@@ -279,12 +281,13 @@ impl Drop for Terminal {
     }
 }
 
-/// Sends a signal by its name to a process, or with `-` before its number to its group.
+/// Sends signals by their names to a process, or with `-` before its number to its group.
 #[track_caller]
-pub fn kill(signal: &str, process: &str) {
+pub fn kill(signals: &[&str], process: &str) {
+    let lines: Vec<String> = signals.iter().map(|signal| format!("kill -{signal} {process}")).collect();
     // The shell's own: the program `kill` is not on every machine.
-    let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{signal} {process}")]).status().unwrap();
-    assert!(sent.success(), "kill -{signal} {process}");
+    let sent = Command::new("/bin/sh").args(["-c", &lines.join(" && ")]).status().unwrap();
+    assert!(sent.success(), "{lines:?}");
 }
 
 /// Whether something becomes true before patience ends.

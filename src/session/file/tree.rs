@@ -87,7 +87,7 @@ impl FileTree {
             };
             let kept = file.kept.into_iter().map(&mut state).collect::<Result<_, _>>()?;
             let tip = tip.map(state).transpose()?;
-            // Not so the steps, which another branch that has the state too may have thinned.
+            // Its steps are those until its own.
             let [_, ends @ ..] = history.lengths();
             if tip.as_ref().is_some_and(|tip| tip.history.lengths()[1..] != ends) {
                 return Err(wrong(format!("the last state of `{}` is not at its end", file.name)));

@@ -198,15 +198,15 @@ impl Pane for Digits {
         "A digit, the probability of each class, and the loss against its label. `a` opens the augmentation studio, in which \
          what the augmentation makes of training digits is seen and turned; `c` shows the digit through the fifteen corruptions \
          of MNIST-C. `o` shows the digits of the list side by side, label → prediction, `?` where the label is in doubt; Enter \
-         opens one. `f` lists the digits that were right \
-         after one epoch and wrong after a later one, the most often forgotten first; from then on a line shows what the digit was \
-         taken for after each kept epoch, wrong ones underlined. `x` explains the digit that is shown: saliency (gradient × pixel: \
-         orange speaks for the class, blue against it), occlusion (how much the probability falls when the pixels around a \
-         place are wiped out), what pixels and biases add to each class's logit, the feature maps of each layer, and the \
-         first layer's weights; `m` and `M` turn its pages. `v` shows the training digits nearest to it, by what the last \
-         dense or convolution layer gets of each: label and distance; where labels differ from the prediction the network has \
-         learnt to see them alike. `d` is paper to draw on: press the mouse and drag (the right button erases), or put the pen down with Enter and move it. Beside it stands the drawing as the network sees it, cropped, \
-         scaled into 20×20 pixels and centred by mass as MNIST's digits are, and what the network says, also while it trains. \
+         opens one. `f` lists the digits that were right after one epoch and wrong after a later one, the most often forgotten \
+         first; from then on a line shows what the digit was taken for after each kept epoch, wrong ones underlined. `x` \
+         explains the digit that is shown: saliency (gradient × pixel: orange speaks for the class, blue against it), occlusion \
+         (how much the probability falls when the pixels around a place are wiped out), what pixels and biases add to each \
+         class's logit, the feature maps of each layer, and the first layer's weights; `m` and `M` turn its pages. `v` shows the \
+         training digits nearest to it, by what the last dense or convolution layer gets of each: label and distance; where \
+         labels differ from the prediction the network has learnt to see them alike. `d` is paper to draw on: press the mouse \
+         and drag (the right button erases), or put the pen down with Enter and move it. Beside it stands the drawing as the \
+         network sees it, cropped, scaled into 20×20 pixels and centred by mass as MNIST's digits are, and what the network says, also while it trains. \
          `+` and a digit keep the drawing with its label; `next drawings` shows how many of those the network reads now."
     }
 
