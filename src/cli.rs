@@ -41,6 +41,7 @@ pub fn main() -> ExitCode {
     };
     let output = Output::new(arguments.global.json, arguments.global.quiet);
     match start(arguments, &output) {
+        Ok(code) if code == ExitCode::SUCCESS && !Output::is_whole() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
             output.error(&error.to_string());

@@ -1,16 +1,21 @@
 //! Where answers go: data to standard output as text or JSON, notes and errors to standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{process, thread};
 
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::reply::Reply;
 
 /// How long an error's sentence has to be written.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether something was not written that somebody wanted to read, and the program went on.
+static LOST: AtomicBool = AtomicBool::new(false);
 
 /// How answers are written.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +47,7 @@ impl Output {
 
     /// The same where there is more to lose than words; whether anybody reads them.
     pub fn offer(self, object: &Value, text: &str) -> bool {
-        is_read(&self.line(object, text))
+        self.offered(&self.line(object, text))
     }
 
     /// The same where there is more to lose, but not if nobody reads: that ends the program.
@@ -65,7 +70,25 @@ impl Output {
 
     /// The same where there is more to lose than words; whether anybody reads them.
     pub fn offer_reply(self, reply: &Reply) -> bool {
-        self.lines(reply).iter().all(|line| is_read(&write_line(line)))
+        self.lines(reply).iter().all(|line| self.offered(&write_line(line)))
+    }
+
+    /// Whether anybody reads. What can't be written, as on a full disk, is an error that is told once and ends nothing.
+    fn offered(self, written: &io::Result<()>) -> bool {
+        // A terminal that is gone is no loss: whoever sat there knows.
+        if let Err(error) = written
+            && is_read(written)
+            && error.raw_os_error() != Some(Errno::IO.raw_os_error())
+            && !LOST.swap(true, Ordering::Relaxed)
+        {
+            self.error(&unwritten(error));
+        }
+        is_read(written)
+    }
+
+    /// Whether all that was to be read was written.
+    pub fn is_whole() -> bool {
+        !LOST.load(Ordering::Relaxed)
     }
 
     fn lines(self, reply: &Reply) -> Vec<String> {
@@ -94,7 +117,7 @@ impl Output {
             process::exit(0);
         }
         if let Err(error) = written {
-            self.error(&format!("can't write to standard output: {error}"));
+            self.error(&unwritten(&error));
             process::exit(1);
         }
     }
@@ -128,6 +151,10 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+fn unwritten(error: &io::Error) -> String {
+    format!("can't write to standard output: {error}")
 }
 
 /// Whether there is anybody who reads.

@@ -336,6 +336,16 @@ fn what_can_not_be_written_is_an_error_and_what_nobody_reads_is_none() {
         let ran = end(command(&home, arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap());
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{arguments:?}");
     }
+    // What goes on all the same says it once.
+    fs::write(home.path().join("script"), "set lr\nset dropout\n").unwrap();
+    for arguments in
+        [&["train", "--json", "--arch", SMALL, "--epochs", "2", "--quiet"][..], &["repl", "--script", "script"]]
+    {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = end(command(&home, arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap());
+        let told = "mnist-lab: can't write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((ran.code, ran.err.as_str()), (1, told), "{arguments:?}");
+    }
 }
 
 #[test]
