@@ -4,12 +4,16 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::error::Error;
 
 /// A signal that comes so soon after another is the same word: `timeout` tells the program and then its group, and the end of a
 /// login is told by SIGTERM and SIGHUP.
 const ECHO: Duration = Duration::from_millis(100);
+
+/// How long it takes to see whether one has come: the runtime looks when it has nothing else to do.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// Listens for them.
 #[derive(Debug)]
@@ -54,6 +58,11 @@ impl Signals {
                 return kind;
             }
         }
+    }
+
+    /// Whether one of them came that was not waited for.
+    pub async fn has_come(&mut self) -> bool {
+        timeout(GLANCE, self.next()).await.is_ok()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::command::{SplitName, Together};
 use crate::error::Error;
 use crate::lab::{Autosave, LabOptions, Start};
 use crate::session::{SessionError, Store};
+use crate::signals::Signals;
 use crate::train::{RunState, Target};
 
 /// Trains what is missing of NAME-1 to NAME-`members` and tests them as one.
@@ -24,7 +25,12 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
         Store::check_name(session)?;
         member(args, session, seed, options)?;
     }
+    // Also one that comes between two networks, or while a trained one is saved, ends all.
+    let mut signals = Signals::new()?;
     for (seed, session) in (0..).zip(&names) {
+        if signals.has_come().await {
+            return Ok(interrupted(args, &name, *output));
+        }
         let Some(start) = member(args, session, seed, options)? else {
             output.note(&format!("`{session}` is trained already"));
             continue;
@@ -34,12 +40,14 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
             LabOptions { name: Some(session.clone()), target: train::target(args), ..options.lab(start, Autosave::On) };
         let code = train::one(args, lab, options, output).await?;
         if code == ExitCode::from(Error::Interrupted.exit_code()) {
-            let save = if args.save.is_none() { format!(" with `--save {name}`") } else { String::new() };
-            output.note(&format!("the same command{save} goes on from here"));
+            return Ok(interrupted(args, &name, *output));
         }
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }
+    }
+    if signals.has_come().await {
+        return Ok(interrupted(args, &name, *output));
     }
     let together = EvalArgs {
         names: names.clone(),
@@ -51,6 +59,13 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
     ask::evaluate(together, options, output).await?;
     output.note(&format!("`mnist-lab eval {} --ensemble` measures them again", names.join(" ")));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says how to go on later.
+fn interrupted(args: &TrainArgs, name: &str, output: Output) -> ExitCode {
+    let save = if args.save.is_none() { format!(" with `--save {name}`") } else { String::new() };
+    output.note(&format!("the same command{save} goes on from here"));
+    ExitCode::from(Error::Interrupted.exit_code())
 }
 
 /// How to come by the network whose seed is so many after the first: afresh, from its session, or not at all as it is there.
