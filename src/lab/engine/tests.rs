@@ -49,3 +49,21 @@ fn a_run_that_goes_back_to_an_epoch_that_is_being_saved_is_saved_again() {
     let saved = Store::new(folder.path()).load("run-1").unwrap();
     assert_eq!((saved.run.progress.step, saved.tree.ahead().unwrap().progress.step), (47, 50));
 }
+
+#[test]
+fn a_setting_changed_while_an_epoch_is_being_saved_is_saved_too() {
+    let folder = tempfile::tempdir().unwrap();
+    drive(folder.path(), |engine| {
+        let goal = Goal::Epoch(3);
+        engine.start(goal).unwrap();
+        while engine.trainer.progress().epoch < 1 {
+            engine.advance(goal);
+        }
+        assert!(engine.saver.is_busy(), "what became of the save of the epoch is not looked at yet");
+        engine.execute(Command::Set { name: Some("lr".into()), value: Some("0.5".into()) }).unwrap();
+        engine.execute(Command::Stop).unwrap();
+        engine.execute(Command::Quit).unwrap();
+    });
+    let saved = Store::new(folder.path()).load("run-1").unwrap().run;
+    assert_eq!((saved.progress.step, saved.settings.learning_rate), (47, 0.5));
+}
