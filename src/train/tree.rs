@@ -126,10 +126,10 @@ impl Tree {
     /// If that one is too large to be kept.
     pub fn rewind(&mut self, to: &RunState, now: RunState) -> Result<(), TreeError> {
         self.leave(now)?;
-        let tip = &mut self.branches[self.on].tip;
-        if tip.as_ref().is_some_and(|tip| tip.progress.step == to.progress.step) {
-            *tip = None;
-        }
+        // Settings changed at the branch's end since are a part of it that would be lost.
+        let is_end =
+            |tip: &mut Arc<RunState>| tip.progress.step == to.progress.step && tip.history.edits == to.history.edits;
+        self.branches[self.on].tip.take_if(is_end);
         Ok(())
     }
 
