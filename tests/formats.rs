@@ -258,6 +258,15 @@ fn weights_alone_need_to_be_told_the_layers() {
     assert_eq!(back.tensors, model.tensors);
 }
 
+#[test]
+fn weights_alone_of_what_is_added_in_another_order_are_refused() {
+    let model = model("conv2:3x5 flatten res(dense1248) dense10");
+    let refused = import::decode(&bare(&model), Some(&model.arch)).unwrap_err();
+    assert!(refused.contains("PyTorch flattens in another order"), "{refused}");
+    let other = self::model("conv2:3x5 flatten dense7 relu res(dense7) dense10");
+    assert_eq!(import::decode(&bare(&other), Some(&other.arch)).unwrap().tensors, other.tensors);
+}
+
 /// The file of the network that Keras trained, with something changed in its configuration.
 fn by_keras(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut whole = ZipArchive::new(Cursor::new(BY_KERAS[1])).unwrap();

@@ -30,10 +30,15 @@ pub fn decode(bytes: &[u8], arch: Option<&Arch>) -> Result<Imported, String> {
                 .into());
         }
     };
-    let order = match said.get("flatten").map(String::as_str) {
-        Some("hwc") => FlattenOrder::ChannelLast,
-        Some("chw") => FlattenOrder::ChannelFirst,
-        _ => FlattenOrder::of(&arch),
+    let order = match (said.get("flatten").map(String::as_str), FlattenOrder::of(&arch)) {
+        (Some("hwc"), _) => FlattenOrder::ChannelLast,
+        (_, FlattenOrder::ChannelFirst) => FlattenOrder::ChannelFirst,
+        (_, FlattenOrder::ChannelLast) => {
+            return Err(format!(
+                "in `{arch}` a residual block adds to a flattened image, which PyTorch flattens in another order: the weights \
+                 can be taken over only from a file that was exported by mnist-lab"
+            ));
+        }
     };
     let read = |(name, layout): &(String, Layout)| {
         let view = file.tensor(name).map_err(|_| {

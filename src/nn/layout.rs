@@ -75,20 +75,36 @@ pub fn channels_first(weight: &NamedTensor) -> Vec<f32> {
 pub enum FlattenOrder {
     /// `torch.nn.Flatten` on `[channel, row, column]`.
     ChannelFirst,
-    /// As Keras and this program do. Needed where a residual block adds vectors: what is added has one order.
+    /// As Keras and this program do. Needed where a residual block adds a flattened image: what is added has one order.
     ChannelLast,
 }
 
 impl FlattenOrder {
     /// The order in which the weights of `arch` are kept.
     pub fn of(arch: &Arch) -> Self {
-        let adds_vectors = arch
-            .layers()
-            .iter()
-            .zip(arch.shapes())
-            .any(|(layer, shape)| matches!((layer, shape), (Layer::Residual { .. }, Shape::Vector(_))));
-        if adds_vectors { Self::ChannelLast } else { Self::ChannelFirst }
+        if adds_flattened(arch.layers(), &mut false) { Self::ChannelLast } else { Self::ChannelFirst }
     }
+}
+
+/// Whether a residual block takes or makes a flattened image. `flat` is whether one goes into `layers`, and then whether one
+/// comes out.
+fn adds_flattened(layers: &[Layer], flat: &mut bool) -> bool {
+    layers.iter().any(|layer| match layer {
+        Layer::Residual { body, shortcut } => {
+            let (mut main, mut other) = (*flat, *flat);
+            let is_within = adds_flattened(body, &mut main) || adds_flattened(shortcut, &mut other);
+            is_within || *flat || main || other
+        }
+        Layer::Flatten => {
+            *flat = true;
+            false
+        }
+        Layer::Dense { .. } | Layer::GlobalAveragePool => {
+            *flat = false;
+            false
+        }
+        _ => false,
+    })
 }
 
 /// `PyTorch`: the name of each parameter of `arch` in a `torch.nn.Sequential` with one module for each layer, and its layout:
@@ -161,7 +177,18 @@ mod tests {
         assert_eq!(names[4], ("2.running_mean".into(), vec![26 * 24 * 2]));
         assert_eq!(names[6], ("3.weight".into(), vec![10, 26 * 24 * 2]));
         assert_eq!(keras(&[2, 3, 5, 1]).shape, [3, 5, 1, 2]);
-        let adds_vectors = "flatten res(dense784) dense10".parse().unwrap();
-        assert_eq!(FlattenOrder::of(&adds_vectors), FlattenOrder::ChannelLast);
+    }
+    #[test]
+    fn what_is_added_to_a_flattened_image_has_its_order() {
+        for (arch, order) in [
+            ("conv2:3x3 flatten res(dense1352) dense10", FlattenOrder::ChannelLast),
+            ("conv2:3x3 res(flatten | flatten dense1352) dense10", FlattenOrder::ChannelLast),
+            ("conv2:3x3 res(res(flatten | flatten) | flatten) dense10", FlattenOrder::ChannelLast),
+            ("conv2:3x3 flatten bn dense7 relu res(dense7 relu) dense10", FlattenOrder::ChannelFirst),
+            ("conv2:3x3 res(flatten dense7 | gap dense7) dense10", FlattenOrder::ChannelFirst),
+            ("conv2:3x3 gap res(dense2) dense10", FlattenOrder::ChannelFirst),
+        ] {
+            assert_eq!(FlattenOrder::of(&arch.parse().unwrap()), order, "{arch}");
+        }
     }
 }
