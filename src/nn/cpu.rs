@@ -15,7 +15,7 @@
 //!   with a fraction of the multiplications), [`conv_pool`] (convolution and pooling in one go, which Winograd's algorithm also
 //!   does), [`sparse`] (the backward pass of these, over lists of the few gradients that pool and rectifier let through),
 //!   [`batch_norm`], [`max_pool`], [`pointwise`]. Each is written once over the trait [`simd::Simd`] and compiled for AVX-512,
-//!   AVX2 and plain arrays; the processor is asked at run time.
+//!   AVX2, NEON and plain arrays; the processor is asked at run time.
 //! - **Weights** ([`weights`]): rearranged for the kernels after each update.
 //!
 //! All `unsafe` code of the CPU network is here: loads and stores that skip the bounds check, after each kernel has asserted that

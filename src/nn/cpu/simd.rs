@@ -1,8 +1,10 @@
-//! Vectors of f32: one small trait over AVX-512, AVX2 and plain arrays, and the choice between them at run time.
+//! Vectors of f32: one small trait over AVX-512, AVX2, NEON and plain arrays, and the choice between them at run time.
 //!
 //! A kernel is a struct of its arguments that implements [`Kernel`]; [`Level::run`] enters it through a function compiled
 //! for the level's instructions. Everything below is `#[inline(always)]`, so that it is compiled inside that function.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -21,6 +23,8 @@ pub const fn padded(count: usize) -> usize {
 pub enum Level {
     /// Arrays that the compiler vectorises for the target's baseline.
     Portable,
+    /// Pairs of 128-bit vectors with fused multiply-add.
+    Neon,
     /// 256-bit vectors with fused multiply-add.
     Avx2,
     /// 512-bit vectors.
@@ -31,6 +35,7 @@ impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Portable => "portable",
+            Self::Neon => "NEON",
             Self::Avx2 => "AVX2",
             Self::Avx512 => "AVX-512",
         })
@@ -38,21 +43,23 @@ impl fmt::Display for Level {
 }
 
 impl Level {
-    /// The best level of this processor, or what `MNIST_LAB_SIMD` (`portable`, `avx2`, `avx512`) names if that is less.
+    /// The best level of this processor, or no better one than `MNIST_LAB_SIMD` (`portable`, `neon`, `avx2`, `avx512`) names.
     pub fn detect() -> Self {
-        let best = Self::available().pop().unwrap_or(Self::Portable);
+        let available = Self::available();
+        let best = available.last().copied().unwrap_or(Self::Portable);
         let Ok(name) = env::var("MNIST_LAB_SIMD") else { return best };
-        let wanted = Self::named(&name).unwrap_or_else(|| {
-            tracing::warn!("`{name}` in MNIST_LAB_SIMD is none of portable, avx2 and avx512: using {best}");
-            best
-        });
-        wanted.min(best)
+        let Some(wanted) = Self::named(&name) else {
+            tracing::warn!("`{name}` in MNIST_LAB_SIMD is none of portable, neon, avx2 and avx512: using {best}");
+            return best;
+        };
+        available.into_iter().rfind(|&level| level <= wanted).unwrap_or(Self::Portable)
     }
 
     /// The level of this name, in small or capital letters, AVX-512 with or without its hyphen.
     fn named(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "portable" => Some(Self::Portable),
+            "neon" => Some(Self::Neon),
             "avx2" => Some(Self::Avx2),
             "avx512" | "avx-512" => Some(Self::Avx512),
             _ => None,
@@ -62,6 +69,8 @@ impl Level {
     /// All levels that this processor can run, the plainest first.
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "aarch64")]
+        levels.push(Self::Neon);
         #[cfg(target_arch = "x86_64")]
         {
             if x86::has_avx2() {
@@ -84,6 +93,8 @@ impl Level {
             Self::Avx512 => x86::run_avx512(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => x86::run_avx2(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => kernel.run(neon::Neon),
             _ => kernel.run(Portable),
         }
     }
@@ -280,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_level_is_known_by_the_name_that_it_shows() {
-        for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+        for level in [Level::Portable, Level::Neon, Level::Avx2, Level::Avx512] {
             assert_eq!(Level::named(&level.to_string()), Some(level));
             assert_eq!(Level::named(&level.to_string().to_lowercase().replace('-', "")), Some(level));
         }
