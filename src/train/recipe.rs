@@ -19,8 +19,9 @@ pub struct Recipe {
     pub members: u16,
 }
 
+/// The augmentation is the one that does well also on Fashion-MNIST, whose pieces fill their pictures: half of the tutorial's.
 const BEST: &[(Setting, &str)] = &[
-    (Setting::Augment, "tutorial"),
+    (Setting::Augment, "rotate=5,shift=0.05,zoom=0.05"),
     (Setting::Dropout, "0.4"),
     (Setting::Schedule, "onecycle"),
     (Setting::LearningRate, "3e-3"),
