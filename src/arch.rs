@@ -276,7 +276,7 @@ impl Layer {
 }
 
 /// What a layer of a checked network gives.
-fn output(layer: &Layer, input: Shape) -> Shape {
+pub(crate) fn output(layer: &Layer, input: Shape) -> Shape {
     check::output(layer, input, 0).expect("the layers of an Arch are checked when it is made")
 }
 

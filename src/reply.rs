@@ -312,6 +312,9 @@ impl fmt::Display for Reply {
             Self::Rewound { epoch, step, branch, ahead } => {
                 write!(f, "back at the end of epoch {epoch}, step {step}, of `{branch}`")?;
                 match ahead {
+                    Some(ahead) if ahead == epoch => {
+                        write!(f, "; its settings were changed there since: `branch {branch}` has them")
+                    }
                     Some(ahead) => write!(f, "; to train on begins a branch, and its {ahead} epochs stay"),
                     None => Ok(()),
                 }

@@ -18,7 +18,7 @@ use crate::train::event::{Reason, TrainEvent};
 use crate::train::history::History;
 use crate::train::settings::Settings;
 use crate::train::tree::Tree;
-use crate::train::{Goal, Progress, RunConfig};
+use crate::train::{Goal, Progress, RunConfig, RunState};
 
 pub use gpu::{GpuFigure, GpuHistory, GpuReading, GpuSample, Part};
 pub use overlay::{Overlay, SESSIONS_AT_MOST};
@@ -218,6 +218,15 @@ pub struct Saved {
     pub name: String,
     /// Steps that the saved run had made.
     pub step: u64,
+    /// How often its settings had been changed.
+    pub edits: usize,
+}
+
+impl Saved {
+    /// That `run` is saved under `name`.
+    pub fn of(name: String, run: &RunState) -> Self {
+        Self { name, step: run.progress.step, edits: run.history.edits.len() }
+    }
 }
 
 /// A line of the log.
@@ -449,10 +458,10 @@ impl LabState {
 
     /// Whether there is something that no file holds.
     pub fn is_unsaved(&self) -> bool {
-        let step = self.progress.step;
+        let (step, edits) = (self.progress.step, self.history.edits.len());
         // Back at its start, a run has all that it left in its tree.
         let is_begun = step > 0 || self.tree.ahead().is_some() || self.tree.branches().len() > 1;
-        is_begun && self.saved.as_ref().is_none_or(|saved| saved.step != step)
+        is_begun && self.saved.as_ref().is_none_or(|saved| (saved.step, saved.edits) != (step, edits))
     }
 }
 

@@ -195,7 +195,7 @@ fn event(kind: u8, number: u64) -> LabEvent {
         }),
         11 => digit(),
         12 => LabEvent::Named(format!("run-{number}")),
-        13 => LabEvent::Saved(Saved { name: "run-1".into(), step: number }),
+        13 => LabEvent::Saved(Saved { name: "run-1".into(), step: number, edits: 2 }),
         14 => LabEvent::Overlaid(vec![Overlay { name: "demo".into(), slot: -1, history: Arc::new(history) }]),
         15 => LabEvent::Log(LogLine { level: Level::Warning, text: format!("line {number}") }),
         16 => gpu(number),

@@ -38,12 +38,11 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
         output.note(&format!("`{session}`, network {} of {members}", seed + 1));
         let lab =
             LabOptions { name: Some(session.clone()), target: train::target(args), ..options.lab(start, Autosave::On) };
-        let code = train::one(args, lab, options, output).await?;
-        if code == ExitCode::from(Error::Interrupted.exit_code()) {
-            return Ok(interrupted(args, &name, *output));
-        }
-        if code != ExitCode::SUCCESS {
-            return Ok(code);
+        match train::one(args, lab, options, output).await {
+            Ok(code) if code == ExitCode::SUCCESS => {}
+            Ok(code) if code != of_interrupted() => return Ok(code),
+            Ok(_) | Err(Error::Interrupted) => return Ok(interrupted(args, &name, *output)),
+            Err(error) => return Err(error),
         }
     }
     if signals.has_come().await {
@@ -65,6 +64,10 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
 fn interrupted(args: &TrainArgs, name: &str, output: Output) -> ExitCode {
     let save = if args.save.is_none() { format!(" with `--save {name}`") } else { String::new() };
     output.note(&format!("the same command{save} goes on from here"));
+    of_interrupted()
+}
+
+fn of_interrupted() -> ExitCode {
     ExitCode::from(Error::Interrupted.exit_code())
 }
 

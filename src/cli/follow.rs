@@ -126,9 +126,14 @@ impl Follower {
 
     /// What is there before the next command needs not be told: a run may have gone back, or another may have taken the stage.
     pub fn catch_up(&mut self) {
+        self.skip_epochs();
         let state = self.state();
-        self.told = state.history.epochs.len();
         self.told_search.catch_up(&state);
+    }
+
+    /// The epochs that are there need not be told: the run went to where it had been.
+    pub fn skip_epochs(&mut self) {
+        self.told = self.state().history.epochs.len();
     }
 
     /// Waits until the lab is at rest, or if detached the run at its end, and writes the epochs that end meanwhile.

@@ -119,6 +119,9 @@ async fn obey(line: &str, follower: &mut Follower, output: Output) -> Result<Obe
     if !output.offer_reply(&reply) {
         return Ok(Obeyed::Unread);
     }
+    if matches!(reply, Reply::Rewound { .. } | Reply::Branches(_)) {
+        follower.skip_epochs();
+    }
     match follower.rest().await? {
         Waited::Interrupted(signal) => return Ok(Obeyed::Interrupted(signal)),
         Waited::Unread => return Ok(Obeyed::Unread),

@@ -35,8 +35,8 @@ pub fn decode(bytes: &[u8], arch: Option<&Arch>) -> Result<Imported, String> {
         (_, FlattenOrder::ChannelFirst) => FlattenOrder::ChannelFirst,
         (_, FlattenOrder::ChannelLast) => {
             return Err(format!(
-                "in `{arch}` a residual block adds to a flattened image, which PyTorch flattens in another order: the weights \
-                 can be taken over only from a file that was exported by mnist-lab"
+                "in `{arch}` a residual block adds to a flattened image, which PyTorch flattens in another order than this \
+                 program: such weights can't be taken over from PyTorch"
             ));
         }
     };

@@ -395,10 +395,6 @@ impl<'p> Engine<'p> {
     }
 
     fn change(&mut self, setting: Setting, value: &str) -> Result<(), Error> {
-        if self.trainer.progress().sample == 0 {
-            // The epoch's end may just be being saved: told of later, that would count for the run as it is then.
-            self.finish_saving();
-        }
         let publisher = &mut *self.publisher;
         self.trainer.set(setting, value, &mut |event| publisher.report(event))?;
         self.publisher.emit(LabEvent::Settings(self.trainer.settings().clone()));

@@ -60,7 +60,7 @@ pub fn load(options: &LabOptions, name: &str, dataset: Dataset) -> Result<(Train
         )));
     }
     let (network, device) = build(options, &session.run.config)?;
-    let saved = Saved { name: name.into(), step: session.run.progress.step };
+    let saved = Saved::of(name.into(), &session.run);
     Ok((Trainer::resume(&session.run, dataset, network)?, session.tree, device, saved))
 }
 

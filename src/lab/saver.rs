@@ -29,8 +29,8 @@ impl Saver {
         let (sender, outcomes) = mpsc::channel();
         let work = move || {
             for (name, session) in inbox {
-                let step = session.run.progress.step;
-                let result = store.save(&name, &session).map(|(path, bytes)| (Saved { name, step }, path, bytes));
+                let result = store.save(&name, &session);
+                let result = result.map(|(path, bytes)| (Saved::of(name, &session.run), path, bytes));
                 if sender.send(Outcome { result }).is_err() {
                     return;
                 }

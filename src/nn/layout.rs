@@ -2,7 +2,7 @@
 
 use super::NamedTensor;
 use super::param::{self, Kind, Spec};
-use crate::arch::{Arch, Layer, Shape};
+use crate::arch::{Arch, Layer, Shape, output};
 
 /// A tensor as another framework keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,28 +82,33 @@ pub enum FlattenOrder {
 impl FlattenOrder {
     /// The order in which the weights of `arch` are kept.
     pub fn of(arch: &Arch) -> Self {
-        if adds_flattened(arch.layers(), &mut false) { Self::ChannelLast } else { Self::ChannelFirst }
+        if adds_flattened(arch.layers(), Shape::INPUT, &mut false) { Self::ChannelLast } else { Self::ChannelFirst }
     }
 }
 
-/// Whether a residual block takes or makes a flattened image. `flat` is whether one goes into `layers`, and then whether one
-/// comes out.
-fn adds_flattened(layers: &[Layer], flat: &mut bool) -> bool {
-    layers.iter().any(|layer| match layer {
-        Layer::Residual { body, shortcut } => {
-            let (mut main, mut other) = (*flat, *flat);
-            let is_within = adds_flattened(body, &mut main) || adds_flattened(shortcut, &mut other);
-            is_within || *flat || main || other
+/// Whether a residual block takes or makes an image that was flattened to another order. `flat` is whether one goes into `layers`,
+/// which get `shape`, and then whether one comes out.
+fn adds_flattened(layers: &[Layer], mut shape: Shape, flat: &mut bool) -> bool {
+    layers.iter().any(|layer| {
+        let input = shape;
+        shape = output(layer, input);
+        match layer {
+            Layer::Residual { body, shortcut } => {
+                let (mut main, mut other) = (*flat, *flat);
+                let is_within = adds_flattened(body, input, &mut main) || adds_flattened(shortcut, input, &mut other);
+                is_within || *flat || main || other
+            }
+            Layer::Flatten => {
+                // Of one channel, or of one position, there is one order.
+                *flat |= matches!(input, Shape::Map { height, width, channels } if channels > 1 && height * width > 1);
+                false
+            }
+            Layer::Dense { .. } | Layer::GlobalAveragePool => {
+                *flat = false;
+                false
+            }
+            _ => false,
         }
-        Layer::Flatten => {
-            *flat = true;
-            false
-        }
-        Layer::Dense { .. } | Layer::GlobalAveragePool => {
-            *flat = false;
-            false
-        }
-        _ => false,
     })
 }
 
@@ -178,6 +183,7 @@ mod tests {
         assert_eq!(names[6], ("3.weight".into(), vec![10, 26 * 24 * 2]));
         assert_eq!(keras(&[2, 3, 5, 1]).shape, [3, 5, 1, 2]);
     }
+
     #[test]
     fn what_is_added_to_a_flattened_image_has_its_order() {
         for (arch, order) in [
@@ -186,7 +192,9 @@ mod tests {
             ("conv2:3x3 res(res(flatten | flatten) | flatten) dense10", FlattenOrder::ChannelLast),
             ("conv2:3x3 flatten bn dense7 relu res(dense7 relu) dense10", FlattenOrder::ChannelFirst),
             ("conv2:3x3 res(flatten dense7 | gap dense7) dense10", FlattenOrder::ChannelFirst),
-            ("conv2:3x3 gap res(dense2) dense10", FlattenOrder::ChannelFirst),
+            ("conv2:3x3 gap flatten res(dense2) dense10", FlattenOrder::ChannelFirst),
+            ("flatten res(dense784) dense10", FlattenOrder::ChannelFirst),
+            ("conv2:7x7 pool22 flatten res(dense2) dense10", FlattenOrder::ChannelFirst),
         ] {
             assert_eq!(FlattenOrder::of(&arch.parse().unwrap()), order, "{arch}");
         }

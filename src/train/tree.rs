@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::settings::Settings;
 use super::{Progress, RunState};
 use crate::nn::NetworkState;
 
@@ -126,9 +127,11 @@ impl Tree {
     /// If that one is too large to be kept.
     pub fn rewind(&mut self, to: &RunState, now: RunState) -> Result<(), TreeError> {
         self.leave(now)?;
-        // Settings changed at the branch's end since are a part of it that would be lost.
-        let is_end =
-            |tip: &mut Arc<RunState>| tip.progress.step == to.progress.step && tip.history.edits == to.history.edits;
+        // Settings changed at the branch's end since are a part of it that would be lost; `keep` the run takes along.
+        let is_end = |tip: &mut Arc<RunState>| {
+            let settings = Settings { keep: to.settings.keep, ..tip.settings.clone() };
+            tip.progress.step == to.progress.step && settings == to.settings
+        };
         self.branches[self.on].tip.take_if(is_end);
         Ok(())
     }

@@ -150,7 +150,7 @@ pub fn training() -> LabState {
         &mut state,
         [
             LabEvent::Progress(progress),
-            LabEvent::Saved(Saved { name: "run-1".into(), step: 2 * STEPS }),
+            LabEvent::Saved(Saved { name: "run-1".into(), step: 2 * STEPS, edits: 1 }),
             log(Level::Info, "epoch 1: validation 97.87 %, loss 0.0600"),
             log(Level::Info, "lr 0.001 → 0.0003 at step 900"),
             log(Level::Info, "epoch 2: validation 98.37 %, loss 0.0424"),

@@ -405,6 +405,17 @@ fn doctor_tells_the_colours_and_characters_of_the_dashboard() {
 }
 
 #[test]
+fn a_script_comes_back_to_the_end_of_a_branch() {
+    let home = Home::new();
+    let lines = format!("new \"{SMALL}\"\ntrain 2\nset lr 0.5\nrewind 1\nrewind 2\nset lr\nbranch main\nset lr\n");
+    let ran = script(&home, &["repl"], &lines).good();
+    assert_eq!(ran.out.matches("epoch 2: ").count(), 1, "what is gone back to is not trained again: {}", ran.out);
+    assert!(ran.out.contains("its settings were changed there since: `branch main` has them"), "{}", ran.out);
+    let rates: Vec<&str> = ran.out.lines().filter(|line| line.starts_with("lr ")).collect();
+    assert!(rates[1].contains("0.001") && rates[2].contains("0.5"), "{rates:?}");
+}
+
+#[test]
 fn a_script_goes_back_in_time_and_compares() {
     let home = Home::new();
     run(&home, &["train", "--arch", SMALL, "--epochs", "3", "--lr", "0.01", "--save", "a"]).good();

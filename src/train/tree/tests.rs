@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Fork, Tree, TreeError};
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{NamedTensor, NetworkState};
-use crate::train::history::{Edit, History};
+use crate::train::history::History;
 use crate::train::settings::Settings;
 use crate::train::{Progress, RunConfig, RunState};
 
@@ -65,12 +65,17 @@ fn what_lies_ahead_stays_until_the_run_is_there_again() {
 #[test]
 fn a_setting_changed_at_the_end_of_a_branch_stays_there() {
     let mut edited = end(5);
-    edited.history.edits.push(Edit { step: 50, setting: "lr".into(), from: "0.001".into(), to: "0.5".into() });
+    edited.settings.learning_rate = 0.5;
     let mut tree = grown(5, 10);
     tree.rewind(&end(1), edited.clone()).unwrap();
     tree.rewind(&end(5), end(1)).unwrap();
     assert_eq!(**tree.ahead().unwrap(), edited);
-    assert_eq!(*tree.clone().switch(0, end(5)).unwrap(), edited);
+    assert_eq!(*tree.switch(0, end(5)).unwrap(), edited);
+    let mut keeps_more = end(5);
+    keeps_more.settings.keep += 1;
+    tree.rewind(&end(1), keeps_more).unwrap();
+    tree.rewind(&end(5), end(1)).unwrap();
+    assert!(tree.ahead().is_none(), "the run takes it along");
 }
 
 #[test]

@@ -51,7 +51,11 @@ fn a_run_that_can_not_be_saved_is_not_lost_without_asking() {
     assert_eq!(model.unsaved.as_deref(), Some("disk full"), "the shell is told");
     // What the screen last heard of, all of it saved, may be some steps ago.
     let earlier = samples::training();
-    let saved = earlier.saved.clone().map(|saved| Saved { step: earlier.progress.step, ..saved });
+    let saved = earlier.saved.clone().map(|saved| Saved {
+        step: earlier.progress.step,
+        edits: earlier.history.edits.len(),
+        ..saved
+    });
     let mut model = check(LabState { saved, ..earlier }, "q", &[Effect::Ask(Command::Quit, Origin::Quit)]);
     assert!(!model.lab.is_unsaved());
     assert_eq!(play(&mut model, vec![refused()]), []);
