@@ -61,7 +61,7 @@ pub enum Reply {
         step: u64,
         /// On which branch.
         branch: String,
-        /// Epochs of that branch, if some lie ahead.
+        /// Epochs of that branch, if the run is not at its end.
         ahead: Option<u32>,
     },
     /// Branches of the run.

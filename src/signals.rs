@@ -60,9 +60,12 @@ impl Signals {
         }
     }
 
-    /// Whether one of them came that was not waited for.
-    pub async fn has_come(&mut self) -> bool {
-        timeout(GLANCE, self.next()).await.is_ok()
+    /// Goes on, unless one of them came that was not waited for.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if one came.
+    pub async fn check(&mut self) -> Result<(), Error> {
+        if timeout(GLANCE, self.next()).await.is_ok() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 

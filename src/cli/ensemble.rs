@@ -25,28 +25,14 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
         Store::check_name(session)?;
         member(args, session, seed, options)?;
     }
-    // Also one that comes between two networks, or while a trained one is saved, ends all.
-    let mut signals = Signals::new()?;
-    for (seed, session) in (0..).zip(&names) {
-        if signals.has_come().await {
-            return Ok(interrupted(args, &name, *output));
+    match train_all(args, &names, options, output).await {
+        Ok(code) if code == ExitCode::SUCCESS => {}
+        Err(Error::Interrupted) => {
+            let save = if args.save.is_none() { format!(" with `--save {name}`") } else { String::new() };
+            output.note(&format!("the same command{save} goes on from here"));
+            return Ok(ExitCode::from(Error::Interrupted.exit_code()));
         }
-        let Some(start) = member(args, session, seed, options)? else {
-            output.note(&format!("`{session}` is trained already"));
-            continue;
-        };
-        output.note(&format!("`{session}`, network {} of {members}", seed + 1));
-        let lab =
-            LabOptions { name: Some(session.clone()), target: train::target(args), ..options.lab(start, Autosave::On) };
-        match train::one(args, lab, options, output).await {
-            Ok(code) if code == ExitCode::SUCCESS => {}
-            Ok(code) if code != of_interrupted() => return Ok(code),
-            Ok(_) | Err(Error::Interrupted) => return Ok(interrupted(args, &name, *output)),
-            Err(error) => return Err(error),
-        }
-    }
-    if signals.has_come().await {
-        return Ok(interrupted(args, &name, *output));
+        ended => return ended,
     }
     let together = EvalArgs {
         names: names.clone(),
@@ -60,15 +46,31 @@ pub async fn run(args: &TrainArgs, members: u16, options: &Options, output: &Out
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says how to go on later.
-fn interrupted(args: &TrainArgs, name: &str, output: Output) -> ExitCode {
-    let save = if args.save.is_none() { format!(" with `--save {name}`") } else { String::new() };
-    output.note(&format!("the same command{save} goes on from here"));
-    of_interrupted()
-}
-
-fn of_interrupted() -> ExitCode {
-    ExitCode::from(Error::Interrupted.exit_code())
+/// Trains those that are not trained, until one does not end well.
+///
+/// # Errors
+/// [`Error::Interrupted`] also where a signal comes between two of them, or while a trained one is saved.
+async fn train_all(args: &TrainArgs, names: &[String], options: &Options, output: &Output) -> Result<ExitCode, Error> {
+    let mut signals = Signals::new()?;
+    for (seed, session) in (0..).zip(names) {
+        signals.check().await?;
+        let Some(start) = member(args, session, seed, options)? else {
+            output.note(&format!("`{session}` is trained already"));
+            continue;
+        };
+        output.note(&format!("`{session}`, network {} of {}", seed + 1, names.len()));
+        let lab =
+            LabOptions { name: Some(session.clone()), target: train::target(args), ..options.lab(start, Autosave::On) };
+        let code = train::one(args, lab, options, output).await?;
+        if code == ExitCode::from(Error::Interrupted.exit_code()) {
+            return Err(Error::Interrupted);
+        }
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    signals.check().await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How to come by the network whose seed is so many after the first: afresh, from its session, or not at all as it is there.

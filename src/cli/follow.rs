@@ -127,8 +127,7 @@ impl Follower {
     /// What is there before the next command needs not be told: a run may have gone back, or another may have taken the stage.
     pub fn catch_up(&mut self) {
         self.skip_epochs();
-        let state = self.state();
-        self.told_search.catch_up(&state);
+        self.told_search.catch_up(&self.state.borrow());
     }
 
     /// The epochs that are there need not be told: the run went to where it had been.

@@ -2,7 +2,7 @@
 
 use super::NamedTensor;
 use super::param::{self, Kind, Spec};
-use crate::arch::{Arch, Layer, Shape, output};
+use crate::arch::{self, Arch, Layer, Shape};
 
 /// A tensor as another framework keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl FlattenOrder {
 fn adds_flattened(layers: &[Layer], mut shape: Shape, flat: &mut bool) -> bool {
     layers.iter().any(|layer| {
         let input = shape;
-        shape = output(layer, input);
+        shape = arch::output(layer, input);
         match layer {
             Layer::Residual { body, shortcut } => {
                 let (mut main, mut other) = (*flat, *flat);
