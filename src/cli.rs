@@ -17,6 +17,7 @@ mod sessions;
 mod train;
 mod tune;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -35,8 +36,12 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap prints help and version to stdout with code 0, errors to stderr with code 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            let written = error.print().and_then(|()| io::stdout().flush());
+            let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            if code == ExitCode::SUCCESS {
+                Output::new(false, false).or_end(written);
+            }
+            return code;
         }
     };
     let output = Output::new(arguments.global.json, arguments.global.quiet);

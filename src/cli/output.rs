@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{process, thread};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use serde_json::Value;
 
@@ -75,10 +76,9 @@ impl Output {
 
     /// Whether anybody reads. What can't be written, as on a full disk, is an error that is told once and ends nothing.
     fn offered(self, written: &io::Result<()>) -> bool {
-        // A terminal that is gone is no loss: whoever sat there knows.
         if let Err(error) = written
             && is_read(written)
-            && error.raw_os_error() != Some(Errno::IO.raw_os_error())
+            && !is_hung_up(error)
             && !LOST.swap(true, Ordering::Relaxed)
         {
             self.error(&unwritten(error));
@@ -112,7 +112,7 @@ impl Output {
     }
 
     /// Ends the program if something was not written. Whoever reads no more, as with `| head`, has what was wanted.
-    fn or_end(self, written: io::Result<()>) {
+    pub fn or_end(self, written: io::Result<()>) {
         if !is_read(&written) {
             process::exit(0);
         }
@@ -155,6 +155,13 @@ fn write(bytes: &[u8]) -> io::Result<()> {
 
 fn unwritten(error: &io::Error) -> String {
     format!("can't write to standard output: {error}")
+}
+
+/// Whether it went to a terminal that is gone, which is no loss: whoever sat there knows.
+fn is_hung_up(error: &io::Error) -> bool {
+    let is_device =
+        || rustix::fs::fstat(io::stdout()).is_ok_and(|of| FileType::from_raw_mode(of.st_mode).is_char_device());
+    error.raw_os_error() == Some(Errno::IO.raw_os_error()) && is_device()
 }
 
 /// Whether there is anybody who reads.

@@ -84,6 +84,8 @@ fn members(args: &TrainArgs) -> Result<u16, Error> {
         ("--no-save", args.no_save),
         ("--plot", args.plot.is_some()),
         ("--listen", args.listen.is_some()),
+        // What the test set made of an epoch is not kept, so nobody would know which of them are done.
+        ("--target-test-accuracy", args.target_test_accuracy.is_some()),
     ];
     match refused.iter().find(|(_, given)| members > 1 && *given) {
         Some((flag, _)) => Err(Error::Usage(format!(

@@ -23,8 +23,8 @@ pub struct Checkpoints {
     is_owed: bool,
     /// When the last one failed, if it did.
     failed: Option<Instant>,
-    /// Where the run was written to when its folder refused it, and its step then.
-    rescued: Option<(PathBuf, u64)>,
+    /// Where the run was written to when its folder refused it, and what it was then.
+    rescued: Option<(PathBuf, Saved)>,
 }
 
 impl Engine<'_> {
@@ -75,7 +75,8 @@ impl Engine<'_> {
 
     /// Whether the run as it is now was written elsewhere, and somebody told where.
     pub(super) fn is_rescued(&self) -> bool {
-        self.checkpoints.rescued.as_ref().is_some_and(|(_, step)| *step == self.trainer.progress().step)
+        let now = (self.trainer.progress().step, self.trainer.history().edits.len());
+        self.checkpoints.rescued.as_ref().is_some_and(|(_, rescued)| (rescued.step, rescued.edits) == now)
     }
 
     fn rescue(&mut self, refused: &SessionError) -> Result<Error, Error> {
@@ -97,7 +98,7 @@ impl Engine<'_> {
                     self.options.store.folder().display(),
                     self.name.as_str()
                 );
-                self.checkpoints.rescued = Some((path, session.run.progress.step));
+                self.checkpoints.rescued = Some((path, Saved::of(self.name.as_str().into(), &session.run)));
                 sentence
             }
             Err(error) => format!("{refused}; nor can it be kept elsewhere: {error}"),

@@ -325,7 +325,14 @@ fn what_goes_wrong_ends_with_its_exit_code_and_a_sentence() {
 #[test]
 fn what_can_not_be_written_is_an_error_and_what_nobody_reads_is_none() {
     let home = Home::new();
-    for arguments in [&["completions", "bash"][..], &["man", "train"], &["sessions", "list"], &["doctor", "--json"]] {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["man", "train"],
+        &["sessions", "list"],
+        &["doctor", "--json"],
+        &["--version"],
+        &["train", "--help"],
+    ] {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let ran = end(command(&home, arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap());
         assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.err);
@@ -610,7 +617,7 @@ fn several_networks_are_trained_and_tested_as_one_and_an_interrupted_ensemble_go
         2,
         "session `pair-1` is of another network or of other settings",
     );
-    for flag in [&["--no-save"][..], &["--plot", "a.svg"], &["--listen"]] {
+    for flag in [&["--no-save"][..], &["--plot", "a.svg"], &["--listen"], &["--target-test-accuracy", "0.9"]] {
         let plain = train.iter().copied().filter(|word| !["--save", "pair"].contains(word)).collect::<Vec<_>>();
         check_error(&home, &[&plain[..], flag].concat(), 2, &format!("{} is for one network", flag[0]));
     }
