@@ -3,8 +3,8 @@
 
     python3 benches/recipes.py [--seeds N] [--recipes NAME …] [--data DIR] [BINARY …]
 
-BINARY is what starts mnist-lab, `target/release/mnist-lab` if not given. `ensemble` is made of the sessions of `best`, four at a time.
-The test set is looked at once for each network. Prints Markdown. `tutorial` and `quick` take minutes; eight seeds of `best` an hour and a
+BINARY is what starts mnist-lab, `target/release/mnist-lab` if not given. `ensemble` is made of the sessions of `best`, four at a time, and
+`distilled` learns from the first two of them. The test set is looked at once for each network. Prints Markdown. `tutorial` and `quick` take minutes; eight seeds of `best` an hour and a
 half on two cores, and three minutes on an H100.
 """
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEMBERS = 4
 parser = argparse.ArgumentParser()
 parser.add_argument("--seeds", type=int, default=8)
-parser.add_argument("--recipes", nargs="+", default=["tutorial", "quick", "best", "ensemble"])
+parser.add_argument("--recipes", nargs="+", default=["tutorial", "quick", "best", "ensemble", "distilled"])
 parser.add_argument("--data", default=None)
 parser.add_argument("binary", nargs="*", default=[str(ROOT / "target/release/mnist-lab")])
 GIVEN = parser.parse_args()
@@ -51,15 +51,16 @@ def main():
     print(f"|---|{'---|' * len(seeds)}---|---|")
     with tempfile.TemporaryDirectory() as folder:
         keep = ["--sessions", folder]
-        for recipe in GIVEN.recipes:
+        for recipe in sorted(GIVEN.recipes, key=lambda recipe: recipe == "distilled"):
             if recipe == "ensemble":
                 continue
             # What is best is chosen already, and learns from all digits; the tutorial's does both.
-            splits = {"best": ["0"], "tutorial": ["0.2", "0"]}.get(recipe, ["0.2"])
+            splits = {"best": ["0"], "distilled": ["0"], "tutorial": ["0.2", "0"]}.get(recipe, ["0.2"])
+            teacher = ["--teacher", "best-1,best-2"] if recipe == "distilled" else []
             for split in splits:
                 name = recipe if split == splits[0] else f"{recipe} --validation-split {split}"
                 save = name.replace(" --validation-split ", "-split-")
-                run = ["train", "--recipe", recipe, "--validation-split", split, *keep]
+                run = ["train", "--recipe", recipe, "--validation-split", split, *teacher, *keep]
                 runs = [last(*run, "--seed", str(seed), "--save", f"{save}-{seed}") for seed in seeds]
                 row(name, [run["test_accuracy"] for run in runs], [run["process_seconds"] for run in runs])
         groups = [seeds[first : first + MEMBERS] for first in range(0, len(seeds) - MEMBERS + 1, MEMBERS)]

@@ -23,7 +23,7 @@ pub use place::default_socket;
 pub use server::Server;
 
 /// What both ends say first; the number counts changes of what travels.
-const GREETING: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/5");
+const GREETING: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/6");
 
 #[cfg(test)]
 mod tests;

@@ -138,6 +138,9 @@ pub enum Command {
         /// Names every random draw; this run's if left out
         #[arg(long)]
         seed: Option<u64>,
+        /// Learn from the networks of these sessions beside the labels: `--teacher a,b`; this run's if left out, `none` for none
+        #[arg(long, value_name = "SESSION", value_delimiter = ',')]
+        teacher: Vec<String>,
     },
     /// Go back to the end of an epoch, with its weights, optimizer and random draws: `rewind 3`
     Rewind {
@@ -335,7 +338,14 @@ mod tests {
         check("draw add 7", draw(Keep::Add, "7"));
         check("next drawings", Command::Next { list: Some(ListName::Drawings) });
         check("eval --corrupt all", eval(SplitName::Test, Some(Corrupt::All(3))));
-        check("new lenet5 --seed 7", Command::New { arch: Some("lenet5".into()), seed: Some(7) });
+        let new = |seed, teacher: &[&str]| Command::New {
+            arch: Some("lenet5".into()),
+            seed,
+            teacher: teacher.iter().map(ToString::to_string).collect(),
+        };
+        check("new lenet5 --seed 7", new(Some(7), &[]));
+        check("new lenet5 --teacher a --teacher b", new(None, &["a", "b"]));
+        check("new --teacher a,b lenet5", new(None, &["a", "b"]));
         check("nearest 42", Command::Nearest { input: Some("42".into()) });
         check("nearest", Command::Nearest { input: None });
         check("explain 42", Command::Explain { input: Some("42".into()), class: None });

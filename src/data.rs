@@ -10,12 +10,14 @@ pub mod idx;
 pub mod load;
 pub mod picture;
 pub(crate) mod pixels;
+pub mod teacher;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use augment::Augment;
+use teacher::Teacher;
 
 use crate::random::{Purpose, Stream};
 
@@ -202,12 +204,13 @@ pub struct Batch {
     images: Arc<Images>,
     indices: Vec<u32>,
     augment: Option<(Augment, u64, u64)>,
+    teacher: Option<Arc<Teacher>>,
 }
 
 impl Batch {
     /// The samples `indices` of `images` as they are.
     pub fn new(images: Arc<Images>, indices: Vec<u32>) -> Self {
-        Self { images, indices, augment: None }
+        Self { images, indices, augment: None, teacher: None }
     }
 
     /// The same samples, augmented; the draw is named by the run's seed, the epoch and the sample's index.
@@ -215,6 +218,12 @@ impl Batch {
     pub fn augmented(mut self, augment: Augment, seed: u64, epoch: u64) -> Self {
         self.augment = (!augment.is_none()).then_some((augment, seed, epoch));
         self
+    }
+
+    /// The same samples, of which this teacher says something; they must be of the training set.
+    #[must_use]
+    pub fn taught(self, teacher: Option<Arc<Teacher>>) -> Self {
+        Self { teacher, ..self }
     }
 
     /// How many samples there are.
@@ -245,7 +254,8 @@ impl Batch {
     /// The samples at `positions` as a batch of their own.
     #[must_use]
     pub fn part(&self, positions: Range<usize>) -> Self {
-        Self { images: self.images.clone(), indices: self.indices[positions].to_vec(), augment: self.augment }
+        let (images, teacher) = (self.images.clone(), self.teacher.clone());
+        Self { images, indices: self.indices[positions].to_vec(), augment: self.augment, teacher }
     }
 
     /// The labels of its samples.
@@ -256,6 +266,16 @@ impl Batch {
     /// The label of the batch's sample `position`.
     pub fn label(&self, position: usize) -> u8 {
         self.images.label(self.indices[position] as usize)
+    }
+
+    /// Whether it has a teacher.
+    pub const fn is_taught(&self) -> bool {
+        self.teacher.is_some()
+    }
+
+    /// The teacher's logits `[class]` of the batch's sample `position`; none without a teacher, or if it does not know the sample.
+    pub fn lesson(&self, position: usize) -> Option<&[f32; CLASSES]> {
+        self.teacher.as_ref()?.logits.get(self.indices[position] as usize)
     }
 
     /// Writes the pixels of the batch's sample `position`, augmented if the batch is.

@@ -113,7 +113,7 @@ impl Imported {
         Session {
             data: DataMark { name: dataset.name.clone(), fingerprint: dataset.fingerprint() },
             run: RunState {
-                config: RunConfig { arch: self.arch, seed, validation_split },
+                config: RunConfig { arch: self.arch, seed, validation_split, teacher: None },
                 settings: Settings { dropout: self.dropout, ..Settings::default() },
                 progress: Progress::default(),
                 network: NetworkState {

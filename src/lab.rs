@@ -114,7 +114,14 @@ pub struct LabOptions {
 #[derive(Clone, Debug)]
 pub enum Start {
     /// A run with fresh weights.
-    Fresh(Box<RunConfig>, Box<Settings>),
+    Fresh {
+        /// What can't change.
+        config: Box<RunConfig>,
+        /// What can.
+        settings: Box<Settings>,
+        /// The sessions whose networks are to be its teacher.
+        teachers: Vec<String>,
+    },
     /// A saved run.
     Session(String),
 }

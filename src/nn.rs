@@ -174,6 +174,10 @@ pub struct Step {
     pub dropout: f32,
     /// Share of the target spread over all classes.
     pub label_smoothing: f32,
+    /// Share of the loss that is the teacher's, of batches that have one: see [`loss`].
+    pub distill: f32,
+    /// What the logits are divided by there.
+    pub temperature: f32,
     /// How much of the moving average of the weights is kept, 0 to below 1; `None` for no average. While there is one, it
     /// answers in place of the weights.
     pub ema: Option<f64>,
@@ -190,6 +194,8 @@ impl Default for Step {
             weight_decay: 0.0,
             dropout: 0.0,
             label_smoothing: 0.0,
+            distill: 0.0,
+            temperature: 1.0,
             ema: None,
         }
     }
@@ -198,7 +204,7 @@ impl Default for Step {
 /// What came out of a training step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchResult {
-    /// Mean cross-entropy in nats against the smoothed targets, before the update, weight decay left out.
+    /// Mean cross-entropy in nats against the smoothed targets, before the update, weight decay and what a teacher says left out.
     pub loss: f32,
     /// The class with the largest logit of each sample.
     pub predictions: Vec<u8>,

@@ -296,17 +296,15 @@ impl Trainer {
         let end = (progress.sample + self.settings.batch_size).min(train);
         let indices = order[progress.sample..end].to_vec();
         self.order = Some((epoch, order));
-        Batch::new(self.dataset.train.clone(), indices).augmented(
-            self.settings.augment,
-            self.config.seed,
-            u64::from(epoch),
-        )
+        Batch::new(self.dataset.train.clone(), indices)
+            .augmented(self.settings.augment, self.config.seed, u64::from(epoch))
+            .taught(self.config.teacher.clone())
     }
 
     /// The hyperparameters of the step that comes next at `progress`.
     fn step_at(&self, progress: &Progress) -> Step {
-        let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, ema, epochs, .. } =
-            self.settings;
+        let Settings { learning_rate, optimizer, weight_decay, dropout, label_smoothing, .. } = self.settings;
+        let Settings { distill, temperature, ema, epochs, .. } = self.settings;
         let done = f64::from(progress.epoch) + progress.sample as f64 / self.split.train.len() as f64;
         Step {
             seed: self.config.seed,
@@ -316,6 +314,8 @@ impl Trainer {
             weight_decay,
             dropout,
             label_smoothing,
+            distill,
+            temperature,
             ema,
         }
     }

@@ -36,7 +36,7 @@ fn step() -> Step {
         weight_decay: 0.0,
         dropout: 0.4,
         label_smoothing: 0.1,
-        ema: None,
+        ..Step::default()
     }
 }
 

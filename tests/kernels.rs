@@ -25,6 +25,8 @@ const STEP: Step = Step {
     weight_decay: 0.0,
     dropout: 0.3,
     label_smoothing: 0.1,
+    distill: 0.0,
+    temperature: 1.0,
     ema: None,
 };
 

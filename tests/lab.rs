@@ -16,7 +16,7 @@ use mnist_lab::nn::{DeviceChoice, Kernels};
 use mnist_lab::reply::Reply;
 use mnist_lab::search::SearchPhase;
 use mnist_lab::session::Store;
-use mnist_lab::state::{GpuReading, LabState, Phase};
+use mnist_lab::state::{GpuReading, LabState, Level, Phase};
 use mnist_lab::train::event::Reason;
 use mnist_lab::train::settings::Settings;
 use mnist_lab::train::{Goal, RunConfig};
@@ -71,9 +71,12 @@ impl Bench {
     }
 
     fn fresh_of(folder: &Path, arch: &str, epochs: u32) -> Self {
-        let config = RunConfig { arch: arch.parse().unwrap(), seed: 1, validation_split: 0.2 };
+        let config = RunConfig { arch: arch.parse().unwrap(), seed: 1, validation_split: 0.2, teacher: None };
         let settings = Settings { epochs, batch_size: 256, ..Settings::default() };
-        Self::start(folder, Start::Fresh(Box::new(config), Box::new(settings)))
+        Self::start(
+            folder,
+            Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers: Vec::new() },
+        )
     }
 
     fn ask(&self, line: &str) -> Result<Reply, Error> {
@@ -537,8 +540,8 @@ fn saved_sessions_are_drawn_behind_the_run() {
 #[test]
 fn the_gpu_of_a_run_is_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2 };
-    let start = Start::Fresh(Box::new(config), Box::default());
+    let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2, teacher: None };
+    let start = Start::Fresh { config: Box::new(config), settings: Box::default(), teachers: Vec::new() };
     // One look a second: that two are the same, and then the end, takes some.
     let meter: Meter = |device| {
         assert_eq!(device.device, "cpu");
@@ -588,4 +591,66 @@ fn data_that_cannot_be_read_is_told_to_everyone_who_asks() {
     assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
     assert_eq!(runtime.block_on(lab.ask(Command::Quit)).unwrap(), Reply::Closing);
     thread.join().unwrap();
+}
+
+#[test]
+fn a_run_is_taught_by_sessions_until_another_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 30");
+    bench.ask("save a").unwrap();
+    let done = |line: &str| match bench.ask(line).unwrap() {
+        Reply::Done(text) => text,
+        other => panic!("{line}: {other:?}"),
+    };
+    let weighs = || match bench.ask("set").unwrap() {
+        Reply::Settings(rows) => rows.iter().filter(|(name, ..)| ["distill", "temperature"].contains(&&**name)).count(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(weighs(), 0);
+    assert!(done("set distill 0.5").ends_with("but this run has no teacher: `new --teacher SESSION` begins one"));
+
+    assert!(done("new --teacher a").ends_with(", seed 1, taught by a"));
+    assert_eq!(weighs(), 2);
+    let told: Vec<String> = bench.lab.state().borrow().log.iter().map(|line| line.text.clone()).collect();
+    assert!(told.iter().any(|line| line == "asking `a` about the training digits"), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("flatter")), "{told:?}");
+    bench.run("step 3");
+    bench.ask("save pupil").unwrap();
+    assert_eq!(Store::new(folder.path()).load("pupil").unwrap().run.config.teachers(), ["a"]);
+
+    assert!(done("new mlp --seed 7").ends_with("taught by a"), "it stays");
+    assert!(done("new --teacher a --teacher pupil").ends_with("taught by a, pupil"));
+    assert!(bench.ask("new --teacher nobody").unwrap_err().to_string().contains("there is no session `nobody`"));
+    assert!(done("new --teacher none").ends_with("seed 7"));
+    assert_eq!(weighs(), 0);
+}
+
+/// Whoever knows the answers of the validation may give them away.
+#[test]
+fn a_teacher_that_has_seen_the_validation_digits_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 3");
+    let store = Store::new(folder.path());
+    bench.ask("save whole").unwrap();
+    let mut session = store.load("whole").unwrap();
+    session.run.config.validation_split = 0.0;
+    store.save("whole", &session).unwrap();
+    bench.ask("new --teacher whole").unwrap();
+    bench.until(|state| state.log.iter().any(|line| line.level == Level::Warning && line.text.contains("flatter")));
+}
+
+#[test]
+fn a_network_that_answers_with_no_numbers_does_not_teach() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::fresh(folder.path());
+    bench.run("step 3");
+    bench.ask("save broken").unwrap();
+    let store = Store::new(folder.path());
+    let mut session = store.load("broken").unwrap();
+    session.run.network.tensors[1].values[3] = f32::NAN;
+    store.save("broken", &session).unwrap();
+    let refused = bench.ask("new --teacher broken").unwrap_err().to_string();
+    assert!(refused.contains("session `broken` can't teach"), "{refused}");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mnist_lab::arch::{Arch, PRESETS};
 use mnist_lab::data::{Batch, Images, PIXELS, SIDE};
 use mnist_lab::metrics::argmax;
-use mnist_lab::nn::loss::target;
+use mnist_lab::nn::loss::smoothed;
 use mnist_lab::nn::optim::OptimizerKind;
 use mnist_lab::nn::plan::{DropoutMask, normalise};
 use mnist_lab::nn::{self, DeviceChoice, Kernels, NamedTensor, Network, NetworkError, NetworkState, Setup, Step};
@@ -49,7 +49,7 @@ fn step(number: usize) -> Step {
         weight_decay: 1e-4,
         dropout: 0.3,
         label_smoothing: 0.05,
-        ema: None,
+        ..Step::default()
     }
 }
 
@@ -330,7 +330,7 @@ fn the_loss_is_the_mean_cross_entropy_against_smoothed_targets() {
     let cross_entropy = |sample: usize| -> f64 {
         let sum: f64 = logits[sample].iter().map(|logit| f64::from(*logit).exp()).sum();
         let of = |class: usize| {
-            f64::from(target(images.label(sample), class, 0.05)) * (sum.ln() - f64::from(logits[sample][class]))
+            f64::from(smoothed(images.label(sample), 0.05)[class]) * (sum.ln() - f64::from(logits[sample][class]))
         };
         (0..10).map(of).sum()
     };
@@ -339,8 +339,8 @@ fn the_loss_is_the_mean_cross_entropy_against_smoothed_targets() {
     let largest = |logits: &[f32; 10]| (0..10).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
     let predictions: Vec<_> = result.predictions.iter().map(|&class| Some(usize::from(class))).collect();
     assert_eq!(predictions, logits.iter().map(largest).collect::<Vec<_>>());
-    assert!(((0..10).map(|class| target(3, class, 0.1)).sum::<f32>() - 1.0).abs() < 1e-6);
-    assert!((target(3, 3, 0.1) - 0.91).abs() < 1e-6);
+    assert!((smoothed(3, 0.1).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    assert!((smoothed(3, 0.1)[3] - 0.91).abs() < 1e-6);
 }
 
 #[test]

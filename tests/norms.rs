@@ -123,7 +123,7 @@ fn measuring_changes_nothing_and_a_step_that_is_not_made_has_none() {
 #[test]
 fn a_run_that_was_restarted_has_the_norms_of_the_run_that_was_not() {
     let data = || Dataset::new("noise".into(), noise(100), noise(10));
-    let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2 };
+    let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2, teacher: None };
     let network = || {
         let setup =
             Setup { device: DeviceChoice::Cpu, kernels: Kernels::Auto, threads: 2, seed: 1, ..Setup::default() };

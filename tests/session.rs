@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use mnist_lab::data::teacher::Teacher;
 use mnist_lab::nn::norms::LayerNorm;
 use mnist_lab::nn::optim::{OptimizerKind, OptimizerState};
 use mnist_lab::nn::{NamedTensor, NetworkState};
@@ -60,8 +61,13 @@ fn session() -> Session {
 }
 
 fn run() -> RunState {
-    let config =
-        RunConfig { arch: "flatten dense10".parse().expect("it is one"), seed: u64::MAX, validation_split: 0.2 };
+    let teacher = Teacher { sessions: vec!["a".into(), "b".into()], logits: vec![[0.5; 10], [-1.25; 10]] };
+    let config = RunConfig {
+        arch: "flatten dense10".parse().expect("it is one"),
+        seed: u64::MAX,
+        validation_split: 0.2,
+        teacher: Some(Arc::new(teacher)),
+    };
     let step = |step| StepRecord { step, loss: 1.5 / step as f32, accuracy: 0.5, learning_rate: 1e-3 };
     let epoch = EpochRecord {
         epoch: 1,
@@ -158,6 +164,29 @@ fn a_branch_that_is_not_there_is_refused() {
     let error =
         decode(&encode(&Session { tree, ..whole }).expect("it is small")).expect_err("nobody made such a state");
     assert!(error.to_string().contains("more history than its branch"), "{error}");
+}
+
+#[test]
+fn a_teacher_that_says_no_logits_is_refused() {
+    let taught = |sessions: &[&str], logit: f32| {
+        let mut session = session();
+        let sessions = sessions.iter().map(ToString::to_string).collect();
+        session.run.config.teacher = Some(Arc::new(Teacher { sessions, logits: vec![[logit; 10]] }));
+        decode(&encode(&session).expect("it is small"))
+    };
+    assert!(taught(&["a"], 1.0).is_ok());
+    for refused in [taught(&[], 1.0), taught(&["a"], f32::NAN), taught(&["a"], f32::INFINITY)] {
+        let error = refused.expect_err("nobody wrote such a session").to_string();
+        assert!(error.contains("teacher: these are no logits"), "{error}");
+    }
+    // Half of a sample's.
+    let mut bytes = encode(&Session { tree: Tree::default(), ..session() }).expect("it is small");
+    let end = bytes.len() - 20 * 4;
+    assert_eq!(bytes[end - 1], 20, "the number of logits stands before them");
+    bytes[end - 1] = 15;
+    bytes.truncate(end + 15 * 4);
+    mend_header(&mut bytes);
+    assert!(decode(&bytes).expect_err("it is half").to_string().contains("these are no logits"));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use mnist_lab::data::teacher::Teacher;
 use mnist_lab::data::{CLASSES, Dataset, Images};
 use mnist_lab::metrics::{argmax, softmax};
 use mnist_lab::nn::{self, DeviceChoice, Kernels, NamedTensor, NetworkState, Setup};
@@ -37,7 +38,7 @@ fn settings(changes: &[(&str, &str)]) -> Settings {
 }
 
 fn config(arch: &str) -> RunConfig {
-    RunConfig { arch: arch.parse().unwrap(), seed: 1, validation_split: 0.2 }
+    RunConfig { arch: arch.parse().unwrap(), seed: 1, validation_split: 0.2, teacher: None }
 }
 
 fn network(config: &RunConfig) -> Box<dyn nn::Network> {
@@ -105,6 +106,40 @@ fn a_run_that_was_restarted_is_the_run_that_was_not() {
         }
         assert_eq!(timeless(&straight), timeless(&restarted), "{optimizer}");
     }
+}
+
+/// What a run learns is what it was told at its start, wherever it was left: the teacher is asked once.
+#[test]
+fn a_taught_run_that_was_restarted_is_the_run_that_was_not() {
+    let taught = || {
+        let mut teacher = Teacher::default();
+        teacher.join("a".into(), fresh("mlp", &[]).answers(0..320).unwrap());
+        let config = RunConfig { teacher: Some(Arc::new(teacher)), ..config(ARCH) };
+        let network = network(&config);
+        Trainer::new(config, settings(&[("augment", "tutorial")]), DATA.clone(), network).unwrap()
+    };
+    let (mut straight, mut restarted) = (taught(), taught());
+    run(&mut straight, Goal::Epoch(2));
+    for goal in [Goal::Step(4), Goal::Epoch(1), Goal::Step(13), Goal::Epoch(2)] {
+        run(&mut restarted, goal);
+        restarted = restart(&restarted);
+    }
+    assert_eq!(timeless(&straight), timeless(&restarted));
+
+    // With no share it says nothing; and it takes the place of the labels where it has all.
+    let weights = |mut trainer: Trainer, changes: &[(&str, &str)]| {
+        for (name, value) in changes {
+            trainer.set(name.parse().unwrap(), value, &mut |_| ()).unwrap();
+        }
+        run(&mut trainer, Goal::Epoch(1));
+        trainer.state().unwrap().network
+    };
+    let alone = weights(fresh(ARCH, &[("augment", "tutorial")]), &[]);
+    assert_eq!(weights(taught(), &[("distill", "0")]), alone);
+    assert_ne!(weights(taught(), &[]), alone);
+    let by_teacher = weights(taught(), &[("distill", "1")]);
+    assert_eq!(weights(taught(), &[("distill", "1"), ("label-smoothing", "0.5")]), by_teacher);
+    assert_ne!(weights(taught(), &[("distill", "1"), ("temperature", "1")]), by_teacher);
 }
 
 #[test]

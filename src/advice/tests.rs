@@ -39,7 +39,8 @@ fn run(settings: &[(&str, &str)], epochs: &[(f64, f64, f64)]) -> LabState {
             samples: 48_000,
         });
     }
-    let config = RunConfig { arch: "tutorial".parse().expect("a preset"), seed: 1, validation_split: 0.2 };
+    let config =
+        RunConfig { arch: "tutorial".parse().expect("a preset"), seed: 1, validation_split: 0.2, teacher: None };
     let run = RunInfo {
         name: "run-1".into(),
         parameters: 1,

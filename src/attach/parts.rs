@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::FrameError;
 use crate::data::Split;
+use crate::data::teacher::Teacher;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{DeviceInfo, NetworkState};
 use crate::state::{GpuHistory, GpuSample, Overlay, RunInfo};
@@ -21,6 +22,8 @@ pub struct FarRun {
     arch: String,
     seed: u64,
     validation_split: f64,
+    /// The sessions that teach it.
+    teachers: Vec<String>,
     device: DeviceInfo,
     parameters: usize,
     split: Split,
@@ -68,12 +71,14 @@ struct FarBranch {
 
 impl From<&RunInfo> for FarRun {
     fn from(run: &RunInfo) -> Self {
-        let RunInfo { name, config: RunConfig { arch, seed, validation_split }, device, parameters, split } = run;
+        let RunInfo { name, config, device, parameters, split } = run;
+        let RunConfig { arch, seed, validation_split, .. } = config;
         Self {
             name: name.clone(),
             arch: arch.to_string(),
             seed: *seed,
             validation_split: *validation_split,
+            teachers: config.teachers().to_vec(),
             device: device.clone(),
             parameters: *parameters,
             split: split.clone(),
@@ -87,9 +92,11 @@ impl FarRun {
     /// # Errors
     /// If it has layers that nobody knows.
     pub fn near(self) -> Result<RunInfo, FrameError> {
-        let Self { name, arch, seed, validation_split, device, parameters, split } = self;
+        let Self { name, arch, seed, validation_split, teachers, device, parameters, split } = self;
         let arch = arch.parse().map_err(|_| FrameError::Damaged("it has unknown layers"))?;
-        Ok(RunInfo { name, config: RunConfig { arch, seed, validation_split }, device, parameters, split })
+        // What it says stays where the run is.
+        let teacher = (!teachers.is_empty()).then(|| Arc::new(Teacher { sessions: teachers, logits: Vec::new() }));
+        Ok(RunInfo { name, config: RunConfig { arch, seed, validation_split, teacher }, device, parameters, split })
     }
 }
 

@@ -148,10 +148,14 @@ pub struct RunArgs {
     /// Share of the training set, taken from its end, that is held out for validation, 0 to 0.9; 0.2 if not given
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub validation_split: Option<f64>,
-    /// Architecture and settings by a name, in the place of the configuration's: tutorial, quick, augmented, best, ensemble;
-    /// single flags override it
+    /// Architecture and settings by a name, in the place of the configuration's: tutorial, quick, augmented, distilled, best,
+    /// ensemble; single flags override it
     #[arg(long, value_name = "NAME", long_help = recipes())]
     pub recipe: Option<String>,
+    /// Learn from the networks of these sessions beside the labels (knowledge distillation): what they make of each training
+    /// digit; several teach as their mean
+    #[arg(long, value_name = "SESSION", value_delimiter = ',')]
+    pub teacher: Vec<String>,
     #[command(flatten)]
     pub settings: SettingArgs,
 }
@@ -186,6 +190,10 @@ pub struct SettingArgs {
     dropout: Option<String>,
     #[arg(long)]
     label_smoothing: Option<String>,
+    #[arg(long, value_name = "SHARE")]
+    distill: Option<String>,
+    #[arg(long)]
+    temperature: Option<String>,
     #[arg(long)]
     augment: Option<String>,
     #[arg(long, value_name = "PATIENCE")]
@@ -208,6 +216,8 @@ impl SettingArgs {
             (Setting::WeightDecay, &self.weight_decay),
             (Setting::Dropout, &self.dropout),
             (Setting::LabelSmoothing, &self.label_smoothing),
+            (Setting::Distill, &self.distill),
+            (Setting::Temperature, &self.temperature),
             (Setting::Augment, &self.augment),
             (Setting::EarlyStop, &self.early_stop),
             (Setting::Ema, &self.ema),
@@ -234,7 +244,7 @@ pub struct TrainArgs {
     #[arg(long, conflicts_with = "save")]
     pub no_save: bool,
     /// Go on with this session until --epochs, the run's total; other settings given here change it
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "validation_split", "recipe"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "validation_split", "recipe", "teacher"])]
     pub resume: Option<String>,
     /// Train N networks with the seeds SEED, SEED + 1, … as the sessions NAME-1, NAME-2, …, and test them as one; the same
     /// command, with its --save NAME, goes on with what was interrupted
@@ -426,6 +436,8 @@ fn of_all_trials(flag: Arg) -> Arg {
                 format!("Settings and epochs of a recipe, without its layers: {names}; single flags override it");
             flag.help(help).long_help(None::<&str>)
         }
+        (Some("teacher"), _) => flag.hide(true),
+        (_, Some(setting)) if setting.needs_teacher() => flag.hide(true),
         (_, Some(setting)) => {
             let help = match setting {
                 Setting::Epochs => "epochs that a trial has at most, 1 to 100000 [default: 5]",
@@ -481,7 +493,7 @@ mod tests {
             let default = format!("{} [default: {}]", setting.about(), setting.get(&Settings::default()));
             assert_eq!(help("train", setting.name()), default);
             assert_eq!(help("lab", setting.name()), default);
-            if setting != Setting::Epochs {
+            if setting != Setting::Epochs && !setting.needs_teacher() {
                 assert_eq!(help("tune", setting.name()), setting.about(), "it may be searched");
             }
         }

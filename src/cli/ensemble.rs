@@ -77,12 +77,17 @@ async fn train_all(args: &TrainArgs, names: &[String], options: &Options, output
 fn member(args: &TrainArgs, name: &str, seed: u64, options: &Options) -> Result<Option<Start>, Error> {
     let (mut config, settings) = options.run(&args.run)?;
     config.seed = config.seed.wrapping_add(seed);
+    let teachers = args.run.teacher.clone();
     let run = match options.store.load(name) {
         Ok(session) => session.run,
-        Err(SessionError::Missing { .. }) => return Ok(Some(Start::Fresh(Box::new(config), Box::new(settings)))),
+        Err(SessionError::Missing { .. }) => {
+            return Ok(Some(Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers }));
+        }
         Err(error) => return Err(error.into()),
     };
-    if run.config != config || run.settings != settings {
+    // What they said then is what it learns.
+    config.teacher.clone_from(&run.config.teacher);
+    if run.config != config || run.settings != settings || config.teachers() != teachers {
         return Err(Error::Usage(format!(
             "session `{name}` is of another network or of other settings than these: save under another name, or \
              `mnist-lab sessions rm {name}`"

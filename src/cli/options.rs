@@ -16,6 +16,7 @@ use crate::lab::{Autosave, LabOptions, Start};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::session::Store;
 use crate::train::RunConfig;
+use crate::train::recipe::Recipe;
 use crate::train::settings::{Setting, Settings};
 
 /// What a run validates on if nobody says otherwise: the tutorial's.
@@ -103,7 +104,8 @@ impl Options {
     /// # Errors
     /// As [`Self::run`] has them.
     pub fn fresh(&self, args: &RunArgs) -> Result<Start, Error> {
-        self.run(args).map(|(config, settings)| Start::Fresh(Box::new(config), Box::new(settings)))
+        let (config, settings) = self.run(args)?;
+        Ok(Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers: args.teacher.clone() })
     }
 
     /// What a fresh run is made of: a recipe that is named, else what the configuration says and for the rest the tutorial; flags
@@ -124,16 +126,18 @@ impl Options {
         for (setting, value) in recipe.settings {
             setting.set(&mut settings, value)?;
         }
-        for (setting, value) in args.settings.given() {
+        let given = args.settings.given();
+        for (setting, value) in &given {
             setting.set(&mut settings, value)?;
         }
+        check_taught(args, recipe, &given)?;
         let configured_arch = configured.arch.as_deref().filter(|_| args.recipe.is_none());
         let arch: Arch = args.arch.as_deref().or(configured_arch).unwrap_or(recipe.arch).parse()?;
         let validation_split = args.validation_split.or(configured.validation_split).unwrap_or(VALIDATION_SPLIT);
         if !(0.0..=0.9).contains(&validation_split) {
             return Err(Error::Usage(format!("`{validation_split}` is no validation split: use 0 to 0.9")));
         }
-        let config = RunConfig { arch, seed: self.seed(), validation_split };
+        let config = RunConfig { arch, seed: self.seed(), validation_split, teacher: None };
         Ok((config, settings))
     }
 
@@ -153,6 +157,19 @@ impl Options {
         tracing_subscriber::fmt().with_writer(file).with_ansi(false).with_max_level(level).init();
         Ok(())
     }
+}
+
+/// Refuses what only a teacher gives a meaning where there is none.
+fn check_taught(args: &RunArgs, recipe: Recipe, given: &[(Setting, &str)]) -> Result<(), Error> {
+    let what = match given.iter().map(|(setting, _)| setting).find(|setting| setting.needs_teacher()) {
+        _ if !args.teacher.is_empty() => return Ok(()),
+        Some(setting) => format!("--{}", setting.name()),
+        None if recipe.is_taught => format!("--recipe {}", recipe.name),
+        None => return Ok(()),
+    };
+    Err(Error::Usage(format!(
+        "{what} is for a run that learns from others: add `--teacher SESSION`, a trained network"
+    )))
 }
 
 /// `./sessions` if it exists, else the XDG data folder.

@@ -64,6 +64,7 @@ fn show(name: &str, session: &Session, output: Output) {
         "parameters": run.config.arch.parameters(),
         "seed": run.config.seed,
         "validation_split": run.config.validation_split,
+        "teacher": run.config.teachers(),
         "epoch": run.progress.epoch,
         "step": run.progress.step,
         "seconds": run.progress.seconds,
@@ -73,8 +74,11 @@ fn show(name: &str, session: &Session, output: Output) {
         "branches": branches(session).iter().map(BranchRow::to_json).collect::<Vec<_>>(),
         "epochs": run.history.epochs.iter().map(epoch_json).collect::<Vec<_>>(),
     });
-    let mut lines: Vec<String> =
-        figures(session).into_iter().map(|(key, value)| format!("{key:<18} {value}")).collect();
+    let mut lines: Vec<String> = figures(session)
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key:<18} {value}"))
+        .collect();
     lines.extend(run.history.epochs.iter().map(crate::train::history::EpochRecord::sentence));
     lines.extend(
         run.history
@@ -116,8 +120,13 @@ fn figures(session: &Session) -> Vec<(&'static str, String)> {
         ("parameters", run.config.arch.parameters().to_string()),
         ("seed", run.config.seed.to_string()),
         ("validation-split", run.config.validation_split.to_string()),
+        ("teacher", run.config.teachers().join(", ")),
     ];
-    figures.extend(Setting::ALL.map(|setting| (setting.name(), setting.get(&run.settings))));
+    let is_taught = run.config.teacher.is_some();
+    let value = |setting: Setting| {
+        if setting.needs_teacher() && !is_taught { String::new() } else { setting.get(&run.settings) }
+    };
+    figures.extend(Setting::ALL.map(|setting| (setting.name(), value(setting))));
     figures.extend([
         ("epochs done", run.progress.epoch.to_string()),
         ("steps", run.progress.step.to_string()),

@@ -103,6 +103,11 @@ pub(super) async fn one(
     output: &Output,
 ) -> Result<ExitCode, Error> {
     let started = Instant::now();
+    if let Start::Fresh { teachers, .. } = &lab.start
+        && !teachers.is_empty()
+    {
+        output.note(&format!("asking {} about the training digits", teachers.join(", ")));
+    }
     let (lab, thread) = Lab::start(lab)?;
     let lab = if args.listen.is_some() { lab.with_porter(porter()) } else { lab };
     let mut follower = Follower::new(lab.clone(), *output).await?;
@@ -259,11 +264,13 @@ fn tell_start(args: &TrainArgs, state: &LabState, output: Output) {
         "train_samples": run.split.train.len(),
         "validation_samples": run.split.validation.len(),
         "arch": run.arch().to_string(),
+        "teacher": run.config.teachers(),
         "seed": run.config.seed,
         "epochs_done": state.progress.epoch,
     });
+    let taught = run.config.taught_by().map_or_else(String::new, |taught| format!("; {taught}"));
     let text = format!(
-        "{}, {} parameters, on {} ({}, {} threads): {} samples to train on, {} to validate",
+        "{}, {} parameters, on {} ({}, {} threads): {} samples to train on, {} to validate{taught}",
         run.arch(),
         run.parameters,
         run.device.device,

@@ -15,7 +15,6 @@ use super::options::Options;
 use super::output::Output;
 use crate::data::Dataset;
 use crate::error::Error;
-use crate::lab::Start;
 use crate::search::request::Request;
 use crate::search::{self, Search, SearchOptions, SearchPhase, SearchState};
 use crate::session::Store;
@@ -122,9 +121,12 @@ fn study(verb: &TuneVerb, folder: &Path, options: &Options, dataset: &Dataset) -
     let mut run = verb.run.clone();
     // It may have gaps, which a run has not.
     let arch = run.arch.take();
-    let Start::Fresh(config, settings) = options.fresh(&run)? else {
-        return Err(Error::Failed("a search begins afresh".into()));
-    };
+    if !run.teacher.is_empty() || run.recipe()?.is_taught {
+        let refused =
+            "the trials of a search learn from labels alone: leave out --teacher, and a recipe that needs one";
+        return Err(Error::Usage(refused.into()));
+    }
+    let (config, settings) = options.run(&run)?;
     let given = run.settings.given();
     let said: Vec<_> = given.iter().map(|(setting, _)| *setting).collect();
     let epochs_are_given = said.contains(&Setting::Epochs) || run.recipe.is_some();
@@ -140,7 +142,7 @@ fn study(verb: &TuneVerb, folder: &Path, options: &Options, dataset: &Dataset) -
         epochs: epochs_are_given.then_some(settings.epochs),
         arch: arch.as_deref(),
         said,
-        settings: *settings,
+        settings,
         seed: options.seed(),
         validation_split: config.validation_split,
     };

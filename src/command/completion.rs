@@ -96,7 +96,10 @@ fn is_called(argument: &Arg, word: &str) -> bool {
 /// Whether an argument of this command is the name of a session.
 fn is_session(command: &str, argument: &Arg) -> bool {
     let argument = argument.get_id().as_str();
-    matches!((command, argument), ("load" | "save", "name") | ("overlay", "names") | ("eval", "with"))
+    matches!(
+        (command, argument),
+        ("load" | "save", "name") | ("overlay", "names") | ("eval", "with") | ("new", "teacher")
+    )
 }
 
 /// The words that an argument takes, as far as they can be told; `words` are those of its command before it.
@@ -128,7 +131,7 @@ fn values_of(command: &str, argument: &Arg, words: &[&str], sessions: &[String])
         ("tune", "algorithm") => owned(Algorithm::WORDS),
         ("tune", "objective") => owned(Objective::WORDS),
         ("tune", "stop") => owned(Stopping::WORDS),
-        ("overlay", "names") => sessions.iter().cloned().chain(["none".to_owned()]).collect(),
+        ("overlay", "names") | ("new", "teacher") => sessions.iter().cloned().chain(["none".to_owned()]).collect(),
         _ if is_session(command, argument) => sessions.to_vec(),
         _ => Vec::new(),
     }
@@ -195,8 +198,16 @@ mod tests {
     #[test]
     fn names_of_sessions_are_offered_where_one_is_taken() {
         let sessions = ["bee".to_owned()];
-        let lines =
-            ["load ", "load b", "save ", "overlay ", "overlay demo b", "eval --with ", "eval --views 8 --with b"];
+        let lines = [
+            "load ",
+            "load b",
+            "save ",
+            "overlay ",
+            "overlay demo b",
+            "eval --with ",
+            "eval --views 8 --with b",
+            "new --teacher ",
+        ];
         for line in lines {
             assert!(Command::takes_session(line), "{line}");
             assert!(Command::completions(line, &sessions).iter().any(|whole| whole.ends_with(" bee")), "{line}");

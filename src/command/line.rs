@@ -36,8 +36,9 @@ impl fmt::Display for Command {
                 positional(f, [name])
             }
             Self::Load { name } => positional(f, [name]),
-            Self::New { arch, seed } => {
+            Self::New { arch, seed, teacher } => {
                 option(f, seed.map(|seed| format!("--seed {seed}")).as_ref())?;
+                words(f, teacher.iter().map(|name| format!("--teacher={name}")))?;
                 positional(f, arch)
             }
             Self::Rewind { epoch } => write!(f, " {epoch}"),

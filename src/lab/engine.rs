@@ -113,8 +113,9 @@ impl<'p> Engine<'p> {
         publisher.emit(LabEvent::Loaded(dataset.clone()));
         publisher.show();
         let (trainer, tree, info, name, saved) = match &options.start {
-            Start::Fresh(config, settings) => {
-                let (trainer, device) = fresh(&options, (**config).clone(), (**settings).clone(), dataset)?;
+            Start::Fresh { config, settings, teachers } => {
+                let (config, settings) = ((**config).clone(), (**settings).clone());
+                let (trainer, device) = fresh(&options, config, settings, teachers, dataset, publisher)?;
                 let name = Name::of_begun(&options)?;
                 let tree = begun(&trainer);
                 (trainer, tree, device, name, None)
@@ -297,7 +298,7 @@ impl<'p> Engine<'p> {
             Command::Plot { file } => self.plot(&file),
             Command::Save { name } => self.save(name),
             Command::Load { name } => self.load(&name),
-            Command::New { arch, seed } => self.begin_anew(arch.as_deref(), seed),
+            Command::New { arch, seed, teacher } => self.begin_anew(arch.as_deref(), seed, &teacher),
             Command::Rewind { epoch } => self.rewind(epoch),
             Command::Branch { name } => self.branch(name),
             Command::Overlay { names } => self.overlay(&names),
@@ -362,7 +363,8 @@ impl<'p> Engine<'p> {
             (setting.name().to_owned(), setting.get(self.trainer.settings()), setting.about().to_owned())
         };
         let Some(name) = name else {
-            return Ok(Reply::Settings(Setting::ALL.map(row).into()));
+            let followed = Setting::followed(self.trainer.config().teacher.is_some());
+            return Ok(Reply::Settings(followed.into_iter().map(row).collect()));
         };
         let setting: Setting = name.parse()?;
         let Some(value) = value else {
@@ -376,6 +378,9 @@ impl<'p> Engine<'p> {
         let hint = match setting {
             Setting::Dropout if !self.trainer.config().arch.has_live_dropout() => {
                 "; but this architecture has no `dropout` layer that would follow it"
+            }
+            _ if setting.needs_teacher() && self.trainer.config().teacher.is_none() => {
+                "; but this run has no teacher: `new --teacher SESSION` begins one"
             }
             _ => "",
         };
@@ -418,21 +423,28 @@ impl<'p> Engine<'p> {
         Ok(Reply::Done(format!("loaded `{name}`: epoch {}, step {}", progress.epoch, progress.step)))
     }
 
-    fn begin_anew(&mut self, arch: Option<&str>, seed: Option<u64>) -> Result<Reply, Error> {
+    fn begin_anew(&mut self, arch: Option<&str>, seed: Option<u64>, teachers: &[String]) -> Result<Reply, Error> {
         let mut config = self.trainer.config().clone();
         if let Some(arch) = arch {
             config.arch = arch.parse()?;
         }
         config.seed = seed.unwrap_or(config.seed);
+        let teachers = if teachers == ["none"] {
+            config.teacher = None;
+            &[]
+        } else {
+            teachers
+        };
         self.save_if_needed()?;
         let (settings, dataset) = (self.trainer.settings().clone(), self.trainer.dataset().clone());
-        let (trainer, device) = fresh(&self.options, config, settings, dataset)?;
+        let (trainer, device) = fresh(&self.options, config, settings, teachers, dataset, self.publisher)?;
         let tree = begun(&trainer);
         self.name = Name::Free(self.options.store.free_name());
         self.take_stage(trainer, tree, device, None);
         let config = self.trainer.config();
         let parameters = config.arch.parameters();
-        Ok(Reply::Done(format!("new run: {}, {parameters} parameters, seed {}", config.arch, config.seed)))
+        let taught = config.taught_by().map_or_else(String::new, |taught| format!(", {taught}"));
+        Ok(Reply::Done(format!("new run: {}, {parameters} parameters, seed {}{taught}", config.arch, config.seed)))
     }
 
     fn take_stage(&mut self, trainer: Trainer, tree: Tree, device: DeviceInfo, saved: Option<Saved>) {

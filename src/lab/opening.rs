@@ -1,14 +1,17 @@
 //! Where runs come from: built fresh, or read from a session.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::LabOptions;
-use crate::data::Dataset;
+use super::publisher::Publisher;
+use crate::data::teacher::Teacher;
+use crate::data::{Dataset, Split};
 use crate::error::Error;
 use crate::nn::{self, DeviceInfo, Network, Setup};
 use crate::reply::{SessionContent, SessionRow};
 use crate::session::{Entry, Store};
-use crate::state::Saved;
+use crate::state::{Level, Saved};
 use crate::train::settings::Settings;
 use crate::train::tree::Tree;
 use crate::train::{RunConfig, Trainer};
@@ -24,18 +27,53 @@ fn build(options: &LabOptions, config: &RunConfig) -> Result<(Box<dyn Network>, 
     Ok(nn::build(&config.arch, &setup)?)
 }
 
-/// A run with fresh weights.
+/// A run with fresh weights, which is taught by the networks of the sessions `teachers` if there are any.
 ///
 /// # Errors
-/// If the device or the kernels are not there, or fail.
+/// If the device or the kernels are not there, or fail; or if a teacher can't be loaded.
 pub fn fresh(
     options: &LabOptions,
-    config: RunConfig,
+    mut config: RunConfig,
     settings: Settings,
+    teachers: &[String],
     dataset: Dataset,
+    publisher: &mut Publisher,
 ) -> Result<(Trainer, DeviceInfo), Error> {
+    if !teachers.is_empty() {
+        let split = Split::new(dataset.train.len(), config.validation_split);
+        config.teacher = Some(Arc::new(teacher(options, teachers, &split, &dataset, publisher)?));
+    }
     let (network, device) = build(options, &config)?;
     Ok((Trainer::new(config, settings, dataset, network)?, device))
+}
+
+/// What the networks of these sessions say of the digits that a run with this split is trained on.
+fn teacher(
+    options: &LabOptions,
+    sessions: &[String],
+    split: &Split,
+    dataset: &Dataset,
+    publisher: &mut Publisher,
+) -> Result<Teacher, Error> {
+    let mut teacher = Teacher::default();
+    for session in sessions {
+        publisher.log(Level::Info, format!("asking `{session}` about the training digits"));
+        publisher.show();
+        let (mut trainer, ..) = load(options, session, dataset.clone())?;
+        if !split.validation.is_empty() && trainer.split().train.end > split.train.end {
+            let text =
+                format!("`{session}` was trained on digits that this run validates on, whose accuracy it may flatter");
+            publisher.log(Level::Warning, text);
+        }
+        let logits = trainer.answers(split.train.clone())?;
+        if !logits.as_flattened().iter().all(|logit| logit.is_finite()) {
+            return Err(Error::Usage(format!(
+                "session `{session}` can't teach: what it makes of the digits are no numbers"
+            )));
+        }
+        teacher.join(session.clone(), logits);
+    }
+    Ok(teacher)
 }
 
 /// The tree of a run that has just begun.

@@ -207,6 +207,8 @@ fn device_step(step: &Step, update: u64) -> DeviceStep {
         training: 1,
         dropout_rate: step.dropout,
         smoothing: step.label_smoothing,
+        distill: step.distill,
+        temperature: step.temperature,
         rate: step.learning_rate as f32,
         decay: step.weight_decay as f32,
         corrections: BETAS.map(|beta| (1.0 - (beta as f32).powi(update)).recip()),

@@ -8,7 +8,8 @@
 //! | 32 | BLAKE3 of the payload |
 //! | … | the payload |
 //!
-//! Version 1 has a run alone, version 2 the tree of its branches as well, version 3 the norms of the layers in all histories.
+//! Version 1 has a run alone, version 2 the tree of its branches as well, version 3 the norms of the layers in all histories,
+//! version 4 what a teacher says of the training samples.
 //!
 //! Settings and the architecture are kept as the text that a person would type, so that reading them back checks them, and
 //! a new setting is no new version.
@@ -17,18 +18,20 @@ mod parts;
 mod tree;
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{DataMark, Session};
+use crate::data::teacher::Teacher;
 use crate::train::tree::Tree;
 use crate::train::{RunConfig, RunState};
-use parts::{FileBest, FileHistory, FileNetwork, FileNorms, FileProgress, FileSettings, content};
+use parts::{FileBest, FileHistory, FileNetwork, FileNorms, FileProgress, FileSettings, FileTeacher, content};
 use tree::FileTree;
 
 /// The version that this program writes; it reads all up to it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const MAGIC: &[u8; 8] = b"MNISTLAB";
 const HEADER: usize = 8 + 4 + 8 + 32;
@@ -85,7 +88,7 @@ struct FileSessionWithTree {
     tree: FileTree,
 }
 
-/// The payload of version 3.
+/// The payload of version 3, and what version 4 begins with.
 #[derive(Serialize, Deserialize)]
 struct FileSessionWithNorms {
     session: FileSessionWithTree,
@@ -95,12 +98,19 @@ struct FileSessionWithNorms {
     branches: Vec<FileNorms>,
 }
 
+/// The payload of version 4.
+#[derive(Serialize, Deserialize)]
+struct FileSessionWithTeacher {
+    session: FileSessionWithNorms,
+    teacher: FileTeacher,
+}
+
 /// `session` as the bytes of a file.
 ///
 /// # Errors
 /// If it is too large for the format.
 pub fn encode(session: &Session) -> Result<Vec<u8>, FileError> {
-    let payload = bincode::serde::encode_to_vec(FileSessionWithNorms::from(session), bincode::config::standard())
+    let payload = bincode::serde::encode_to_vec(FileSessionWithTeacher::from(session), bincode::config::standard())
         .map_err(|error| FileError::Content(error.to_string()))?;
     if payload.len() > LIMIT {
         return Err(FileError::Content(format!("{} bytes are more than a session may have", payload.len())));
@@ -140,14 +150,15 @@ pub fn decode(bytes: &[u8]) -> Result<Session, FileError> {
         return Err(FileError::Checksum);
     }
     match version {
-        1 => parse::<FileSession>(payload)?.with(Vec::new(), |_| Ok(Tree::default())),
+        1 => parse::<FileSession>(payload)?.with(None, Vec::new(), |_| Ok(Tree::default())),
         2 => {
             let FileSessionWithTree { session, tree } = parse(payload)?;
-            session.with(Vec::new(), |run| tree.of(run, Vec::new()))
+            session.with(None, Vec::new(), |run| tree.of(run, Vec::new()))
         }
+        3 => parse::<FileSessionWithNorms>(payload)?.with(None),
         _ => {
-            let FileSessionWithNorms { session, norms, branches } = parse(payload)?;
-            session.session.with(norms, |run| session.tree.of(run, branches))
+            let FileSessionWithTeacher { session, teacher } = parse(payload)?;
+            session.with(parts::teacher_from_file(teacher)?)
         }
     }
 }
@@ -166,6 +177,12 @@ pub(super) fn read_limited(file: std::fs::File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take((HEADER + LIMIT + 1) as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+impl From<&Session> for FileSessionWithTeacher {
+    fn from(session: &Session) -> Self {
+        Self { session: session.into(), teacher: parts::teacher_to_file(session.run.config.teacher.as_deref()) }
+    }
 }
 
 impl From<&Session> for FileSessionWithNorms {
@@ -198,10 +215,19 @@ impl From<&Session> for FileSessionWithTree {
     }
 }
 
+impl FileSessionWithNorms {
+    /// The session of a run with this teacher.
+    fn with(self, teacher: Option<Arc<Teacher>>) -> Result<Session, FileError> {
+        let Self { session, norms, branches } = self;
+        session.session.with(teacher, norms, |run| session.tree.of(run, branches))
+    }
+}
+
 impl FileSession {
-    /// The session with these norms in its history and the tree that `tree` makes for its run.
+    /// The session with this teacher, these norms in its history and the tree that `tree` makes for its run.
     fn with(
         self,
+        teacher: Option<Arc<Teacher>>,
         norms: FileNorms,
         tree: impl FnOnce(&RunState) -> Result<Tree, FileError>,
     ) -> Result<Session, FileError> {
@@ -214,6 +240,7 @@ impl FileSession {
                 arch: self.arch.parse().map_err(|error| content("architecture", &error))?,
                 seed: self.seed,
                 validation_split: self.validation_split,
+                teacher,
             },
             settings,
             progress: self.progress.into(),

@@ -102,6 +102,15 @@ impl Trainer {
         Ok(images.iter().map(|image| explain::saliency(&reading, image)).collect())
     }
 
+    /// Logits `[sample, class]` of the digits that it is trained on, as they are, with the present weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn answers(&mut self, samples: Range<usize>) -> Result<Vec<[f32; CLASSES]>, NetworkError> {
+        let indices = samples.map(|index| index as u32).collect();
+        self.network.logits(&Batch::new(self.dataset.train.clone(), indices))
+    }
+
     /// Logits of each image with the present weights.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ pub struct Recipe {
     pub settings: &'static [(Setting, &'static str)],
     /// How many networks, each with a seed of its own, answer together.
     pub members: u16,
+    /// Whether it needs a teacher.
+    pub is_taught: bool,
 }
 
 /// The augmentation is the one that does well also on Fashion-MNIST, whose pieces fill their pictures: half of the tutorial's.
@@ -36,10 +38,11 @@ impl Recipe {
         arch: "tutorial",
         settings: &[],
         members: 1,
+        is_taught: false,
     };
 
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::TUTORIAL,
         Self {
             name: "quick",
@@ -47,6 +50,7 @@ impl Recipe {
             arch: "tutorial",
             settings: &[(Setting::Epochs, "2"), (Setting::LearningRate, "6e-3"), (Setting::Schedule, "onecycle")],
             members: 1,
+            is_taught: false,
         },
         Self {
             name: "augmented",
@@ -60,6 +64,20 @@ impl Recipe {
                 (Setting::EarlyStop, "5"),
             ],
             members: 1,
+            is_taught: false,
+        },
+        Self {
+            name: "distilled",
+            about: "the tutorial's CNN, which learns from trained networks (--teacher) beside the labels",
+            arch: "tutorial",
+            settings: &[
+                (Setting::Augment, "rotate=5,shift=0.05,zoom=0.05"),
+                (Setting::Schedule, "onecycle"),
+                (Setting::LearningRate, "3e-3"),
+                (Setting::Epochs, "20"),
+            ],
+            members: 1,
+            is_taught: true,
         },
         Self {
             name: "best",
@@ -67,6 +85,7 @@ impl Recipe {
             arch: "strided",
             settings: BEST,
             members: 1,
+            is_taught: false,
         },
         Self {
             name: "ensemble",
@@ -74,6 +93,7 @@ impl Recipe {
             arch: "strided",
             settings: BEST,
             members: 4,
+            is_taught: false,
         },
     ];
 }

@@ -1,9 +1,12 @@
 //! What a run is made of: what it was begun with, how far it is, and where it is to end.
 
+use std::sync::Arc;
+
 use super::event::Reason;
 use super::history::History;
 use super::settings::Settings;
 use crate::arch::Arch;
+use crate::data::teacher::Teacher;
 use crate::nn::NetworkState;
 
 /// What can't change during a run.
@@ -15,6 +18,20 @@ pub struct RunConfig {
     pub seed: u64,
     /// Share of the training set that only measures.
     pub validation_split: f64,
+    /// What it learns from beside the labels.
+    pub teacher: Option<Arc<Teacher>>,
+}
+
+impl RunConfig {
+    /// The sessions that teach it.
+    pub fn teachers(&self) -> &[String] {
+        self.teacher.as_ref().map_or(&[], |teacher| &teacher.sessions)
+    }
+
+    /// `taught by best-1, best-2`, if it has a teacher.
+    pub fn taught_by(&self) -> Option<String> {
+        self.teacher.as_ref().map(|teacher| format!("taught by {}", teacher.sessions.join(", ")))
+    }
 }
 
 /// Everything that a run is made of, on the host: what a session file holds.

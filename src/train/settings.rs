@@ -24,6 +24,10 @@ pub struct Settings {
     pub dropout: f32,
     /// Share of the target spread over all classes.
     pub label_smoothing: f32,
+    /// Share of the loss that is the teacher's, where the run has one.
+    pub distill: f32,
+    /// What the logits of teacher and network are divided by there.
+    pub temperature: f32,
     /// The learning rate's way over the run.
     pub schedule: Schedule,
     /// Random changes to the training images.
@@ -47,6 +51,8 @@ impl Default for Settings {
             weight_decay: 0.0,
             dropout: 0.0,
             label_smoothing: 0.0,
+            distill: 0.9,
+            temperature: 4.0,
             schedule: Schedule::Constant,
             augment: Augment::default(),
             early_stop: None,
@@ -75,6 +81,10 @@ pub enum Setting {
     Dropout,
     /// `label-smoothing`
     LabelSmoothing,
+    /// `distill`
+    Distill,
+    /// `temperature`
+    Temperature,
     /// `augment`
     Augment,
     /// `early-stop`
@@ -92,7 +102,7 @@ pub struct SettingError(pub String);
 
 impl Setting {
     /// All of them, in the order they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::LearningRate,
         Self::BatchSize,
         Self::Epochs,
@@ -101,11 +111,23 @@ impl Setting {
         Self::WeightDecay,
         Self::Dropout,
         Self::LabelSmoothing,
+        Self::Distill,
+        Self::Temperature,
         Self::Augment,
         Self::EarlyStop,
         Self::Ema,
         Self::Keep,
     ];
+
+    /// Whether it means something only to a run with a teacher.
+    pub const fn needs_teacher(self) -> bool {
+        matches!(self, Self::Distill | Self::Temperature)
+    }
+
+    /// Those that a run follows.
+    pub fn followed(has_teacher: bool) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|setting| has_teacher || !setting.needs_teacher()).collect()
+    }
 
     /// The name in `set NAME VALUE`, which is also the flag's.
     pub const fn name(self) -> &'static str {
@@ -118,6 +140,8 @@ impl Setting {
             Self::WeightDecay => "weight-decay",
             Self::Dropout => "dropout",
             Self::LabelSmoothing => "label-smoothing",
+            Self::Distill => "distill",
+            Self::Temperature => "temperature",
             Self::Augment => "augment",
             Self::EarlyStop => "early-stop",
             Self::Ema => "ema",
@@ -136,6 +160,8 @@ impl Setting {
             Self::WeightDecay => "L2 of the weights (decoupled for adamw), 0 to 1; biases are left out",
             Self::Dropout => "rate of the architecture's dropout layers, 0 to 0.95",
             Self::LabelSmoothing => "share of the target spread over all classes, 0 to 0.9",
+            Self::Distill => "share of the loss that is the teacher's, 0 to 1; the rest is the labels'",
+            Self::Temperature => "softens what the teacher says (its logits divided by it), 1 to 100",
             Self::Augment => {
                 "none; tutorial, which is rotate=10,shift=0.1,zoom=0.1; also shear=5,elastic=1,noise=0.05,erase=0.2"
             }
@@ -160,6 +186,8 @@ impl Setting {
             Self::WeightDecay => Number(settings.weight_decay).to_string(),
             Self::Dropout => settings.dropout.to_string(),
             Self::LabelSmoothing => settings.label_smoothing.to_string(),
+            Self::Distill => settings.distill.to_string(),
+            Self::Temperature => settings.temperature.to_string(),
             Self::Augment => settings.augment.to_string(),
             Self::EarlyStop => settings.early_stop.map_or_else(|| "none".into(), |patience| patience.to_string()),
             Self::Ema => settings.ema.map_or_else(|| "none".into(), |decay| decay.to_string()),
@@ -179,6 +207,8 @@ impl Setting {
             Self::WeightDecay => settings.weight_decay = self.number(value, 0.0, 1.0)?,
             Self::Dropout => settings.dropout = self.number(value, 0.0, 0.95)?,
             Self::LabelSmoothing => settings.label_smoothing = self.number(value, 0.0, 0.9)?,
+            Self::Distill => settings.distill = self.number(value, 0.0, 1.0)?,
+            Self::Temperature => settings.temperature = self.number(value, 1.0, 100.0)?,
             Self::EarlyStop if value == "none" => settings.early_stop = None,
             Self::EarlyStop => settings.early_stop = Some(self.number(value, 1, 1000)?),
             Self::Ema if value == "none" => settings.ema = None,
@@ -205,6 +235,8 @@ impl Setting {
             Self::WeightDecay => &["0", "1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3", "1e-2", "3e-2", "1e-1"],
             Self::Dropout => &["0", "0.1", "0.2", "0.25", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8"],
             Self::LabelSmoothing => &["0", "0.02", "0.05", "0.1", "0.15", "0.2", "0.3"],
+            Self::Distill => &["0", "0.1", "0.25", "0.5", "0.75", "0.9", "1"],
+            Self::Temperature => &["1", "2", "3", "4", "6", "8", "10", "20"],
             Self::Augment => {
                 &["none", "rotate=10", "rotate=10,shift=0.1", "tutorial", "rotate=15,shift=0.1,zoom=0.15,elastic=1"]
             }
@@ -319,6 +351,9 @@ mod tests {
             ("weight-decay", "-1e-3"),
             ("early-stop", "0"),
             ("ema", "1"),
+            ("distill", "1.1"),
+            ("temperature", "0.5"),
+            ("temperature", "nan"),
             ("optimizer", "adan"),
             ("schedule", "step"),
             ("augment", "rotat=3"),

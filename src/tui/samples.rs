@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::advice::{Advice, Finding};
 use crate::arch::Arch;
+use crate::data::teacher::Teacher;
 use crate::data::{Dataset, FASHION_CLASSES, Images, PIXELS, SIDE, Split};
 use crate::error::Failure;
 use crate::explain::{Evidence, Explanation, LayerMaps, Neighbour, Picture};
@@ -40,7 +41,12 @@ fn log(level: Level, text: &str) -> LabEvent {
 /// A fresh run that waits for the first command.
 pub fn ready() -> LabState {
     let blank = || Images::new(vec![0; 4 * PIXELS], vec![0, 1, 2, 3]);
-    let config = RunConfig { arch: "tutorial".parse::<Arch>().expect("a preset"), seed: 1, validation_split: 0.2 };
+    let config = RunConfig {
+        arch: "tutorial".parse::<Arch>().expect("a preset"),
+        seed: 1,
+        validation_split: 0.2,
+        teacher: None,
+    };
     let info = RunInfo {
         name: "run-1".into(),
         parameters: config.arch.parameters(),
@@ -63,6 +69,16 @@ pub fn ready() -> LabState {
             })),
         ],
     );
+    state
+}
+
+/// The same of a run that learns from two others.
+pub fn taught() -> LabState {
+    let mut state = ready();
+    let sessions = ["best-1", "best-2"].map(String::from).into();
+    if let Some(run) = &mut state.run {
+        Arc::make_mut(run).config.teacher = Some(Arc::new(Teacher { sessions, logits: Vec::new() }));
+    }
     state
 }
 

@@ -213,6 +213,7 @@ fn check_setting(name: &str, value: &str) -> Result<(), String> {
     match setting {
         Setting::Epochs => Err("the epochs of a trial are the search's budget: give them as --epochs".into()),
         Setting::Keep => Err("`keep` changes no result".into()),
+        _ if setting.needs_teacher() => Err(format!("`{}` is a teacher's, which trials have none of", setting.name())),
         _ => setting.set(&mut Settings::default(), value).map_err(|error| error.0),
     }
 }

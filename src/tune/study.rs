@@ -198,7 +198,8 @@ impl Study {
         if self.has_brackets() {
             identity.push(("trials", text(&self.trials)));
         }
-        let settings = Setting::ALL.into_iter().filter(|setting| !matches!(setting, Setting::Keep | Setting::Epochs));
+        let settings =
+            Setting::followed(false).into_iter().filter(|setting| !matches!(setting, Setting::Keep | Setting::Epochs));
         let settings = settings.map(|setting| (setting.name(), setting.get(&self.settings)));
         identity.into_iter().chain(settings).map(|(name, value)| (name.to_owned(), value)).collect()
     }

@@ -188,7 +188,8 @@ impl Shift<'_> {
         let mut settings = self.study.space.settings(&self.study.settings, values).map_err(TuneError::Study)?;
         settings.epochs = self.study.epochs;
         let network = (self.build)(&arch)?;
-        let config = RunConfig { arch, seed: self.study.seed, validation_split: self.study.validation_split };
+        let config =
+            RunConfig { arch, seed: self.study.seed, validation_split: self.study.validation_split, teacher: None };
         let left = self.journal.run(number)?.map(|session| session.run);
         let fits = |run: &RunState| run.config == config && run.settings == settings;
         Ok(match left.filter(fits) {

@@ -26,6 +26,7 @@ const HEAD: usize = 8;
 /// What is done in a lab: a run with a branch, an average of its weights, and its best epoch, in every format.
 const SCRIPT: &str = "train 1\nset early-stop 3\nset ema 0.9\nsave small\ntrain 1\nsave averaged\nrewind 1\nbranch slow\n\
     set lr 3e-4\nset augment rotate=5,noise=0.1\ntrain 1\nsave branched\n\
+    new --teacher small\ntrain 1\nsave taught\nload branched\n\
     export -o small.h5\nexport -o small.keras\nexport -o small.safetensors\n\
     new \"conv1:5x5:s2 bn relu res(conv1:3x3:p1 | conv1:1x1 bn) pool4 flatten dense10\"\n\
     export -o residual.h5\nexport -o residual.keras\nexport -o residual.safetensors\n";
@@ -96,7 +97,7 @@ fn models(home: &TempDir, put: Put) {
     run(program(home).args(["train", "--arch", SMALL, "--epochs", "1", "--batch-size", "8", "--save", "run"]));
     fs::write(home.path().join("script"), SCRIPT).unwrap();
     run(program(home).args(["repl", "run", "--script", "script"]));
-    for name in ["small", "averaged", "branched"] {
+    for name in ["small", "averaged", "branched", "taught"] {
         let bytes = fs::read(home.path().join("sessions").join(name).with_extension("mlab")).unwrap();
         put("session", name, &bytes);
         // The version, then what stands behind the header.

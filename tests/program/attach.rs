@@ -14,7 +14,7 @@ use crate::shell::{command, signal};
 use crate::terminal::{CTRL_C, ENTER, ESCAPE, Launch, Terminal, eventually};
 
 /// What a client of this version says first.
-const KNOCK: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/5 8\n");
+const KNOCK: &str = concat!("mnist-lab ", env!("CARGO_PKG_VERSION"), "/6 8\n");
 
 /// `train --listen`, which is ended with the test.
 struct Run {

@@ -624,6 +624,60 @@ fn several_networks_are_trained_and_tested_as_one_and_an_interrupted_ensemble_go
 }
 
 #[test]
+fn a_network_learns_from_others_and_goes_on_without_them() {
+    let home = Home::new();
+    for (name, seed) in [("a", "1"), ("b", "2")] {
+        let flags = ["--arch", SMALL, "--epochs", "3", "--seed", seed, "--save", name];
+        run(&home, &[&["train"][..], &flags].concat()).good();
+    }
+    let train = |flags: &[&str]| run(&home, &[&["train", "--arch", "mlp", "--json"][..], flags].concat()).good();
+    let taught = ["--teacher", "a,b", "--epochs", "2", "--save", "pupil"];
+    let told = train(&taught);
+    assert!(told.err.contains("asking a, b about the training digits"), "{}", told.err);
+    assert_eq!(told.objects()[0]["teacher"], serde_json::json!(["a", "b"]));
+    let weights = |name: &str| run(&home, &["sessions", "show", name, "--json"]).good().objects()[0]["weights"].clone();
+    train(&["--teacher", "b", "--epochs", "2", "--save", "of-one"]);
+    train(&["--epochs", "2", "--save", "alone"]);
+    assert!(weights("pupil") != weights("of-one") && weights("pupil") != weights("alone"));
+
+    // It needs them no more, and is the run that was never left.
+    train(&["--teacher", "a", "--teacher", "b", "--epochs", "1", "--save", "left"]);
+    for name in ["a", "b"] {
+        home.store().remove(name).unwrap();
+    }
+    run(&home, &["train", "--resume", "left", "--epochs", "2"]).good();
+    assert_eq!(weights("left"), weights("pupil"));
+    let shown = run(&home, &["sessions", "show", "left"]).good().out;
+    assert!(shown.contains("teacher            a, b\n") && shown.contains("temperature        4\n"), "{shown}");
+    let shown = run(&home, &["sessions", "show", "alone"]).good().out;
+    assert!(!shown.contains("teacher") && !shown.contains("temperature"), "{shown}");
+
+    check_error(&home, &["train", "--teacher", "a"], 3, "there is no session `a`");
+    check_error(&home, &["train", "--resume", "left", "--teacher", "pupil"], 2, "--teacher");
+    check_error(&home, &["train", "--distill", "0.5"], 2, "--distill is for a run that learns from others");
+    check_error(
+        &home,
+        &["train", "--recipe", "distilled"],
+        2,
+        "--recipe distilled is for a run that learns from others",
+    );
+    for flags in [["--teacher", "pupil"], ["--recipe", "distilled"]] {
+        check_error(&home, &[&["tune"][..], &flags].concat(), 2, "learn from labels alone: leave out --teacher");
+    }
+}
+
+#[test]
+fn members_that_are_taught_go_on_with_what_they_were_told() {
+    let home = Home::new();
+    run(&home, &["train", "--arch", SMALL, "--epochs", "1", "--save", "a"]).good();
+    let train = ["train", "--members", "2", "--teacher", "a", "--epochs", "1", "--save", "m", "--arch", SMALL];
+    run(&home, &train).good();
+    assert!(run(&home, &train).good().err.contains("`m-2` is trained already"));
+    let others: Vec<&str> = train.iter().copied().filter(|word| !["--teacher", "a"].contains(word)).collect();
+    check_error(&home, &others, 2, "session `m-1` is of another network or of other settings");
+}
+
+#[test]
 fn members_that_have_come_to_their_target_are_trained_already() {
     let home = Home::new();
     let train =

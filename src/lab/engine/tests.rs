@@ -10,7 +10,7 @@ use crate::train::{Progress, RunConfig};
 
 /// Does this with an engine whose run, of 47 steps an epoch, has just begun and is kept in `folder`.
 fn drive(folder: &Path, work: impl FnOnce(&mut Engine<'_>)) {
-    let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2 };
+    let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2, teacher: None };
     let settings = Settings { epochs: 3, batch_size: 1024, ..Settings::default() };
     let options = LabOptions {
         data: None,
@@ -18,7 +18,7 @@ fn drive(folder: &Path, work: impl FnOnce(&mut Engine<'_>)) {
         device: DeviceChoice::Cpu,
         kernels: Kernels::Auto,
         threads: Some(1),
-        start: Start::Fresh(Box::new(config), Box::new(settings)),
+        start: Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers: Vec::new() },
         name: None,
         autosave: Autosave::On,
         target: None,

@@ -13,6 +13,7 @@ use super::program::{Map, Op, Program};
 use super::source::{self, Argument, Kernel, THREADS};
 use crate::arch::Arch;
 use crate::data::{Batch, CLASSES, Image, Images, PIXELS};
+use crate::nn::loss;
 use crate::nn::param::Spec;
 use crate::nn::plan::normalise;
 use crate::nn::{NetworkError, Precision};
@@ -275,6 +276,7 @@ impl Engine {
         let room = self.mail.samples;
         let mut rows = vec![0_u32; batches.len() * room];
         let mut labels = vec![0_u8; batches.len() * room];
+        let lessons = self.send_lessons(batches, &steps)?;
         for (slot, (batch, step)) in batches.iter().zip(&mut steps).enumerate() {
             let rows = &mut rows[slot * room..][..batch.len()];
             if resident {
@@ -287,6 +289,7 @@ impl Engine {
             step.pixels = if resident { pixels } else { at(pixels, PIXELS) };
             step.rows = at(address(&self.mail.rows), 4);
             step.labels = at(address(&self.mail.labels), 1);
+            step.lessons = if batch.is_taught() { at(lessons, 4 * CLASSES) } else { 0 };
             step.predictions = at(address(&self.mail.predictions), 1);
             step.losses = at(address(&self.mail.losses), 4);
             step.result = address(&self.mail.results) + (slot * 8) as u64;
@@ -296,6 +299,20 @@ impl Engine {
         self.driver.upload(&labels, &mut self.mail.labels, 0)?;
         self.driver.upload(&steps, &mut self.mail.steps, 0)?;
         Ok(resident)
+    }
+
+    /// Sends what the teacher says of the samples of a burst, if it has one.
+    fn send_lessons(&mut self, batches: &[&Batch], steps: &[DeviceStep]) -> Result<Address, NetworkError> {
+        if !batches.iter().any(|batch| batch.is_taught()) {
+            return Ok(0);
+        }
+        let room = self.mail.samples;
+        let mut lessons = vec![[0.0; CLASSES]; batches.len() * room];
+        for ((batch, step), lessons) in batches.iter().zip(steps).zip(lessons.chunks_mut(room)) {
+            let said = |sample| loss::lesson(batch, sample, step.temperature, step.smoothing);
+            lessons[..batch.len()].par_iter_mut().enumerate().for_each(|(sample, lesson)| *lesson = said(sample));
+        }
+        self.mail.send_lessons(&self.driver, &lessons)
     }
 
     /// Draws the images of `batch` and sends them to step `slot` of the burst.

@@ -17,6 +17,7 @@ struct Step {
     const u8 *pixels;         // images of 784 grey values
     const unsigned *rows;     // of each sample, which image
     const u8 *labels;         // of each sample
+    const float *lessons;     // of each sample, the probability that a teacher gives each class; or 0
     u8 *predictions;          // of each sample, the class with the largest logit
     float *losses;            // of each sample
     float *result;            // mean loss, and 1 if a gradient was not finite
@@ -27,6 +28,8 @@ struct Step {
     unsigned training;        // 0 or 1
     float dropout_rate;       // of layers that have none of their own
     float smoothing;          // share of the target spread over all classes
+    float distill;            // share of the loss that is the teacher's
+    float temperature;        // what the logits are divided by there
     float rate;               // learning rate
     float decay;              // weight decay
     float corrections[2];     // Adam's 1 / (1 - beta^t)
@@ -1463,7 +1466,9 @@ __device__ __forceinline__ void norm_follow(const Step *step, const float *stati
 
 // ---- Loss ----
 
-// Cross-entropy in nats of each sample against smoothed targets, its prediction, and the gradient of the mean by the logits.
+// Cross-entropy in nats of each sample against smoothed targets, its prediction, and the gradient by the logits of the mean of what is
+// minimised, of which a teacher may have a share: `(1 - distill) * cross-entropy + distill * temperature^2 * cross-entropy of the
+// softened logits against its lesson`.
 extern "C" __global__ void __launch_bounds__(128) loss(const Step *step, const float *logits, float *slope) {
     const int count = step->count, sample = blockIdx.x * 128 + threadIdx.x;
     if (sample >= count) return;
@@ -1478,13 +1483,22 @@ extern "C" __global__ void __launch_bounds__(128) loss(const Step *step, const f
         if (values[c] > most) most = values[c], best = c;
 #pragma unroll
     for (int c = 0; c < CLASSES; c++) total += expf(values[c] - most);
-    const float log_total = logf(total);
+    const float log_total = logf(total), distill = step->distill, temperature = step->temperature;
+    const float *lesson = step->lessons ? step->lessons + sample * CLASSES : 0;
+    float soft_total = 0.0f;
+    if (lesson)
+        for (int c = 0; c < CLASSES; c++) soft_total += expf((values[c] - most) / temperature);
     const int label = step->labels[sample];
 #pragma unroll
     for (int c = 0; c < CLASSES; c++) {
         const float log_share = values[c] - most - log_total, target = c == label ? hit : spread;
         loss -= target * log_share;
-        slope[sample * CLASSES + c] = (expf(log_share) - target) / count;
+        float change = expf(log_share) - target;
+        if (lesson) {
+            const float softened = expf((values[c] - most) / temperature) / soft_total;
+            change = (1.0f - distill) * change + distill * temperature * (softened - lesson[c]);
+        }
+        slope[sample * CLASSES + c] = change / count;
     }
     // Where logits are too far apart for a float the loss is not finite, but the slopes are: one that is no number stops the update.
     if (!(fabsf(loss) <= 3.402823466e38f)) slope[sample * CLASSES + best] = loss - loss;

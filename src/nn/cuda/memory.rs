@@ -4,7 +4,7 @@ use cudarc::driver::CudaSlice;
 
 use super::driver::{Address, Driver, address};
 use super::program::{After, Map, Op, Program};
-use crate::data::PIXELS;
+use crate::data::{CLASSES, PIXELS};
 use crate::nn::NetworkError;
 
 /// The most steps of a burst.
@@ -17,6 +17,7 @@ pub struct DeviceStep {
     pub pixels: Address,
     pub rows: Address,
     pub labels: Address,
+    pub lessons: Address,
     pub predictions: Address,
     pub losses: Address,
     pub result: Address,
@@ -26,6 +27,8 @@ pub struct DeviceStep {
     pub training: u32,
     pub dropout_rate: f32,
     pub smoothing: f32,
+    pub distill: f32,
+    pub temperature: f32,
     pub rate: f32,
     pub decay: f32,
     pub corrections: [f32; 2],
@@ -74,6 +77,8 @@ pub struct Mail {
     pub losses: CudaSlice<f32>,
     /// Images that are not on the device, for each step of the burst; made when they are first needed.
     pub images: Option<CudaSlice<u8>>,
+    /// What a teacher says, likewise.
+    pub lessons: Option<CudaSlice<f32>>,
 }
 
 /// Bytes of a step in the mail.
@@ -116,6 +121,7 @@ impl Mail {
             predictions: driver.zeros(BURST * samples)?,
             losses: driver.zeros(BURST * samples)?,
             images: None,
+            lessons: None,
         })
     }
 
@@ -125,5 +131,15 @@ impl Mail {
             self.images = Some(driver.zeros(BURST * self.samples * PIXELS)?);
         }
         Ok(self.images.as_ref().map_or(0, address))
+    }
+
+    /// Sends what a teacher says of the samples of a burst, and says where it lies.
+    pub fn send_lessons(&mut self, driver: &Driver, lessons: &[[f32; CLASSES]]) -> Result<Address, NetworkError> {
+        if self.lessons.is_none() {
+            self.lessons = Some(driver.zeros(BURST * self.samples * CLASSES)?);
+        }
+        let Some(memory) = &mut self.lessons else { return Ok(0) };
+        driver.upload(lessons.as_flattened(), memory, 0)?;
+        Ok(address(memory))
     }
 }

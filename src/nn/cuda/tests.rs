@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::arch::Arch;
 use crate::data::augment::Augment;
+use crate::data::teacher::Teacher;
 use crate::data::{Batch, Images, PIXELS};
 use crate::nn::check::{CASES, compare, difference};
 use crate::nn::optim::OptimizerKind;
@@ -82,6 +83,35 @@ fn every_optimizer_moves_the_weights_as_on_the_cpu() {
         let [ours, theirs] = [ours.state().unwrap(), theirs.state().unwrap()];
         assert_near(&ours, &theirs, 1e-3);
         assert!(ours.trained.is_some() && theirs.trained.is_some());
+    }
+}
+
+/// What a teacher would say of as many images, of which it does not know the last.
+fn teacher(count: usize) -> Arc<Teacher> {
+    let mut stream = Stream::new(2, Purpose::Augment, [0, 0]);
+    let logits = (1..count).map(|_| std::array::from_fn(|_| stream.uniform(-6.0, 6.0))).collect();
+    Arc::new(Teacher { sessions: vec!["a".into()], logits })
+}
+
+#[test]
+fn a_teacher_moves_the_weights_as_on_the_cpu() {
+    let text = "flatten dense12 relu dense10";
+    // On the device with a recorded graph, and with the batch; a batch without a teacher among them.
+    for count in [1100, 88] {
+        let teacher = teacher(count);
+        let mut batches = batches(&images(count), &[11, 11, 11, 11, 11, 11, 11, 11]);
+        for (number, batch) in batches.iter_mut().enumerate() {
+            *batch = batch.clone().taught((number != 3).then(|| teacher.clone()));
+        }
+        let step = Step { distill: 0.7, temperature: 3.0, label_smoothing: 0.1, ..Step::default() };
+        let steps = steps(batches, step);
+        let [mut ours, mut theirs] = [gpu(text), network(text, DeviceChoice::Cpu)];
+        let results = ours.train_burst(&steps).unwrap();
+        for (expected, found) in theirs.train_burst(&steps).unwrap().iter().zip(&results) {
+            assert!((expected.loss - found.loss).abs() < 1e-4, "{count}: {expected:?} {found:?}");
+        }
+        let [ours, theirs] = [ours.state().unwrap(), theirs.state().unwrap()];
+        assert_near(&ours, &theirs, 1e-3);
     }
 }
 

@@ -1,8 +1,12 @@
 //! The parts of the payload: a run's progress, its network, its history, its settings.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::FileError;
+use crate::data::CLASSES;
+use crate::data::teacher::Teacher;
 use crate::nn::norms::LayerNorm;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{NamedTensor, NetworkState};
@@ -14,6 +18,8 @@ use crate::train::{Best, Progress};
 pub(super) type FileSettings = Vec<(String, String)>;
 /// Steps made, and of each layer the norms of gradient, weights and update.
 pub(super) type FileNorms = Vec<(u64, Vec<[f32; 3]>)>;
+/// The sessions whose networks it is, and the logits of each sample, one after the other; none of either without a teacher.
+pub(super) type FileTeacher = (Vec<String>, Vec<f32>);
 /// Epoch, loss and network.
 pub(super) type FileBest = Option<(u32, f64, FileNetwork)>;
 
@@ -82,6 +88,21 @@ pub(super) fn best_to_file(best: Option<&Best>) -> FileBest {
 
 pub(super) fn best_from_file(file: FileBest) -> Result<Option<Best>, FileError> {
     file.map(|(epoch, loss, network)| Ok(Best { epoch, loss, network: network.try_into()? })).transpose()
+}
+
+pub(super) fn teacher_to_file(teacher: Option<&Teacher>) -> FileTeacher {
+    teacher.map(|teacher| (teacher.sessions.clone(), teacher.logits.as_flattened().to_vec())).unwrap_or_default()
+}
+
+pub(super) fn teacher_from_file((sessions, logits): FileTeacher) -> Result<Option<Arc<Teacher>>, FileError> {
+    if sessions.is_empty() && logits.is_empty() {
+        return Ok(None);
+    }
+    let (whole, rest) = logits.as_chunks::<CLASSES>();
+    if sessions.is_empty() || !rest.is_empty() || logits.iter().any(|logit| !logit.is_finite()) {
+        return Err(content("teacher", &"these are no logits of a session"));
+    }
+    Ok(Some(Arc::new(Teacher { sessions, logits: whole.to_vec() })))
 }
 
 impl From<&History> for FileHistory {

@@ -14,7 +14,12 @@ fn sized(epoch: u32, bytes: usize) -> RunState {
     let values = vec![epoch as f32; bytes / 4];
     let tensor = NamedTensor { name: "1.weight".into(), shape: vec![values.len()], values };
     RunState {
-        config: RunConfig { arch: "flatten dense10".parse().expect("it is one"), seed: 1, validation_split: 0.2 },
+        config: RunConfig {
+            arch: "flatten dense10".parse().expect("it is one"),
+            seed: 1,
+            validation_split: 0.2,
+            teacher: None,
+        },
         settings: Settings::default(),
         progress: Progress { epoch, step: u64::from(epoch) * 10, ..Progress::default() },
         network: NetworkState {

@@ -27,8 +27,10 @@ const NAMES: u16 = 18;
 const DOC_LINES: u16 = 3;
 
 /// The settings pane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Settings {
+    /// Those that the run follows.
+    followed: Vec<Setting>,
     selected: usize,
     /// The value that is being typed.
     editing: Option<Input>,
@@ -40,18 +42,29 @@ pub struct Settings {
     answers: u32,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self { followed: Setting::followed(false), selected: 0, editing: None, refused: None, asked: None, answers: 0 }
+    }
+}
+
 impl Settings {
     fn setting(&self) -> Setting {
-        Setting::ALL[self.selected]
+        self.followed[self.selected]
     }
 
     fn select(&mut self, line: usize) {
-        let line = line.min(Setting::ALL.len() - 1);
+        let line = line.min(self.followed.len() - 1);
         if line != self.selected {
             self.selected = line;
-            self.editing = None;
-            self.refused = None;
+            self.leave();
         }
+    }
+
+    /// What was begun with a setting that is not the selected one any more is given up.
+    fn leave(&mut self) {
+        self.editing = None;
+        self.refused = None;
     }
 
     /// What came of a change.
@@ -105,7 +118,7 @@ impl Settings {
 
     fn line<'a>(&self, context: &Context<'a>, number: usize, columns: usize) -> Line<'a> {
         let (theme, symbols) = (context.theme, context.theme.symbols());
-        let setting = Setting::ALL[number];
+        let setting = self.followed[number];
         let selected = number == self.selected && context.focused;
         let edit = context.lab.history.edits.iter().rev().find(|edit| edit.setting == setting.name());
         let room = columns.saturating_sub(usize::from(NAMES));
@@ -127,6 +140,19 @@ impl Settings {
         }
         let line = Line::from(spans);
         if selected && self.editing.is_none() { line.style(theme.selection) } else { line }
+    }
+
+    /// The list, and the lines that explain.
+    fn parts(&self, area: Rect) -> [Rect; 2] {
+        let settings = (self.followed.len() as u16).min(area.height);
+        let doc = DOC_LINES.min(area.height.saturating_sub(settings.min(4)));
+        let [list, _, doc] = Layout::vertical([
+            Constraint::Length(settings.min(area.height - doc)),
+            Constraint::Fill(1),
+            Constraint::Length(doc),
+        ])
+        .areas(area);
+        [list, doc]
     }
 
     fn doc(&self, theme: &Theme) -> (String, Style) {
@@ -164,25 +190,15 @@ fn visible(input: &Input, columns: usize) -> String {
     input.value().chars().skip(scroll).collect()
 }
 
-fn parts(area: Rect) -> [Rect; 2] {
-    let settings = (Setting::ALL.len() as u16).min(area.height);
-    let doc = DOC_LINES.min(area.height.saturating_sub(settings.min(4)));
-    let [list, _, doc] = Layout::vertical([
-        Constraint::Length(settings.min(area.height - doc)),
-        Constraint::Fill(1),
-        Constraint::Length(doc),
-    ])
-    .areas(area);
-    [list, doc]
-}
-
 impl Pane for Settings {
     fn title(&self, lab: &LabState) -> String {
-        match lab.history.edits.len() {
-            0 => String::new(),
-            1 => "1 change".into(),
-            changes => format!("{changes} changes"),
-        }
+        let changes = match lab.history.edits.len() {
+            0 => None,
+            1 => Some("1 change".to_owned()),
+            changes => Some(format!("{changes} changes")),
+        };
+        let taught = lab.run.as_ref().and_then(|run| run.config.taught_by());
+        changes.into_iter().chain(taught).collect::<Vec<_>>().join(", ")
     }
 
     fn help(&self) -> &'static str {
@@ -197,9 +213,9 @@ impl Pane for Settings {
         if area.is_empty() {
             return;
         }
-        let [list, doc] = parts(area);
+        let [list, doc] = self.parts(area);
         let offset = self.offset(list.height);
-        for (row, number) in list.rows().zip(offset..Setting::ALL.len()) {
+        for (row, number) in list.rows().zip(offset..self.followed.len()) {
             self.line(context, number, usize::from(row.width)).render(row, buffer);
         }
         let (text, style) = self.doc(context.theme);
@@ -260,7 +276,7 @@ impl Pane for Settings {
 
     fn cursor(&self, area: Rect) -> Option<Position> {
         let input = self.editing.as_ref()?;
-        let [list, _] = parts(area);
+        let [list, _] = self.parts(area);
         let room = usize::from(list.width.saturating_sub(NAMES));
         let column = input.visual_cursor() - input.visual_scroll(room.saturating_sub(1));
         let line = self.selected - self.offset(list.height);
@@ -269,7 +285,7 @@ impl Pane for Settings {
     }
 
     fn click(&mut self, position: Position, area: Rect, lab: &LabState) -> Vec<Effect> {
-        let [list, _] = parts(area);
+        let [list, _] = self.parts(area);
         if !list.contains(position) {
             return Vec::new();
         }
@@ -281,7 +297,13 @@ impl Pane for Settings {
         Vec::new()
     }
 
-    fn changed(&mut self, _lab: &LabState) {
+    fn changed(&mut self, lab: &LabState) {
+        let selected = self.setting();
+        self.followed = Setting::followed(lab.run.as_ref().is_some_and(|run| run.config.teacher.is_some()));
+        match self.followed.iter().position(|setting| *setting == selected) {
+            Some(line) => self.selected = line,
+            None => self.leave(),
+        }
         // The lab publishes what it did before it answers: after the last answer the state knows of all of it.
         if self.answers == 0 {
             self.asked = None;

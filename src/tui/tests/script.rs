@@ -223,6 +223,18 @@ fn settings_are_changed_in_place() {
 }
 
 #[test]
+fn what_weighs_a_teacher_is_set_where_there_is_one() {
+    let taught = samples::taught();
+    let mut model = check(taught.clone(), "3↓↓↓↓↓↓↓↓↓→", &[set(Setting::Temperature, "6")]);
+    let text = super::draw(&model);
+    assert!(text.contains("taught by best-1, best-2") && text.contains("distill"), "{text}");
+    // Another run, which has none, has no such line.
+    play(&mut model, vec![Message::State(Arc::new(samples::ready()))]);
+    assert!(!super::draw(&model).contains("distill"));
+    assert_eq!(play(&mut model, keys("→")), [set(Setting::EarlyStop, "1")]);
+}
+
+#[test]
 fn keys_that_come_faster_than_the_lab_answers_add_up() {
     let rate = |value| set(Setting::LearningRate, value);
     let answer = |result| Message::Answer { origin: Origin::Setting(Setting::LearningRate), result };

@@ -42,7 +42,10 @@ impl From<Study> for FileStudy {
             validation_split: study.validation_split,
             data_name: study.data.name,
             data_fingerprint: format!("{:016x}", study.data.fingerprint),
-            settings: Setting::ALL.map(|setting| (setting.name().to_owned(), setting.get(&study.settings))).into(),
+            settings: Setting::followed(false)
+                .into_iter()
+                .map(|setting| (setting.name().to_owned(), setting.get(&study.settings)))
+                .collect(),
             space: study.space,
         }
     }

@@ -26,6 +26,8 @@ const STEP: Step = Step {
     weight_decay: 0.0,
     dropout: 0.5,
     label_smoothing: 0.0,
+    distill: 0.0,
+    temperature: 1.0,
     ema: None,
 };
 
