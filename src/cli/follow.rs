@@ -1,6 +1,7 @@
 //! Waiting for the lab: what happens meanwhile is told, a bar shows the way, and a signal ends the wait.
 
 mod bar;
+mod guard;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -22,6 +23,7 @@ use crate::signals::Signals;
 use crate::state::{LabState, Level, LogLine, Phase, lines_since};
 use crate::train::event::Reason;
 use crate::train::history::EpochRecord;
+use guard::Guard;
 
 /// Follows one lab.
 pub struct Follower {
@@ -36,6 +38,8 @@ pub struct Follower {
     /// The log whose lines were told.
     told_log: Arc<VecDeque<LogLine>>,
     until: Until,
+    /// Dropped with it: whoever has come to the end of the run needs none.
+    _guard: Guard,
 }
 
 /// What is waited for.
@@ -64,6 +68,7 @@ impl Follower {
     /// # Errors
     /// If the lab can't be opened, or a signal comes first.
     pub async fn new(lab: Lab, output: Output) -> Result<Self, Error> {
+        let guard = Guard::over(lab.clone(), output)?;
         let mut follower = Self {
             state: lab.state(),
             lab,
@@ -73,6 +78,7 @@ impl Follower {
             told_search: ToldSearch::default(),
             told_log: Arc::default(),
             until: Until::Rest,
+            _guard: guard,
         };
         loop {
             let state = follower.state();

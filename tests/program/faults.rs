@@ -351,6 +351,25 @@ fn a_signal_saves_the_run_also_where_nobody_reads_the_screen() {
 }
 
 #[test]
+fn a_signal_saves_the_run_also_where_nobody_reads_what_it_tells() {
+    let home = Home::new();
+    let arguments = ["train", "--arch", SMALL, "--epochs", "100000", "--save", "a"];
+    let mut terminal = Launch::program(&home, &arguments).start();
+    terminal.wait_for("epoch 2: ");
+    terminal.look(|_| {
+        // It tells more than the line holds.
+        let epochs = || home.store().load("a").unwrap().run.progress.epoch;
+        let before = epochs();
+        assert!(eventually(|| epochs() > before + 100));
+        terminal.signal("TERM");
+        assert!(eventually(|| terminal.has_ended()), "it does not wait for ever for a reader");
+    });
+    assert_eq!(terminal.exit_code(), 130);
+    let run = home.store().load("a").unwrap().run;
+    assert_eq!(run.progress.step, run.history.steps.last().unwrap().step);
+}
+
+#[test]
 fn a_dashboard_that_is_left_unsaved_tells_the_shell_where_the_run_is() {
     for is_signalled in [true, false] {
         let home = Home::new();
