@@ -19,12 +19,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MEMBERS = 4
+ORDER = ["tutorial", "quick", "augmented", "best", "ensemble", "distilled"]
 parser = argparse.ArgumentParser()
 parser.add_argument("--seeds", type=int, default=8)
-parser.add_argument("--recipes", nargs="+", default=["tutorial", "quick", "best", "ensemble", "distilled"])
+parser.add_argument("--recipes", nargs="+", choices=ORDER, default=[recipe for recipe in ORDER if recipe != "augmented"])
 parser.add_argument("--data", default=None)
 parser.add_argument("binary", nargs="*", default=[str(ROOT / "target/release/mnist-lab")])
 GIVEN = parser.parse_args()
+for recipe, sessions in {"ensemble": MEMBERS, "distilled": 2}.items():
+    if recipe in GIVEN.recipes and ("best" not in GIVEN.recipes or GIVEN.seeds < sessions):
+        parser.error(f"{recipe} is made of {sessions} of best: name that too, and --seeds {sessions} or more")
 
 
 def last(*flags):
@@ -51,8 +55,11 @@ def main():
     print(f"|---|{'---|' * len(seeds)}---|---|")
     with tempfile.TemporaryDirectory() as folder:
         keep = ["--sessions", folder]
-        for recipe in sorted(GIVEN.recipes, key=lambda recipe: recipe == "distilled"):
+        for recipe in (recipe for recipe in ORDER if recipe in GIVEN.recipes):
             if recipe == "ensemble":
+                groups = [seeds[first : first + MEMBERS] for first in range(0, len(seeds) - MEMBERS + 1, MEMBERS)]
+                names = [[f"best-{seed}" for seed in group] for group in groups]
+                row(recipe, [last("eval", *group, "--ensemble", *keep)["accuracy"] for group in names], [])
                 continue
             # What is best is chosen already, and learns from all digits; the tutorial's does both.
             splits = {"best": ["0"], "distilled": ["0"], "tutorial": ["0.2", "0"]}.get(recipe, ["0.2"])
@@ -63,10 +70,6 @@ def main():
                 run = ["train", "--recipe", recipe, "--validation-split", split, *teacher, *keep]
                 runs = [last(*run, "--seed", str(seed), "--save", f"{save}-{seed}") for seed in seeds]
                 row(name, [run["test_accuracy"] for run in runs], [run["process_seconds"] for run in runs])
-        groups = [seeds[first : first + MEMBERS] for first in range(0, len(seeds) - MEMBERS + 1, MEMBERS)]
-        if groups and {"best", "ensemble"} <= set(GIVEN.recipes):
-            names = [[f"best-{seed}" for seed in group] for group in groups]
-            row("ensemble", [last("eval", *group, "--ensemble", *keep)["accuracy"] for group in names], [])
 
 
 main()

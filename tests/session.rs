@@ -175,6 +175,7 @@ fn a_teacher_that_says_no_logits_is_refused() {
         decode(&encode(&session).expect("it is small"))
     };
     assert!(taught(&["a"], 1.0).is_ok());
+    assert!(taught(&["a\u{1b}[31m"], 1.0).expect_err("it is no name").to_string().contains("no name for a session"));
     for refused in [taught(&[], 1.0), taught(&["a"], f32::NAN), taught(&["a"], f32::INFINITY)] {
         let error = refused.expect_err("nobody wrote such a session").to_string();
         assert!(error.contains("teacher: these are no logits"), "{error}");

@@ -83,7 +83,7 @@ impl Update {
         } = now;
         Self {
             phase: changed(&had.phase, phase),
-            run: changed(&had.run, run).map(|run| run.as_deref().map(FarRun::from)),
+            run: (!same(had.run.as_ref(), run.as_ref())).then(|| run.as_deref().map(FarRun::from)),
             settings: changed(&had.settings, settings).map(|settings| FarSettings::from(&settings)),
             progress: changed(&had.progress, progress),
             goal: changed(&had.goal, goal),

@@ -431,7 +431,8 @@ fn of_all_trials(flag: Arg) -> Arg {
             .help("Layers in the place of the space's: a preset, or with gaps such as {units} that parameters fill")
             .long_help(None::<&str>),
         (Some("recipe"), _) => {
-            let names = Recipe::ALL.map(|recipe| recipe.name).join(", ");
+            let untaught = Recipe::ALL.into_iter().filter(|recipe| !recipe.is_taught);
+            let names = untaught.map(|recipe| recipe.name).collect::<Vec<_>>().join(", ");
             let help =
                 format!("Settings and epochs of a recipe, without its layers: {names}; single flags override it");
             flag.help(help).long_help(None::<&str>)

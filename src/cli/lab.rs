@@ -22,8 +22,8 @@ use crate::tui::{self, DEFAULT_FPS, Offer, Opening, Seat, TuiOptions};
 /// Without a terminal, if an argument is wrong, and what ends the dashboard.
 pub async fn run(args: LabArgs, options: &Options) -> Result<(), Error> {
     if args.load.is_some() && args.run != RunArgs::default() {
-        let refused = "--load opens a session with its own layers and settings: leave out the flags that are for a fresh run, and \
-                       change a setting with `set` in the lab";
+        let refused = "--load opens a session with its own layers, settings and teacher: leave out the flags that are for a fresh \
+                       run, and change a setting with `set` in the lab";
         return Err(Error::Usage(refused.into()));
     }
     check_terminal()?;

@@ -48,8 +48,10 @@ pub fn run(args: SessionsArgs, options: &Options, output: &Output) -> Result<Exi
 
 fn show(name: &str, session: &Session, output: Output) {
     let run = &session.run;
-    let settings: serde_json::Map<String, Value> =
-        Setting::ALL.iter().map(|setting| (setting.name().to_owned(), json!(setting.get(&run.settings)))).collect();
+    let settings: serde_json::Map<String, Value> = Setting::followed(run.config.teacher.is_some())
+        .into_iter()
+        .map(|setting| (setting.name().to_owned(), json!(setting.get(&run.settings))))
+        .collect();
     let edits: Vec<Value> = run
         .history
         .edits

@@ -106,7 +106,7 @@ pub(super) async fn one(
     if let Start::Fresh { teachers, .. } = &lab.start
         && !teachers.is_empty()
     {
-        output.note(&format!("asking {} about the training digits", teachers.join(", ")));
+        output.note("asking the teacher about the training digits");
     }
     let (lab, thread) = Lab::start(lab)?;
     let lab = if args.listen.is_some() { lab.with_porter(porter()) } else { lab };

@@ -121,9 +121,9 @@ fn study(verb: &TuneVerb, folder: &Path, options: &Options, dataset: &Dataset) -
     let mut run = verb.run.clone();
     // It may have gaps, which a run has not.
     let arch = run.arch.take();
-    if !run.teacher.is_empty() || run.recipe()?.is_taught {
-        let refused =
-            "the trials of a search learn from labels alone: leave out --teacher, and a recipe that needs one";
+    let about_teacher = run.settings.given().iter().any(|(setting, _)| setting.needs_teacher());
+    if !run.teacher.is_empty() || run.recipe()?.is_taught || about_teacher {
+        let refused = "the trials of a search learn from labels alone: leave out --teacher and what needs one";
         return Err(Error::Usage(refused.into()));
     }
     let (config, settings) = options.run(&run)?;

@@ -370,6 +370,12 @@ impl<'p> Engine<'p> {
         let Some(value) = value else {
             return Ok(Reply::Settings(vec![row(setting)]));
         };
+        if setting.needs_teacher() && self.trainer.config().teacher.is_none() {
+            return Err(Error::Usage(format!(
+                "this run has no teacher, whom `{}` is about: `new --teacher SESSION` begins one that has",
+                setting.name()
+            )));
+        }
         let (before, epochs) = (setting.get(self.trainer.settings()), self.trainer.settings().epochs);
         self.change(setting, value)?;
         self.follow_end(epochs);
@@ -378,9 +384,6 @@ impl<'p> Engine<'p> {
         let hint = match setting {
             Setting::Dropout if !self.trainer.config().arch.has_live_dropout() => {
                 "; but this architecture has no `dropout` layer that would follow it"
-            }
-            _ if setting.needs_teacher() && self.trainer.config().teacher.is_none() => {
-                "; but this run has no teacher: `new --teacher SESSION` begins one"
             }
             _ => "",
         };

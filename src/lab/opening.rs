@@ -60,18 +60,24 @@ fn teacher(
         publisher.log(Level::Info, format!("asking `{session}` about the training digits"));
         publisher.show();
         let (mut trainer, ..) = load(options, session, dataset.clone())?;
-        if !split.validation.is_empty() && trainer.split().train.end > split.train.end {
-            let text =
-                format!("`{session}` was trained on digits that this run validates on, whose accuracy it may flatter");
-            publisher.log(Level::Warning, text);
+        let seen = if trainer.progress().step == 0 {
+            Some("comes from elsewhere: if it was trained on")
+        } else if trainer.split().train.end > split.train.end {
+            Some("was trained on")
+        } else {
+            None
+        };
+        if let (Some(seen), false) = (seen, split.validation.is_empty()) {
+            let flattered = "digits that this run validates on, the accuracy there is flattered";
+            publisher.log(Level::Warning, format!("`{session}` {seen} {flattered}"));
         }
-        let logits = trainer.answers(split.train.clone())?;
-        if !logits.as_flattened().iter().all(|logit| logit.is_finite()) {
+        teacher.join(session.clone(), trainer.answers(split.train.clone())?);
+        // Of several networks the mean may be none where each answer is a number.
+        if !teacher.logits.as_flattened().iter().all(|logit| logit.is_finite()) {
             return Err(Error::Usage(format!(
                 "session `{session}` can't teach: what it makes of the digits are no numbers"
             )));
         }
-        teacher.join(session.clone(), logits);
     }
     Ok(teacher)
 }

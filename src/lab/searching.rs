@@ -80,8 +80,9 @@ impl Engine<'_> {
         let study = search.state().study.clone();
         self.publisher.emit(LabEvent::Search(search.state().clone()));
         self.searching = Some(Searching { search, folder, shown: Instant::now() });
+        let alone = if self.trainer.config().teacher.is_some() { "; the trials learn from labels alone" } else { "" };
         Ok(Reply::Done(format!(
-            "search `{name}`: {} trials of {} at most, by {}, for {}",
+            "search `{name}`: {} trials of {} at most, by {}, for {}{alone}",
             study.trials(),
             study::epochs(study.epochs as usize),
             study.algorithm,

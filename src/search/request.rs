@@ -67,6 +67,7 @@ impl Request<'_> {
             space = space.without(*setting);
         }
         let epochs = self.epochs.unwrap_or(EPOCHS);
+        let Settings { distill, temperature, .. } = Settings::default();
         Ok(Study {
             objective: objective.or(space.objective).unwrap_or_default(),
             algorithm: algorithm.unwrap_or_default(),
@@ -76,7 +77,8 @@ impl Request<'_> {
             lag: lag.unwrap_or(LAG),
             seed: self.seed,
             validation_split: self.validation_split,
-            settings: Settings { epochs, ..self.settings.clone() },
+            // Trials have no teacher.
+            settings: Settings { epochs, distill, temperature, ..self.settings.clone() },
             data: DataMark { name: dataset.name.clone(), fingerprint: dataset.fingerprint() },
             space,
         })

@@ -102,7 +102,7 @@ impl Trainer {
         Ok(images.iter().map(|image| explain::saliency(&reading, image)).collect())
     }
 
-    /// Logits `[sample, class]` of the digits that it is trained on, as they are, with the present weights.
+    /// Logits `[sample, class]` of these samples of the training set, as they are, with the present weights.
     ///
     /// # Errors
     /// If the device fails.

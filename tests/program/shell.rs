@@ -633,7 +633,7 @@ fn a_network_learns_from_others_and_goes_on_without_them() {
     let train = |flags: &[&str]| run(&home, &[&["train", "--arch", "mlp", "--json"][..], flags].concat()).good();
     let taught = ["--teacher", "a,b", "--epochs", "2", "--save", "pupil"];
     let told = train(&taught);
-    assert!(told.err.contains("asking a, b about the training digits"), "{}", told.err);
+    assert!(told.err.contains("asking the teacher about the training digits"), "{}", told.err);
     assert_eq!(told.objects()[0]["teacher"], serde_json::json!(["a", "b"]));
     let weights = |name: &str| run(&home, &["sessions", "show", name, "--json"]).good().objects()[0]["weights"].clone();
     train(&["--teacher", "b", "--epochs", "2", "--save", "of-one"]);
@@ -654,6 +654,7 @@ fn a_network_learns_from_others_and_goes_on_without_them() {
 
     check_error(&home, &["train", "--teacher", "a"], 3, "there is no session `a`");
     check_error(&home, &["train", "--resume", "left", "--teacher", "pupil"], 2, "--teacher");
+    check_error(&home, &["train", "--resume", "alone", "--distill", "0.5"], 2, "this run has no teacher");
     check_error(&home, &["train", "--distill", "0.5"], 2, "--distill is for a run that learns from others");
     check_error(
         &home,
@@ -661,7 +662,7 @@ fn a_network_learns_from_others_and_goes_on_without_them() {
         2,
         "--recipe distilled is for a run that learns from others",
     );
-    for flags in [["--teacher", "pupil"], ["--recipe", "distilled"]] {
+    for flags in [["--teacher", "pupil"], ["--recipe", "distilled"], ["--distill", "0.5"]] {
         check_error(&home, &[&["tune"][..], &flags].concat(), 2, "learn from labels alone: leave out --teacher");
     }
 }

@@ -10,6 +10,7 @@ use crate::data::teacher::Teacher;
 use crate::nn::norms::LayerNorm;
 use crate::nn::optim::{OptimizerKind, OptimizerState};
 use crate::nn::{NamedTensor, NetworkState};
+use crate::session::Store;
 use crate::train::history::{Edit, EpochRecord, History, Measured, NormRecord, StepRecord};
 use crate::train::settings::{Setting, Settings};
 use crate::train::{Best, Progress};
@@ -102,6 +103,7 @@ pub(super) fn teacher_from_file((sessions, logits): FileTeacher) -> Result<Optio
     if sessions.is_empty() || !rest.is_empty() || logits.iter().any(|logit| !logit.is_finite()) {
         return Err(content("teacher", &"these are no logits of a session"));
     }
+    sessions.iter().try_for_each(|name| Store::check_name(name)).map_err(|error| content("teacher", &error))?;
     Ok(Some(Arc::new(Teacher { sessions, logits: whole.to_vec() })))
 }
 
