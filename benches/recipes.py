@@ -4,8 +4,8 @@
     python3 benches/recipes.py [--seeds N] [--recipes NAME …] [--data DIR] [BINARY …]
 
 BINARY is what starts mnist-lab, `target/release/mnist-lab` if not given. `ensemble` is made of the sessions of `best`, four at a time, and
-`distilled` learns from the first two of them. The test set is looked at once for each network. Prints Markdown. `tutorial` and `quick` take minutes; eight seeds of `best` an hour and a
-half on two cores, and three minutes on an H100.
+`distilled` learns from the first two of them. The test set is looked at once for each network. Prints Markdown. `tutorial` and `quick`
+take minutes; eight seeds of `best` an hour and a half on two cores, and three minutes on an H100.
 """
 
 import argparse

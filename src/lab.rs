@@ -126,6 +126,13 @@ pub enum Start {
     Session(String),
 }
 
+impl Start {
+    /// A run with fresh weights, whose teacher is to be the networks of the sessions `teachers`, if there are any.
+    pub fn fresh(config: RunConfig, settings: Settings, teachers: Vec<String>) -> Self {
+        Self::Fresh { config: Box::new(config), settings: Box::new(settings), teachers }
+    }
+}
+
 /// Whether the lab saves by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Autosave {

@@ -73,10 +73,7 @@ impl Bench {
     fn fresh_of(folder: &Path, arch: &str, epochs: u32) -> Self {
         let config = RunConfig { arch: arch.parse().unwrap(), seed: 1, validation_split: 0.2, teacher: None };
         let settings = Settings { epochs, batch_size: 256, ..Settings::default() };
-        Self::start(
-            folder,
-            Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers: Vec::new() },
-        )
+        Self::start(folder, Start::fresh(config, settings, Vec::new()))
     }
 
     fn ask(&self, line: &str) -> Result<Reply, Error> {
@@ -541,7 +538,7 @@ fn saved_sessions_are_drawn_behind_the_run() {
 fn the_gpu_of_a_run_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let config = RunConfig { arch: "flatten dense10".parse().unwrap(), seed: 1, validation_split: 0.2, teacher: None };
-    let start = Start::Fresh { config: Box::new(config), settings: Box::default(), teachers: Vec::new() };
+    let start = Start::fresh(config, Settings::default(), Vec::new());
     // One look a second: that two are the same, and then the end, takes some.
     let meter: Meter = |device| {
         assert_eq!(device.device, "cpu");

@@ -1,17 +1,17 @@
 //! The grammar of the shell command line.
 
+mod help;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Arg, Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::arch::PRESETS;
 use crate::command::{Corrupt, ExportArgs, SplitName, Together, TuneArgs};
-use crate::data::corrupt::{Kind, SEVERITY};
 use crate::nn::{DeviceChoice, Kernels};
 use crate::train::recipe::Recipe;
-use crate::train::settings::{Setting, SettingError, Settings};
+use crate::train::settings::{Setting, SettingError};
 
 /// A terminal lab for image classification: train, watch and question a CNN over SSH
 ///
@@ -143,14 +143,14 @@ pub struct AttachArgs {
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct RunArgs {
     /// Layers, or a preset: mlp, lenet5, tutorial, wide, resnet, strided
-    #[arg(long, long_help = presets())]
+    #[arg(long, long_help = help::presets())]
     pub arch: Option<String>,
     /// Share of the training set, taken from its end, that is held out for validation, 0 to 0.9; 0.2 if not given
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub validation_split: Option<f64>,
     /// Architecture and settings by a name, in the place of the configuration's: tutorial, quick, augmented, distilled, best,
     /// ensemble; single flags override it
-    #[arg(long, value_name = "NAME", long_help = recipes())]
+    #[arg(long, value_name = "NAME", long_help = help::recipes())]
     pub recipe: Option<String>,
     /// Learn from the networks of these sessions beside the labels (knowledge distillation): what they make of each training
     /// digit; several teach as their mean
@@ -172,7 +172,7 @@ impl RunArgs {
 
 /// The hyperparameters, each by the name it has in `set`.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
-#[command(mut_args = described)]
+#[command(mut_args = help::described)]
 pub struct SettingArgs {
     #[arg(long)]
     epochs: Option<String>,
@@ -261,7 +261,7 @@ pub struct TrainArgs {
 }
 
 #[derive(Args)]
-#[command(mut_args = of_all_trials)]
+#[command(mut_args = help::of_all_trials)]
 pub struct TuneVerb {
     #[command(flatten)]
     pub tune: TuneArgs,
@@ -285,7 +285,7 @@ pub struct EvalArgs {
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     pub split: SplitName,
     /// Corrupt the images first: MNIST-C's name (fog, fog:5) or `all`, and a severity from 1 to 5, 3 if left out
-    #[arg(long, value_name = "NAME[:SEVERITY]", long_help = corruptions())]
+    #[arg(long, value_name = "NAME[:SEVERITY]", long_help = help::corruptions())]
     pub corrupt: Option<Corrupt>,
     /// Measure the sessions as one: the mean of their probabilities
     #[arg(long)]
@@ -409,95 +409,5 @@ fn kernels(text: &str) -> Result<Kernels, String> {
         "composed" => Ok(Kernels::Composed),
         "fused" => Ok(Kernels::Fused),
         _ => Err("use auto, composed or fused".into()),
-    }
-}
-
-/// The setting that a flag changes, if it changes one.
-fn setting_of(flag: &Arg) -> Option<Setting> {
-    Setting::ALL.into_iter().find(|setting| flag.get_long() == Some(setting.name()))
-}
-
-/// A setting's flag with what it takes, and what it is if nobody says otherwise.
-fn described(flag: Arg) -> Arg {
-    let Some(setting) = setting_of(&flag) else { return flag };
-    let default = setting.get(&Settings::default());
-    flag.help(format!("{} [default: {default}]", setting.about())).help_heading("Settings")
-}
-
-/// A run's flag as a search takes it: layers may have gaps, and a setting that is not given may be searched.
-fn of_all_trials(flag: Arg) -> Arg {
-    match (flag.get_long(), setting_of(&flag)) {
-        (Some("arch"), _) => flag
-            .help("Layers in the place of the space's: a preset, or with gaps such as {units} that parameters fill")
-            .long_help(None::<&str>),
-        (Some("recipe"), _) => {
-            let untaught = Recipe::ALL.into_iter().filter(|recipe| !recipe.is_taught);
-            let names = untaught.map(|recipe| recipe.name).collect::<Vec<_>>().join(", ");
-            let help =
-                format!("Settings and epochs of a recipe, without its layers: {names}; single flags override it");
-            flag.help(help).long_help(None::<&str>)
-        }
-        (Some("teacher"), _) => flag.hide(true),
-        (_, Some(setting)) if setting.needs_teacher() => flag.hide(true),
-        (_, Some(setting)) => {
-            let help = match setting {
-                Setting::Epochs => "epochs that a trial has at most, 1 to 100000 [default: 5]",
-                _ => setting.about(),
-            };
-            flag.help(help).help_heading("Settings of all trials: one that is given is not searched")
-        }
-        _ => flag,
-    }
-}
-
-fn presets() -> String {
-    listed("Layers, or a preset:", &PRESETS.map(|preset| (preset.name, preset.about)))
-}
-
-fn recipes() -> String {
-    let sentence =
-        "Architecture and settings by a name, in the place of the configuration's; single flags override it:";
-    listed(sentence, &Recipe::ALL.map(|recipe| (recipe.name, recipe.about)))
-}
-
-/// A sentence, and below it a line for each name that may be given.
-fn listed(sentence: &str, names: &[(&str, &str)]) -> String {
-    let lines = names.iter().map(|(name, about)| format!("  {name:<9}  {about}"));
-    std::iter::once(sentence.to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
-}
-
-fn corruptions() -> String {
-    let names = Kind::ALL.map(Kind::name).join(", ");
-    format!(
-        "Corrupt the images first: a name of MNIST-C or `all`, and a severity from 1 to 5, {SEVERITY} if left out (fog, \
-         fog:5, all:5); there are {names}"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::Arguments;
-    use crate::train::settings::{Setting, Settings};
-
-    /// The help of a command's flag.
-    fn help(command: &str, flag: &str) -> String {
-        let grammar = Arguments::command();
-        let mut flags = grammar.find_subcommand(command).unwrap().get_arguments();
-        flags.find(|argument| argument.get_long() == Some(flag)).unwrap().get_help().unwrap().to_string()
-    }
-
-    #[test]
-    fn every_setting_is_a_flag_that_says_what_it_takes() {
-        for setting in Setting::ALL {
-            let default = format!("{} [default: {}]", setting.about(), setting.get(&Settings::default()));
-            assert_eq!(help("train", setting.name()), default);
-            assert_eq!(help("lab", setting.name()), default);
-            if setting != Setting::Epochs && !setting.needs_teacher() {
-                assert_eq!(help("tune", setting.name()), setting.about(), "it may be searched");
-            }
-        }
-        assert!(help("tune", "epochs").contains("a trial"), "{}", help("tune", "epochs"));
     }
 }

@@ -80,9 +80,7 @@ fn member(args: &TrainArgs, name: &str, seed: u64, options: &Options) -> Result<
     let teachers = args.run.teacher.clone();
     let run = match options.store.load(name) {
         Ok(session) => session.run,
-        Err(SessionError::Missing { .. }) => {
-            return Ok(Some(Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers }));
-        }
+        Err(SessionError::Missing { .. }) => return Ok(Some(Start::fresh(config, settings, teachers))),
         Err(error) => return Err(error.into()),
     };
     // What they said then is what it learns.

@@ -105,7 +105,7 @@ impl Options {
     /// As [`Self::run`] has them.
     pub fn fresh(&self, args: &RunArgs) -> Result<Start, Error> {
         let (config, settings) = self.run(args)?;
-        Ok(Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers: args.teacher.clone() })
+        Ok(Start::fresh(config, settings, args.teacher.clone()))
     }
 
     /// What a fresh run is made of: a recipe that is named, else what the configuration says and for the rest the tutorial; flags

@@ -21,9 +21,11 @@ pub struct Recipe {
     pub is_taught: bool,
 }
 
-/// The augmentation is the one that does well also on Fashion-MNIST, whose pieces fill their pictures: half of the tutorial's.
+/// Half of the tutorial's augmentation, which does well also on Fashion-MNIST, whose pieces fill their pictures.
+const LIGHT: (Setting, &str) = (Setting::Augment, "rotate=5,shift=0.05,zoom=0.05");
+
 const BEST: &[(Setting, &str)] = &[
-    (Setting::Augment, "rotate=5,shift=0.05,zoom=0.05"),
+    LIGHT,
     (Setting::Dropout, "0.4"),
     (Setting::Schedule, "onecycle"),
     (Setting::LearningRate, "3e-3"),
@@ -47,15 +49,12 @@ impl Recipe {
         Self {
             name: "quick",
             about: "the tutorial's CNN at 99 % in two epochs, with a learning rate that rises and falls",
-            arch: "tutorial",
             settings: &[(Setting::Epochs, "2"), (Setting::LearningRate, "6e-3"), (Setting::Schedule, "onecycle")],
-            members: 1,
-            is_taught: false,
+            ..Self::TUTORIAL
         },
         Self {
             name: "augmented",
             about: "the tutorial's CNN with its augmentation, dropout, a cosine schedule and early stopping",
-            arch: "tutorial",
             settings: &[
                 (Setting::Augment, "tutorial"),
                 (Setting::Dropout, "0.3"),
@@ -63,29 +62,26 @@ impl Recipe {
                 (Setting::Epochs, "20"),
                 (Setting::EarlyStop, "5"),
             ],
-            members: 1,
-            is_taught: false,
+            ..Self::TUTORIAL
         },
         Self {
             name: "distilled",
             about: "the tutorial's CNN, which learns from trained networks (--teacher) beside the labels",
-            arch: "tutorial",
             settings: &[
-                (Setting::Augment, "rotate=5,shift=0.05,zoom=0.05"),
+                LIGHT,
                 (Setting::Schedule, "onecycle"),
                 (Setting::LearningRate, "3e-3"),
                 (Setting::Epochs, "20"),
             ],
-            members: 1,
             is_taught: true,
+            ..Self::TUTORIAL
         },
         Self {
             name: "best",
             about: "one network as good as it gets: `strided`, augmented, thirty epochs in one cycle",
             arch: "strided",
             settings: BEST,
-            members: 1,
-            is_taught: false,
+            ..Self::TUTORIAL
         },
         Self {
             name: "ensemble",
@@ -93,7 +89,7 @@ impl Recipe {
             arch: "strided",
             settings: BEST,
             members: 4,
-            is_taught: false,
+            ..Self::TUTORIAL
         },
     ];
 }

@@ -18,7 +18,7 @@ fn drive(folder: &Path, work: impl FnOnce(&mut Engine<'_>)) {
         device: DeviceChoice::Cpu,
         kernels: Kernels::Auto,
         threads: Some(1),
-        start: Start::Fresh { config: Box::new(config), settings: Box::new(settings), teachers: Vec::new() },
+        start: Start::fresh(config, settings, Vec::new()),
         name: None,
         autosave: Autosave::On,
         target: None,
