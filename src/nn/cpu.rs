@@ -326,12 +326,10 @@ impl Engine {
         };
         let (scale, shift) = (total(parameter), total(parameter + 1));
         self.each_worker(samples, Some(step), turn, |context, worker, desk, chunks| {
-            let (step, weights) = (&context.program.steps[norm], &context.weights[norm]);
+            let (step, slopes) = (&context.program.steps[norm], context.slopes(norm, &scale, &shift));
             for (i, _) in chunks {
                 worker.with_chunk(i, context.program, desk, |chunk, gradients| {
-                    chunk.batch_norm_input_gradient(context, step, weights, [&scale, &shift]);
-                    chunk.repeat(context, stage.clone());
-                    chunk.backward(context, stage.clone(), gradients);
+                    chunk.backward_through_norm(context, step, &slopes, stage.clone(), gradients);
                 });
             }
         });

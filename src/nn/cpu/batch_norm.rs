@@ -62,6 +62,7 @@ impl Kernel for Forward<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { normal, relu, input, out } = self;
         let width = normal.width();
+        normal.assert_width();
         assert!(out.len() >= input.len() && input.len().is_multiple_of(width) && width.is_multiple_of(S::LANES));
         let lowest = simd.splat(if relu { 0.0 } else { f32::NEG_INFINITY });
         for block in blocks(input.len(), width) {
@@ -70,23 +71,48 @@ impl Kernel for Forward<'_> {
                 // SAFETY: asserted above: whole vectors in whole rows.
                 with_count!(group.len(), Q of 1 2 3 4 => unsafe {
                     let mean = load::<S, Q>(simd, &normal.mean, column);
-                    let scale = load::<S, Q>(simd, &normal.scale, column);
-                    let shift = load::<S, Q>(simd, &normal.shift, column);
-                    let mut factor = load::<S, Q>(simd, &normal.factor, column);
-                    for q in 0..Q {
-                        factor[q] = simd.mul(factor[q], scale[q]);
-                    }
+                    let output = Output::<S, Q>::load(simd, normal, column);
                     for row in (block.start + column..block.end).step_by(width) {
                         for q in 0..Q {
                             let at = row + q * S::LANES;
                             fetch_ahead(simd, input, at);
                             let x = simd.sub(simd.load(input, at), mean[q]);
-                            simd.store(out, at, simd.max(simd.fma(x, factor[q], shift[q]), lowest));
+                            simd.store(out, at, simd.max(output.of(simd, q, x), lowest));
                         }
                     }
                 });
             }
         }
+    }
+}
+
+/// What makes a value the output, of Q vectors of features.
+#[derive(Clone, Copy)]
+struct Output<S: Simd, const Q: usize> {
+    factor: [S::V; Q],
+    shift: [S::V; Q],
+}
+
+impl<S: Simd, const Q: usize> Output<S, Q> {
+    /// Those from `column` on.
+    ///
+    /// # Safety
+    /// `normal` must have as many.
+    #[inline(always)]
+    unsafe fn load(simd: S, normal: &Normal, column: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let [mut factor, scale, shift] =
+            [&normal.factor, &normal.scale, &normal.shift].map(|values| unsafe { load::<S, Q>(simd, values, column) });
+        for q in 0..Q {
+            factor[q] = simd.mul(factor[q], scale[q]);
+        }
+        Self { factor, shift }
+    }
+
+    /// From `x` less the mean, in vector `q` of features.
+    #[inline(always)]
+    fn of(&self, simd: S, q: usize, x: S::V) -> S::V {
+        simd.fma(x, self.factor[q], self.shift[q])
     }
 }
 
@@ -116,12 +142,12 @@ fn blocks(len: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(size).map(move |start| start..len.min(start + size))
 }
 
-/// Adds the gradients of scale and shift to theirs, after it has zeroed `gradient` where the rectified `output` is 0 (if
-/// given). The gradient of the input needs these sums over the whole batch.
+/// Adds the gradients of scale and shift to theirs, after it has zeroed `gradient` where the output is rectified, if `relu`:
+/// to compute it again is faster than to read it. The gradient of the input needs these sums over the whole batch.
 pub struct ParameterGradient<'a> {
     pub normal: &'a Normal,
+    pub relu: bool,
     pub input: &'a [f32],
-    pub output: Option<&'a [f32]>,
     pub gradient: &'a mut [f32],
     pub scale: &'a mut [f32],
     pub shift: &'a mut [f32],
@@ -132,10 +158,11 @@ impl Kernel for ParameterGradient<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { normal, input, output, gradient, scale, shift } = self;
+        let Self { normal, relu, input, gradient, scale, shift } = self;
         let (width, len) = (normal.width(), input.len());
+        normal.assert_width();
         assert!(len.is_multiple_of(width) && width.is_multiple_of(S::LANES) && gradient.len() >= len);
-        assert!(output.is_none_or(|output| output.len() >= len) && scale.len() >= width && shift.len() >= width);
+        assert!(scale.len() >= width && shift.len() >= width);
         for block in blocks(len, width) {
             for group in pieces(width / S::LANES, VECTORS) {
                 let column = group.start * S::LANES;
@@ -143,6 +170,7 @@ impl Kernel for ParameterGradient<'_> {
                 with_count!(group.len(), Q of 1 2 3 4 => unsafe {
                     let mean = load::<S, Q>(simd, &normal.mean, column);
                     let factor = load::<S, Q>(simd, &normal.factor, column);
+                    let output = Output::<S, Q>::load(simd, normal, column);
                     let (mut products, mut sums) = ([simd.zero(); Q], [simd.zero(); Q]);
                     for row in (block.start + column..block.end).step_by(width) {
                         for q in 0..Q {
@@ -150,11 +178,12 @@ impl Kernel for ParameterGradient<'_> {
                             fetch_ahead(simd, gradient, at);
                             fetch_ahead(simd, input, at);
                             let mut g = simd.load(gradient, at);
-                            if let Some(output) = output {
-                                g = simd.select_gt(simd.load(output, at), simd.zero(), g, simd.zero());
+                            let x = simd.sub(simd.load(input, at), mean[q]);
+                            if relu {
+                                g = simd.select_gt(output.of(simd, q, x), simd.zero(), g, simd.zero());
                                 simd.store(gradient, at, g);
                             }
-                            let x = simd.mul(simd.sub(simd.load(input, at), mean[q]), factor[q]);
+                            let x = simd.mul(x, factor[q]);
                             products[q] = simd.fma(g, x, products[q]);
                             sums[q] = simd.add(sums[q], g);
                         }
@@ -170,16 +199,78 @@ impl Kernel for ParameterGradient<'_> {
     }
 }
 
-/// Makes the gradient of the output that of the input; mean and factor depend on every row of the batch.
+/// What makes the gradient of the output that of the input, `slope · (g − of_mean − (x − mean) · of_factor)`, by feature: mean
+/// and factor depend on every row of the batch.
+#[derive(Debug)]
+pub struct Slopes {
+    mean: Vec<f32>,
+    slope: Vec<f32>,
+    of_mean: Vec<f32>,
+    of_factor: Vec<f32>,
+}
+
+impl Slopes {
+    /// From the gradients of scale and shift of a whole batch of so many `rows`.
+    pub fn new(normal: &Normal, rows: usize, scale: &[f32], shift: &[f32]) -> Self {
+        let share = 1.0 / rows as f32;
+        let factors = || normal.factor.iter();
+        Self {
+            mean: normal.mean.to_vec(),
+            slope: factors().zip(&*normal.scale).map(|(factor, scale)| factor * scale).collect(),
+            of_mean: shift.iter().map(|gradient| share * gradient).collect(),
+            of_factor: factors().zip(scale).map(|(factor, gradient)| share * (gradient * factor)).collect(),
+        }
+    }
+
+    /// That they are those of `width` features: what makes [`Slopes::load`] sound.
+    pub fn assert_width(&self, width: usize) {
+        assert!([&self.mean, &self.slope, &self.of_mean, &self.of_factor].iter().all(|values| values.len() == width));
+    }
+
+    /// Those of Q vectors of features from `column` on.
+    ///
+    /// # Safety
+    /// There must be as many.
+    #[inline(always)]
+    pub unsafe fn load<S: Simd, const Q: usize>(&self, simd: S, column: usize) -> SlopeVectors<S, Q> {
+        let Self { mean, slope, of_mean, of_factor } = self;
+        // SAFETY: the caller's promise.
+        let [mean, slope, of_mean, of_factor] =
+            [mean, slope, of_mean, of_factor].map(|values| unsafe { load(simd, values, column) });
+        SlopeVectors { mean, slope, of_mean, of_factor }
+    }
+}
+
+/// [`Slopes`] in registers.
+#[derive(Clone, Copy)]
+pub struct SlopeVectors<S: Simd, const Q: usize> {
+    mean: [S::V; Q],
+    slope: [S::V; Q],
+    of_mean: [S::V; Q],
+    of_factor: [S::V; Q],
+}
+
+impl<S: Simd, const Q: usize> SlopeVectors<S, Q> {
+    /// Where there is no batch norm.
+    #[inline(always)]
+    pub fn zero(simd: S) -> Self {
+        let zero = [simd.zero(); Q];
+        Self { mean: zero, slope: zero, of_mean: zero, of_factor: zero }
+    }
+
+    /// The gradient of `input` from that of the output, in vector `q` of features.
+    #[inline(always)]
+    pub fn input_gradient(&self, simd: S, q: usize, input: S::V, gradient: S::V) -> S::V {
+        let x = simd.sub(input, self.mean[q]);
+        simd.mul(self.slope[q], simd.sub(gradient, simd.fma(x, self.of_factor[q], self.of_mean[q])))
+    }
+}
+
+/// Makes the gradient of the output that of the input.
 pub struct InputGradient<'a> {
-    pub normal: &'a Normal,
-    /// Rows of the whole batch.
-    pub rows: usize,
+    pub slopes: &'a Slopes,
     pub input: &'a [f32],
     pub gradient: &'a mut [f32],
-    /// The whole batch's gradients of scale and shift.
-    pub scale: &'a [f32],
-    pub shift: &'a [f32],
 }
 
 impl Kernel for InputGradient<'_> {
@@ -187,34 +278,23 @@ impl Kernel for InputGradient<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { normal, rows, input, gradient, scale, shift } = self;
-        let (width, len) = (normal.width(), input.len());
+        let Self { slopes, input, gradient } = self;
+        let (width, len) = (slopes.mean.len(), input.len());
         assert!(len.is_multiple_of(width) && width.is_multiple_of(S::LANES) && gradient.len() >= len);
-        assert!(scale.len() >= width && shift.len() >= width);
-        let share = simd.splat(1.0 / rows as f32);
+        slopes.assert_width(width);
         for block in blocks(len, width) {
             for group in pieces(width / S::LANES, VECTORS) {
                 let column = group.start * S::LANES;
                 // SAFETY: asserted above: whole vectors in whole rows.
                 with_count!(group.len(), Q of 1 2 3 4 => unsafe {
-                    let mean = load::<S, Q>(simd, &normal.mean, column);
-                    let mut slope = load::<S, Q>(simd, &normal.scale, column);
-                    let mut of_mean = load::<S, Q>(simd, shift, column);
-                    let mut of_factor = load::<S, Q>(simd, scale, column);
-                    for q in 0..Q {
-                        let factor = simd.load(&normal.factor, column + q * S::LANES);
-                        slope[q] = simd.mul(factor, slope[q]);
-                        of_mean[q] = simd.mul(share, of_mean[q]);
-                        of_factor[q] = simd.mul(share, simd.mul(of_factor[q], factor));
-                    }
+                    let slopes = slopes.load::<S, Q>(simd, column);
                     for row in (block.start + column..block.end).step_by(width) {
                         for q in 0..Q {
                             let at = row + q * S::LANES;
                             fetch_ahead(simd, gradient, at);
                             fetch_ahead(simd, input, at);
-                            let x = simd.sub(simd.load(input, at), mean[q]);
-                            let g = simd.sub(simd.load(gradient, at), simd.fma(x, of_factor[q], of_mean[q]));
-                            simd.store(gradient, at, simd.mul(slope[q], g));
+                            let (x, g) = (simd.load(input, at), simd.load(gradient, at));
+                            simd.store(gradient, at, slopes.input_gradient(simd, q, x, g));
                         }
                     }
                 });

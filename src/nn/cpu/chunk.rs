@@ -6,6 +6,7 @@ mod forward;
 use std::mem;
 use std::ops::Range;
 
+use super::batch_norm::Slopes;
 use super::buffer::Buffer;
 use super::program::{Lent, Map, Op, Program};
 use super::simd::Level;
@@ -38,6 +39,13 @@ impl Context<'_> {
             DropoutRate::Fixed(rate) => rate,
         };
         (rate > 0.0).then(|| DropoutMask::new(step, layer, rate, values))
+    }
+
+    /// What leads back through the batch norm at `index`, whose scale and shift have these gradients in the whole batch.
+    pub fn slopes(&self, index: usize, scale: &[f32], shift: &[f32]) -> Slopes {
+        let normal = &self.weights[index].forward.normal;
+        let map = self.program.maps[self.program.steps[index].input];
+        Slopes::new(normal, self.samples * map.len() / normal.width(), scale, shift)
     }
 }
 

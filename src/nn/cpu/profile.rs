@@ -1,4 +1,5 @@
 //! Where the time goes: each step of a program alone on one thread, and the multiply-adds that the processor can do at best.
+//! In training a convolution may take over a part of the batch norm behind it; here that is the batch norm's.
 
 use std::hint::black_box;
 use std::mem;

@@ -6,7 +6,7 @@ mod compile;
 use std::ops::Range;
 
 use super::simd::{LANES, padded};
-use super::winograd::conv::Grid;
+use super::winograd::conv::Tiles;
 use crate::arch::{Arch, DropoutRate, Shape};
 use crate::data::SIDE;
 
@@ -15,7 +15,7 @@ use crate::data::SIDE;
 pub struct Program {
     /// What lies between the steps; map 0 is the image.
     pub maps: Vec<Map>,
-    /// Each writes the next map, and reads maps of smaller number.
+    /// Step i writes map i + 1, and reads maps of smaller number.
     pub steps: Vec<Step>,
     /// How the gradients of the parameters lie in memory, in the order in which callers give them.
     pub parameters: Vec<Packed>,
@@ -49,7 +49,7 @@ pub struct Slot {
     /// The map whose buffer it is in: its own, or that of the map which its only reader makes of it value by value, so that
     /// the one gradient becomes the other where it is.
     pub map: usize,
-    /// The last step that reads the map, where its gradient starts from zero.
+    /// The last step that reads the map, which makes its gradient where others only add to it.
     pub last_reader: usize,
 }
 
@@ -89,6 +89,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether the gradient of the output is that of the input value by value.
+    pub const fn is_by_value(&self) -> bool {
+        matches!(self.op, Op::Relu | Op::BatchNorm { .. } | Op::Dropout { .. } | Op::Add { .. })
+    }
+
     /// Whether it takes little more time than to read its input.
     const fn is_cheap(&self) -> bool {
         self.op.affine().is_none()
@@ -108,7 +113,7 @@ pub enum Op {
     Affine { affine: Affine, relu: bool },
     /// Convolution by Winograd's algorithm, zeros around the map included, then perhaps the rectifier.
     /// Tiles take the place of `affine`'s windows, whose starts are not there.
-    Winograd { affine: Affine, grid: Grid, relu: bool },
+    Winograd { affine: Affine, tiles: Tiles, relu: bool },
     /// Convolution, rectifier and 2×2 max pooling in one go; the rows of `affine` are four for each pooled cell.
     ConvPool { affine: Affine, kind: ConvPool },
     /// Zeros around the map, as many rows and columns on each side.
@@ -234,6 +239,21 @@ impl Program {
     /// The buffer of the gradient of `map`.
     pub fn slot(&self, map: usize) -> usize {
         self.gradients[map].map
+    }
+
+    /// The convolution whose backward pass can begin with that of `norm`, a batch norm of its channels that alone reads its
+    /// output.
+    pub fn takes_over(&self, norm: &Step) -> Option<usize> {
+        let before = norm.input.checked_sub(1)?;
+        let is_behind = matches!(norm.op, Op::BatchNorm { flat: false, .. })
+            && matches!(self.steps[before].op, Op::Winograd { relu: false, .. })
+            && self.in_place(norm, norm.input);
+        is_behind.then_some(before)
+    }
+
+    /// Whether `step` is the first in the backward pass that has to do with the gradient of `input`.
+    pub fn begins(&self, step: &Step, input: usize) -> bool {
+        self.gradients[input].last_reader + 1 == step.output
     }
 
     /// Whether the gradient of `input`, which `step` reads, lies where that of the step's output is.

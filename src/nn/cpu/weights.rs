@@ -64,6 +64,11 @@ impl Normal {
         self.mean.len()
     }
 
+    /// That all of them are as many: what makes unchecked loads of them sound.
+    pub fn assert_width(&self) {
+        assert!([&self.factor, &self.scale, &self.shift].iter().all(|values| values.len() == self.width()));
+    }
+
     /// Takes over scale, shift, mean and variance.
     fn load(&mut self, features: Features, parameters: &[&[f32]]) {
         let Self { mean, factor, scale, shift } = self;
@@ -110,8 +115,9 @@ impl Forward {
             bias.reserve(width);
             bias[..outputs].copy_from_slice(parameters[affine.parameter + 1]);
             let weights = parameters[affine.parameter];
-            match step.op {
-                Op::Winograd { grid, .. } => {
+            match &step.op {
+                Op::Winograd { tiles, .. } => {
+                    let grid = tiles.grid();
                     let depth = grid.phases() * affine.stride;
                     plain.reserve(9 * depth * width);
                     let place = |tap| grid.place_of_tap(tap);
@@ -136,8 +142,9 @@ impl Backward {
     fn load(&mut self, step: &Step, parameters: &[&[f32]], level: Level) {
         let Some(affine) = step.op.affine() else { return };
         let weights = parameters[affine.parameter];
-        match step.op {
-            Op::Winograd { grid, .. } => {
+        match &step.op {
+            Op::Winograd { tiles, .. } => {
+                let grid = tiles.grid();
                 let depth = grid.phases() * affine.stride;
                 self.plain.reserve(9 * depth * affine.outputs_padded);
                 padded_rows(affine, weights, 9 * grid.phases(), |tap| grid.place_of_tap(tap), &mut self.plain);

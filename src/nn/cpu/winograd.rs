@@ -8,6 +8,8 @@
 pub mod conv;
 pub mod pooled;
 
+use std::hint::black_box;
+
 use super::affine::tile;
 use super::pieces::{pieces, with_count};
 use super::simd::{Kernel, Simd};
@@ -345,9 +347,11 @@ fn of_tile<S: Simd>(products: &[f32], tile: usize, vector: usize) -> &[f32] {
 #[inline(always)]
 unsafe fn load_products<S: Simd, const N: usize>(simd: S, products: &[f32], count: usize, y: usize) -> [S::V; N] {
     let mut row = [simd.zero(); N];
+    // Hidden for the reason that `Places::hidden` in `conv` gives.
+    let apart = black_box(count * VECTORS * S::LANES);
     for x in 0..N {
         // SAFETY: the caller's promise.
-        row[x] = unsafe { simd.load(products, (N * y + x) * count * VECTORS * S::LANES) };
+        row[x] = unsafe { simd.load(products, (N * y + x) * apart) };
     }
     row
 }

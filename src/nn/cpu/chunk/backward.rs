@@ -1,27 +1,47 @@
-//! The backward pass of a chunk. Each step adds to the gradient of the map that it read, because others may have read it too,
-//! or makes of the gradient of what it wrote that of what it read, where they share a buffer.
+//! The backward pass of a chunk. Each step adds to the gradient of the map that it read, because others may have read it too
+//! (the first to do so begins anew), or makes of the gradient of what it wrote that of what it read, where they share a
+//! buffer.
 
 use std::ops::Range;
 
 use super::super::affine::{self, Windows};
-use super::super::batch_norm;
+use super::super::batch_norm::{self, Slopes};
 use super::super::buffer::Buffer;
 use super::super::max_pool::{self, MaxPool};
 use super::super::pointwise::{self, BiasGradient};
 use super::super::program::{Affine, ConvPool, Op, Step};
 use super::super::sparse::{ImageWeightGradient, InputGradient, PatchGradient, WeightGradient, unpool};
 use super::super::weights::Weights;
-use super::super::winograd::conv;
+use super::super::winograd::conv::{self, After};
 use super::{Chunk, Context, pair};
 
 impl Chunk {
     /// Runs `steps` backward and adds to the gradients of the `parameters`. A batch norm only gets as far as those: see
-    /// [`Chunk::batch_norm_input_gradient`].
+    /// [`Chunk::backward_through_norm`].
     pub fn backward(&mut self, context: &Context, steps: Range<usize>, parameters: &mut [Buffer]) {
         for index in steps.rev() {
-            if context.program.maps[context.program.steps[index].output].trained {
-                self.backward_step(context, index, parameters);
-            }
+            self.backward_step(context, index, None, parameters);
+        }
+    }
+
+    /// Brings the gradient from behind step `norm`, a batch norm, back to the start of the `stage` before it, once `slopes`
+    /// are those of the whole batch.
+    pub fn backward_through_norm(
+        &mut self,
+        context: &Context,
+        norm: &Step,
+        slopes: &Slopes,
+        stage: Range<usize>,
+        parameters: &mut [Buffer],
+    ) {
+        let before = context.program.takes_over(norm);
+        if before.is_none() {
+            self.norm_input_gradient(context, norm, slopes);
+        }
+        self.repeat(context, stage.clone());
+        for index in stage.rev() {
+            let slopes = (before == Some(index)).then_some(slopes);
+            self.backward_step(context, index, slopes, parameters);
         }
     }
 
@@ -30,24 +50,29 @@ impl Chunk {
         self.backward(context, index..index + 1, parameters);
         let step = &context.program.steps[index];
         if let Op::BatchNorm { parameter, .. } = step.op {
-            let sums = [&*parameters[parameter], &*parameters[parameter + 1]];
-            self.batch_norm_input_gradient(context, step, &context.weights[index], sums);
+            let [scale, shift] = [parameter, parameter + 1].map(|parameter| &*parameters[parameter]);
+            self.norm_input_gradient(context, step, &context.slopes(index, scale, shift));
         }
     }
 
-    fn backward_step(&mut self, context: &Context, index: usize, parameters: &mut [Buffer]) {
+    /// Runs step `index` backward, after the batch norm with these `slopes` if it takes that over.
+    fn backward_step(&mut self, context: &Context, index: usize, slopes: Option<&Slopes>, parameters: &mut [Buffer]) {
         let Context { program, weights, .. } = *context;
         let (step, weights) = (&program.steps[index], &weights[index]);
-        for input in step.inputs() {
-            let map = program.maps[input];
-            if map.trained && program.gradients[input].last_reader == index && !program.in_place(step, input) {
-                self.gradients[input][..self.samples.len() * map.len()].fill(0.0);
+        if !program.maps[step.output].trained {
+            return;
+        }
+        // By-value steps and Winograd's see to it themselves.
+        if !step.is_by_value() && !matches!(step.op, Op::Winograd { .. }) {
+            let map = program.maps[step.input];
+            if map.trained && program.begins(step, step.input) {
+                self.gradients[step.input][..self.samples.len() * map.len()].fill(0.0);
             }
         }
         match &step.op {
             Op::Affine { affine, relu } => self.affine_gradient(context, step, affine, *relu, weights, parameters),
-            Op::Winograd { affine, grid, relu } => {
-                self.winograd_gradient(context, step, affine, *grid, *relu, weights, parameters);
+            Op::Winograd { affine, tiles, .. } => {
+                self.winograd_gradient(context, step, affine, tiles, slopes, weights, parameters);
             }
             Op::ConvPool { affine, kind } => self.conv_pool_gradient(context, step, affine, *kind, weights, parameters),
             Op::BatchNorm { parameter, relu, .. } => {
@@ -55,8 +80,8 @@ impl Chunk {
                 let [scale, shift] = parameters.get_disjoint_mut([*parameter, *parameter + 1]).expect("two parameters");
                 context.level.run(batch_norm::ParameterGradient {
                     normal: &weights.forward.normal,
+                    relu: *relu,
                     input: &self.maps[step.input][..len],
-                    output: relu.then_some(&self.maps[step.output][..len]),
                     gradient: &mut self.gradients[program.slot(step.output)][..len],
                     scale,
                     shift,
@@ -87,14 +112,20 @@ impl Chunk {
         self.hand_over(context, step);
     }
 
-    /// Adds the gradient of the output to those of the inputs, unless they are the same buffer.
+    /// Makes the gradient of the output those of the inputs, or adds it to them, unless they are the same buffer.
     fn hand_over(&mut self, context: &Context, step: &Step) {
         let program = context.program;
         let len = self.samples.len() * program.maps[step.output].len();
-        for input in step.inputs() {
+        for (number, input) in step.inputs().enumerate() {
             if program.maps[input].trained && !program.in_place(step, input) {
                 let (to, from) = pair(&mut self.gradients, input, program.slot(step.output));
-                context.level.run(pointwise::sum(&from[..len], &mut to[..len]));
+                // A map can be added to itself.
+                let is_first = step.inputs().position(|other| other == input) == Some(number);
+                if is_first && program.begins(step, input) {
+                    to[..len].copy_from_slice(&from[..len]);
+                } else {
+                    context.level.run(pointwise::sum(&from[..len], &mut to[..len]));
+                }
             }
         }
     }
@@ -169,15 +200,20 @@ impl Chunk {
         context: &Context,
         step: &Step,
         affine: &Affine,
-        grid: conv::Grid,
-        relu: bool,
+        tiles: &conv::Tiles,
+        slopes: Option<&Slopes>,
         weights: &Weights,
         parameters: &mut [Buffer],
     ) {
-        let shape = conv::Shape::of(affine, grid, self.samples.len());
+        let shape = conv::Shape::of(affine, tiles, self.samples.len());
         let len = self.samples.len() * context.program.maps[step.output].len();
         let (input_gradient, gradient) = pair(&mut self.gradients, step.input, context.program.slot(step.output));
-        let output = relu.then_some(&self.maps[step.output][..len]);
+        let output = &self.maps[step.output][..len];
+        let after = match (slopes, &step.op) {
+            (Some(slopes), _) => After::Norm { output, slopes },
+            (None, Op::Winograd { relu: true, .. }) => After::Rectifier { output },
+            _ => After::Nothing,
+        };
         let gradient = &gradient[..len];
         let input_gradient = context.program.maps[step.input].trained.then_some(&mut **input_gradient);
         let (input, weights) = (&*self.maps[step.input], &*weights.backward.matrix);
@@ -189,11 +225,12 @@ impl Chunk {
             shape,
             input,
             gradient,
-            output,
+            after,
             weights,
             weight_gradient,
             bias_gradient,
             input_gradient,
+            begins: context.program.begins(step, step.input),
             scratch,
         });
     }
@@ -292,27 +329,18 @@ impl Chunk {
         context.level.run(affine::WeightGradient { windows, input, gradient: rows, width, weight_gradient });
     }
 
-    /// The second half of a batch norm's backward step, once the `parameters` hold the whole batch's gradients.
-    pub fn batch_norm_input_gradient(
-        &mut self,
-        context: &Context,
-        step: &Step,
-        weights: &Weights,
-        [scale, shift]: [&[f32]; 2],
-    ) {
-        let from = context.program.maps[step.input];
+    /// The second half of a batch norm's backward step.
+    fn norm_input_gradient(&mut self, context: &Context, norm: &Step, slopes: &Slopes) {
+        let from = context.program.maps[norm.input];
         if !from.trained {
             return;
         }
         let len = self.samples.len() * from.len();
         context.level.run(batch_norm::InputGradient {
-            normal: &weights.forward.normal,
-            rows: context.samples * from.len() / weights.forward.normal.width(),
-            input: &self.maps[step.input][..len],
-            gradient: &mut self.gradients[context.program.slot(step.output)][..len],
-            scale,
-            shift,
+            slopes,
+            input: &self.maps[norm.input][..len],
+            gradient: &mut self.gradients[context.program.slot(norm.output)][..len],
         });
-        self.hand_over(context, step);
+        self.hand_over(context, norm);
     }
 }

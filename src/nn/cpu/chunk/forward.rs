@@ -33,8 +33,8 @@ impl Chunk {
         if let Op::ConvPool { affine, kind } = &step.op {
             return self.conv_pool(context, step, affine, *kind, weights);
         }
-        if let Op::Winograd { affine, grid, relu } = &step.op {
-            return self.winograd(context, step, affine, *grid, *relu, weights);
+        if let Op::Winograd { affine, tiles, relu } = &step.op {
+            return self.winograd(context, step, affine, tiles, *relu, weights);
         }
         if let Op::Add { other, relu } = step.op {
             let (before, after) = self.maps.split_at_mut(step.output);
@@ -120,11 +120,11 @@ impl Chunk {
         context: &Context,
         step: &Step,
         affine: &Affine,
-        grid: conv::Grid,
+        tiles: &conv::Tiles,
         relu: bool,
         weights: &Weights,
     ) {
-        let shape = conv::Shape::of(affine, grid, self.samples.len());
+        let shape = conv::Shape::of(affine, tiles, self.samples.len());
         let (input, out) = pair(&mut self.maps, step.input, step.output);
         let (weights, bias) = (&*weights.forward.matrix, &*weights.forward.bias);
         self.tools.scratch.reserve(conv::Forward::scratch_len(&shape));

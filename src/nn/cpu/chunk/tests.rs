@@ -71,6 +71,17 @@ fn whole_numbers(map: Map, stream: &mut Stream) -> Vec<f32> {
     values
 }
 
+fn buffer(values: &[f32]) -> Buffer {
+    let mut buffer = Buffer::zeros(values.len());
+    buffer.copy_from_slice(values);
+    buffer
+}
+
+/// The gradients of the parameters.
+fn zeros(program: &Program) -> Vec<Buffer> {
+    program.parameters.iter().map(|packed| Buffer::zeros(packed.reserved())).collect()
+}
+
 impl Case<'_> {
     fn input(&self) -> Map {
         self.program.maps[self.step.input]
@@ -85,22 +96,19 @@ impl Case<'_> {
         let Self { program, step, .. } = *self;
         let context = Context { program, weights, level, training: Some(&STEP), samples: SAMPLES };
         let mut chunk = Chunk { samples: 0..SAMPLES, ..Chunk::default() };
-        let buffer = |values: &[f32]| {
-            let mut buffer = Buffer::zeros(values.len());
-            buffer.copy_from_slice(values);
-            buffer
-        };
         chunk.maps = self.maps.iter().map(|values| buffer(values)).collect();
         // The border of a padded map is never written.
         chunk.maps[step.output].fill(0.0);
         chunk.codes = program.maps.iter().map(|map| vec![0; SAMPLES * map.len()]).collect();
-        chunk.gradients = program.maps.iter().map(|map| Buffer::zeros(SAMPLES * map.len())).collect();
+        // What lies there from before must not count where the step is the first to write.
+        let before = |map: usize| if program.begins(step, map) { f32::NAN } else { 0.0 };
+        let gradients = program.maps.iter().enumerate();
+        chunk.gradients = gradients.map(|(map, size)| buffer(&vec![before(map); SAMPLES * size.len()])).collect();
         let index = program.steps.iter().position(|other| other.output == step.output).expect("one of its steps");
         chunk.forward(&context, index..index + 1);
         let output = chunk.maps[step.output].iter().copied().map(f64::from).collect();
 
-        let mut packed: Vec<Buffer> =
-            program.parameters.iter().map(|packed| Buffer::zeros(packed.reserved())).collect();
+        let mut packed = zeros(program);
         chunk.gradients[program.slot(step.output)] = buffer(&self.gradient);
         chunk.backward_alone(&context, index, &mut packed);
         let mut unpacked: Vec<Vec<f32>> = self.parameters.iter().map(|values| vec![0.0; values.len()]).collect();
@@ -151,8 +159,8 @@ impl Case<'_> {
                     }
                 }
             }
-            Op::Winograd { affine, grid, relu } => {
-                let row = |sample, y, x| Row { sample, y, x, grid: *grid };
+            Op::Winograd { affine, tiles, relu } => {
+                let row = |sample, y, x| Row { sample, y, x, grid: *tiles.grid() };
                 each_position(to, |sample, y, x, output| {
                     let sum = self
                         .products(affine, row(sample, y, x), output)
@@ -348,32 +356,47 @@ fn each_position(map: Map, mut f: impl FnMut(usize, usize, usize, usize)) {
     }
 }
 
+/// The architecture `text` compiled, whole numbers for its parameters, and the same as each level wants them.
+struct Compiled {
+    program: Program,
+    parameters: Vec<Vec<f32>>,
+    loaded: Vec<(Level, Vec<Weights>)>,
+}
+
+impl Compiled {
+    #[track_caller]
+    fn new(text: &str, stream: &mut Stream) -> Self {
+        let arch: Arch = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let program = Program::new(&arch, SAMPLES);
+        let mut parameters: Vec<Vec<f32>> = specs(&arch)
+            .iter()
+            .map(|spec| {
+                let least = if spec.kind.is_trained() { -2.0 } else { 1.0 };
+                (0..spec.len()).map(|_| stream.below(5) as f32 + least).collect()
+            })
+            .collect();
+        for step in &program.steps {
+            // Which rounds: no sum may lie where the rectifier's gradient jumps.
+            if let Op::Winograd { affine, .. } = &step.op {
+                parameters[affine.parameter + 1].iter_mut().for_each(|bias| *bias += 0.5);
+            }
+        }
+        let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
+        let load = |level| {
+            let mut weights = vec![Weights::default(); program.steps.len()];
+            weights::load(&Team::new(1), level, &program, &slices, Pass::Training, &mut weights);
+            (level, weights)
+        };
+        let loaded = Level::available().into_iter().map(load).collect();
+        Self { program, parameters, loaded }
+    }
+}
+
 /// Checks each step of the architecture `text` alone.
 #[track_caller]
 fn check(text: &str, seed: u64) {
-    let arch: Arch = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-    let program = Program::new(&arch, SAMPLES);
     let mut stream = Stream::new(seed, Purpose::Initialise, [0, 0]);
-    let mut parameters: Vec<Vec<f32>> = specs(&arch)
-        .iter()
-        .map(|spec| {
-            let least = if spec.kind.is_trained() { -2.0 } else { 1.0 };
-            (0..spec.len()).map(|_| stream.below(5) as f32 + least).collect()
-        })
-        .collect();
-    for step in &program.steps {
-        // Which rounds: no sum may lie where the rectifier's gradient jumps.
-        if let Op::Winograd { affine, .. } = &step.op {
-            parameters[affine.parameter + 1].iter_mut().for_each(|bias| *bias += 0.5);
-        }
-    }
-    let slices: Vec<&[f32]> = parameters.iter().map(Vec::as_slice).collect();
-    let load = |level| {
-        let mut weights = vec![Weights::default(); program.steps.len()];
-        weights::load(&Team::new(1), level, &program, &slices, Pass::Training, &mut weights);
-        (level, weights)
-    };
-    let loaded: Vec<(Level, Vec<Weights>)> = Level::available().into_iter().map(load).collect();
+    let Compiled { program, parameters, loaded } = Compiled::new(text, &mut stream);
     for (index, step) in program.steps.iter().enumerate() {
         let maps = program.maps.iter().map(|&map| whole_numbers(map, &mut stream)).collect();
         let gradient = whole_numbers(program.maps[step.output], &mut stream);
@@ -409,6 +432,47 @@ fn check(text: &str, seed: u64) {
 fn presets() {
     for text in ["mlp", "lenet5", "tutorial", "wide", "resnet", "strided"] {
         check(text, 1);
+    }
+}
+
+#[test]
+fn a_convolution_that_takes_over_the_batch_norm_behind_it_computes_what_both_do_one_after_the_other() {
+    for text in ["resnet", "strided", "conv40:3x3 relu conv21:3x3:p1 bn relu conv7:5x5:s2 bn gap dense10"] {
+        let mut stream = Stream::new(1, Purpose::Initialise, [0, 0]);
+        let Compiled { program, loaded, .. } = Compiled::new(text, &mut stream);
+        let norms: Vec<(usize, usize)> = (0..program.steps.len())
+            .filter_map(|norm| Some((norm, program.takes_over(&program.steps[norm])?)))
+            .collect();
+        assert!(norms.len() >= 2, "{text}");
+        for (norm, before) in norms {
+            let (step, input) = (&program.steps[norm], program.steps[before].input);
+            let maps: Vec<_> = program.maps.iter().map(|&map| whole_numbers(map, &mut stream)).collect();
+            let gradient = whole_numbers(program.maps[step.output], &mut stream);
+            for (level, weights) in &loaded {
+                let context =
+                    Context { program: &program, weights, level: *level, training: Some(&STEP), samples: SAMPLES };
+                let [together, apart] = [true, false].map(|together| {
+                    let mut chunk = Chunk { samples: 0..SAMPLES, ..Chunk::default() };
+                    chunk.maps = maps.iter().map(|values| buffer(values)).collect();
+                    chunk.gradients = program.maps.iter().map(|map| Buffer::zeros(SAMPLES * map.len())).collect();
+                    chunk.gradients[program.slot(step.output)] = buffer(&gradient);
+                    let mut parameters = zeros(&program);
+                    if together {
+                        let Op::BatchNorm { parameter, .. } = step.op else { panic!("{step:?}") };
+                        chunk.backward(&context, norm..norm + 1, &mut parameters);
+                        let slopes = context.slopes(norm, &parameters[parameter], &parameters[parameter + 1]);
+                        chunk.backward_through_norm(&context, step, &slopes, before..before + 1, &mut parameters);
+                    } else {
+                        chunk.backward_alone(&context, norm, &mut parameters);
+                        chunk.backward(&context, before..before + 1, &mut parameters);
+                    }
+                    let all = parameters.iter().chain([&chunk.gradients[program.slot(input)]]);
+                    all.map(|values| values.to_vec()).collect::<Vec<_>>()
+                });
+                assert_eq!(together, apart, "{text}: step {norm} on {level:?}");
+                assert!(together.iter().flatten().any(|&value| value != 0.0));
+            }
+        }
     }
 }
 

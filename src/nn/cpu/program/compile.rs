@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::simd::{LANES, padded};
-use super::super::winograd::conv::Grid;
+use super::super::winograd::conv::{Grid, Tiles};
 use super::{Affine, ConvPool, Map, Op, Packed, Program, Slot, Step};
 use crate::arch::Layer;
 use crate::nn::plan::before_features;
@@ -74,9 +74,8 @@ fn slots(program: &Program) -> Vec<Slot> {
         }
     }
     for step in program.steps.iter().rev() {
-        let by_value = matches!(step.op, Op::Relu | Op::BatchNorm { .. } | Op::Dropout { .. } | Op::Add { .. });
         let only_reader = step.inputs().find(|&input| readers[input] == 1 && program.maps[input].trained);
-        if let Some(input) = only_reader.filter(|_| by_value) {
+        if let Some(input) = only_reader.filter(|_| step.is_by_value()) {
             slots[input].map = slots[step.output].map;
         }
     }
@@ -211,7 +210,7 @@ impl Compiler {
             stride,
         };
         affine.parameter = self.parameters(affine.packed());
-        self.push(Op::Winograd { affine, grid, relu }, input, Map::of(height, width, filters))
+        self.push(Op::Winograd { affine, tiles: Tiles::of(grid), relu }, input, Map::of(height, width, filters))
     }
 
     fn conv(&mut self, input: usize, filters: usize, [kh, kw]: [usize; 2], stride: usize, fused: Fused) -> usize {

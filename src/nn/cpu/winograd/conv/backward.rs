@@ -5,21 +5,24 @@ use std::ops::Range;
 
 use super::super::super::simd::{Kernel, LANES, Simd};
 use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products, of_tile};
-use super::{Shape, Square};
+use super::{After, Shape, Square, Tiles};
 
 /// Adds to the gradients of the weights, the bias and, if wanted, the input.
 pub struct Backward<'a> {
-    pub shape: Shape,
+    pub shape: Shape<'a>,
     pub input: &'a [f32],
     pub gradient: &'a [f32],
-    /// The rectified output, if there is a rectifier.
-    pub output: Option<&'a [f32]>,
+    /// What comes between it and the convolution.
+    pub after: After<'a>,
     /// `[N², width, phase, channel]`
     pub weights: &'a [f32],
     /// `[width, tap, channel]`
     pub weight_gradient: &'a mut [f32],
     pub bias_gradient: &'a mut [f32],
     pub input_gradient: Option<&'a mut [f32]>,
+    /// Whether the gradient of the input is to begin with zeros, whatever is there: just before a sample's tiles add to it, so
+    /// that it is in the cache.
+    pub begins: bool,
     /// As long as [`Backward::scratch_len`] says.
     pub scratch: &'a mut [f32],
 }
@@ -29,7 +32,7 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match self.shape.grid.tile {
+        match self.shape.tiles.grid.tile {
             3 => self.tiles::<S, 3, 5>(simd),
             _ => self.tiles::<S, 4, 6>(simd),
         }
@@ -40,17 +43,17 @@ impl Backward<'_> {
     /// How long the scratch memory must be: transformed patches, gradients of the products, products, and the gradient of the
     /// transformed weights.
     pub const fn scratch_len(shape: &Shape) -> usize {
-        let (&Shape { grid, width, .. }, depth) = (shape, shape.depth());
-        grid.places() * (TILES * (depth + width + VECTORS * LANES) + width * depth)
+        let (width, depth) = (shape.width, shape.depth());
+        shape.tiles.grid.places() * (TILES * (depth + width + VECTORS * LANES) + width * depth)
     }
 
     #[inline(always)]
     fn tiles<S: Simd, const M: usize, const N: usize>(mut self, simd: S) {
-        let (Shape { grid, width, .. }, depth) = (self.shape, self.shape.depth());
+        let (width, depth) = (self.shape.width, self.shape.depth());
         let of_input = self.input_gradient.as_ref().map_or(self.input.len(), |gradient| gradient.len());
-        let of_output = self.output.map_or(self.gradient.len(), <[f32]>::len);
-        self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len().min(of_output));
-        assert!(grid.tile == M);
+        self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len());
+        self.after.assert_fits(self.gradient, width);
+        assert!(self.shape.tiles.grid.tile == M);
         let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * depth);
         let (slopes, rest) = rest.split_at_mut(N * N * TILES * width);
         let (transformed, products) = rest.split_at_mut(N * N * width * depth);
@@ -59,12 +62,15 @@ impl Backward<'_> {
         for tiles in self.shape.pieces() {
             let count = tiles.len();
             self.shape.transform_input::<S, M, N>(simd, tiles.clone(), self.input, patches);
-            let (output, bias) = (self.output, &mut *self.bias_gradient);
-            self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, output, bias, slopes);
+            let (after, bias) = (self.after, &mut *self.bias_gradient);
+            self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, after, bias, slopes);
             let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: depth };
             outer.sum(simd, N * N, first, transformed, &mut ahead);
             first = false;
             if let Some(gradient) = &mut self.input_gradient {
+                if self.begins {
+                    self.shape.starting(&tiles).for_each(|sample| gradient[sample].fill(0.0));
+                }
                 let (a, b) = (&*slopes, self.weights);
                 let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: depth };
                 input_gradient::<S, M, N>(simd, &self.shape, tiles, matrices, products, gradient);
@@ -82,7 +88,7 @@ fn weight_gradient<S: Simd, const M: usize, const N: usize>(
     transformed: &[f32],
     gradient: &mut [f32],
 ) {
-    let (&Shape { grid, channels, width, .. }, depth) = (shape, shape.depth());
+    let (&Shape { tiles: &Tiles { grid, .. }, channels, width, .. }, depth) = (shape, shape.depth());
     let matrix = &Transform::<M, N>::WEIGHTS_TRANSPOSED;
     let (plane, count) = (width * depth, grid.kernel[0] * grid.kernel[1]);
     assert!(transformed.len() >= N * N * plane && gradient.len() >= count * width * channels);
@@ -124,7 +130,7 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
     products: &mut [f32],
     gradient: &mut [f32],
 ) {
-    let Shape { grid, channels, .. } = *shape;
+    let channels = shape.channels;
     let count = tiles.len();
     let mut first = 0;
     while first < shape.depth() {
@@ -133,7 +139,7 @@ fn input_gradient<S: Simd, const M: usize, const N: usize>(
         for (tile, number) in tiles.clone().enumerate() {
             for vector in 0..vectors {
                 let column = first + vector * S::LANES;
-                let square = grid.patch(number, column / channels);
+                let square = shape.tiles.patch(number, column / channels);
                 let at = [channels, column % channels];
                 // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the input.
                 unsafe {
@@ -165,6 +171,7 @@ impl Square {
         gradient: &mut [f32],
         [channels, channel]: [usize; 2],
     ) {
+        let places = self.places(channels, channel).hidden();
         let mut rows = [[simd.zero(); N]; N];
         for y in 0..N {
             // SAFETY: the caller's promise.
@@ -174,8 +181,8 @@ impl Square {
         for x in 0..N {
             let values = Transform::<M, N>::input_gradient(simd, &column(&rows, x));
             for y in 0..N {
-                if let Some(position) = self.position(y, x, whole) {
-                    let at = position * channels + channel;
+                if self.holds(y, x, whole) {
+                    let at = places.at(y, x);
                     // SAFETY: the caller's promise.
                     unsafe { simd.store(gradient, at, simd.add(simd.load(gradient, at), values[y])) };
                 }

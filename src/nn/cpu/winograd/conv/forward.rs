@@ -6,7 +6,7 @@ use super::{Shape, Square};
 
 /// The forward pass, with the rectifier if `relu`.
 pub struct Forward<'a> {
-    pub shape: Shape,
+    pub shape: Shape<'a>,
     pub input: &'a [f32],
     /// `[N², phase, channel, width]`, from [`Weights`](super::super::Weights).
     pub weights: &'a [f32],
@@ -22,7 +22,7 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match self.shape.grid.tile {
+        match self.shape.tiles.grid.tile {
             3 => self.tiles::<S, 3, 5>(simd),
             _ => self.tiles::<S, 4, 6>(simd),
         }
@@ -32,15 +32,15 @@ impl Kernel for Forward<'_> {
 impl Forward<'_> {
     /// How long the scratch memory must be: transformed patches, and products.
     pub const fn scratch_len(shape: &Shape) -> usize {
-        shape.grid.places() * TILES * (shape.depth() + VECTORS * LANES)
+        shape.tiles.grid.places() * TILES * (shape.depth() + VECTORS * LANES)
     }
 
     #[inline(always)]
     fn tiles<S: Simd, const M: usize, const N: usize>(self, simd: S) {
         let Self { shape, input, weights, bias, relu, out, scratch } = self;
-        let (Shape { grid, width, .. }, depth) = (shape, shape.depth());
+        let (width, depth) = (shape.width, shape.depth());
         shape.assert_fits::<S>(input.len(), out.len());
-        assert!(bias.len() >= width && grid.tile == M);
+        assert!(bias.len() >= width && shape.tiles.grid.tile == M);
         let (patches, products) = scratch.split_at_mut(N * N * TILES * depth);
         let steps = width.div_ceil(VECTORS * S::LANES) * N * N;
         let mut ahead = Ahead::new(out, shape.pieces().count(), steps);
@@ -53,7 +53,7 @@ impl Forward<'_> {
                 matrices.multiply(simd, first, products, Some(&mut ahead));
                 let vectors = matrices.vectors::<S>(first);
                 for (tile, number) in tiles.clone().enumerate() {
-                    let square = grid.outputs(number);
+                    let square = shape.tiles.outputs(number);
                     for vector in 0..vectors {
                         let channel = first + vector * S::LANES;
                         let at = [width, channel];
@@ -93,6 +93,7 @@ impl Square {
         out: &mut [f32],
         [width, channel]: [usize; 2],
     ) {
+        let places = self.places(width, channel).hidden();
         let mut rows = [[simd.zero(); M]; N];
         for y in 0..N {
             // SAFETY: the caller's promise.
@@ -103,9 +104,9 @@ impl Square {
             for y in 0..M {
                 let value = simd.add(values[y], bias);
                 let value = if relu { simd.max(value, simd.zero()) } else { value };
-                if let Some(position) = self.position(y, x, whole) {
+                if self.holds(y, x, whole) {
                     // SAFETY: the caller's promise.
-                    unsafe { simd.store(out, position * width + channel, value) };
+                    unsafe { simd.store(out, places.at(y, x), value) };
                 }
             }
         }
