@@ -161,7 +161,7 @@ impl Setting {
             Self::Dropout => "rate of the architecture's dropout layers, 0 to 0.95",
             Self::LabelSmoothing => "share of the target spread over all classes, 0 to 0.9",
             Self::Distill => "share of the loss that is the teacher's, 0 to 1; the rest is the labels'",
-            Self::Temperature => "softens what the teacher says (its logits divided by it), 1 to 100",
+            Self::Temperature => "what the teacher's logits are divided by, which softens them, 1 to 100",
             Self::Augment => {
                 "none; tutorial, which is rotate=10,shift=0.1,zoom=0.1; also shear=5,elastic=1,noise=0.05,erase=0.2"
             }
