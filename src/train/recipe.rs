@@ -24,13 +24,16 @@ pub struct Recipe {
 /// Half of the tutorial's augmentation, which does well also on Fashion-MNIST, whose pieces fill their pictures.
 const LIGHT: (Setting, &str) = (Setting::Augment, "rotate=5,shift=0.05,zoom=0.05");
 
-const BEST: &[(Setting, &str)] = &[
-    LIGHT,
-    (Setting::Dropout, "0.4"),
-    (Setting::Schedule, "onecycle"),
-    (Setting::LearningRate, "3e-3"),
-    (Setting::Epochs, "30"),
-];
+/// Thirty epochs of `strided` in one cycle, augmented so.
+const fn strided(augment: (Setting, &'static str)) -> [(Setting, &'static str); 5] {
+    [
+        augment,
+        (Setting::Dropout, "0.4"),
+        (Setting::Schedule, "onecycle"),
+        (Setting::LearningRate, "3e-3"),
+        (Setting::Epochs, "30"),
+    ]
+}
 
 impl Recipe {
     /// The Keras tutorial's CNN and settings: the default.
@@ -80,15 +83,15 @@ impl Recipe {
             name: "best",
             about: "one network as good as it gets: `strided`, augmented, thirty epochs in one cycle",
             arch: "strided",
-            settings: BEST,
+            settings: &const { strided(LIGHT) },
             ..Self::TUTORIAL
         },
         Self {
             name: "ensemble",
-            about: "four networks of the kind of `best`, whose probabilities are averaged",
+            about: "five networks like `best`, with the tutorial's augmentation, whose probabilities are averaged",
             arch: "strided",
-            settings: BEST,
-            members: 4,
+            settings: &const { strided((Setting::Augment, "tutorial")) },
+            members: 5,
             ..Self::TUTORIAL
         },
     ];

@@ -366,7 +366,7 @@ fn what_describes_the_program_is_there() {
         (&["man", "train"], "--arch"),
         (&["train", "--help"], "samples of a step, 1 to 4096 [default: 64]"),
         (&["train", "--help"], "mlp        one hidden layer, no convolution"),
-        (&["train", "--help"], "ensemble   four networks"),
+        (&["train", "--help"], "ensemble   five networks"),
         (&["tune", "--help"], "epochs that a trial has at most"),
         (&["eval", "--help"], "canny_edges"),
         (&["doctor"], "device"),
