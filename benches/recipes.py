@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The test accuracy of each recipe over seeds: the README's tables.
 
-    python3 benches/recipes.py [--seeds N] [--recipes NAME …] [--data DIR] [BINARY …]
+    python3 benches/recipes.py [BINARY …] [--seeds N] [--recipes NAME …] [--data DIR]
 
 BINARY is what starts mnist-lab, `target/release/mnist-lab` if not given. `ensemble` is trained once for every five seeds, and `distilled`
-learns from the first two sessions of `best`. The test set is looked at once for each network. Prints Markdown. `tutorial` and `quick`
+learns from the first two sessions of `best`. The test set is looked at once for each network and ensemble. Prints Markdown. `tutorial` and `quick`
 take minutes; eight seeds of `best` an hour and a half on two cores, and three minutes on an H100; an ensemble takes five times as long as
 one of `best`.
 """
