@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::super::simd::{Kernel, LANES, Simd};
 use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products, of_tile};
-use super::{After, Shape, Square, Tiles};
+use super::{After, Shape, Square};
 
 /// Adds to the gradients of the weights, the bias and, if wanted, the input.
 pub struct Backward<'a> {
@@ -32,7 +32,7 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match self.shape.tiles.grid.tile {
+        match self.shape.tiles.grid().tile {
             3 => self.tiles::<S, 3, 5>(simd),
             _ => self.tiles::<S, 4, 6>(simd),
         }
@@ -44,7 +44,7 @@ impl Backward<'_> {
     /// transformed weights.
     pub const fn scratch_len(shape: &Shape) -> usize {
         let (width, depth) = (shape.width, shape.depth());
-        shape.tiles.grid.places() * (TILES * (depth + width + VECTORS * LANES) + width * depth)
+        shape.tiles.grid().places() * (TILES * (depth + width + VECTORS * LANES) + width * depth)
     }
 
     #[inline(always)]
@@ -53,7 +53,7 @@ impl Backward<'_> {
         let of_input = self.input_gradient.as_ref().map_or(self.input.len(), |gradient| gradient.len());
         self.shape.assert_fits::<S>(self.input.len().min(of_input), self.gradient.len());
         self.after.assert_fits(self.gradient, width);
-        assert!(self.shape.tiles.grid.tile == M);
+        assert!(self.shape.tiles.grid().tile == M);
         let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * depth);
         let (slopes, rest) = rest.split_at_mut(N * N * TILES * width);
         let (transformed, products) = rest.split_at_mut(N * N * width * depth);
@@ -88,7 +88,8 @@ fn weight_gradient<S: Simd, const M: usize, const N: usize>(
     transformed: &[f32],
     gradient: &mut [f32],
 ) {
-    let (&Shape { tiles: &Tiles { grid, .. }, channels, width, .. }, depth) = (shape, shape.depth());
+    let (&Shape { tiles, channels, width, .. }, depth) = (shape, shape.depth());
+    let grid = tiles.grid();
     let matrix = &Transform::<M, N>::WEIGHTS_TRANSPOSED;
     let (plane, count) = (width * depth, grid.kernel[0] * grid.kernel[1]);
     assert!(transformed.len() >= N * N * plane && gradient.len() >= count * width * channels);

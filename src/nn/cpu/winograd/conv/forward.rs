@@ -22,7 +22,7 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match self.shape.tiles.grid.tile {
+        match self.shape.tiles.grid().tile {
             3 => self.tiles::<S, 3, 5>(simd),
             _ => self.tiles::<S, 4, 6>(simd),
         }
@@ -32,7 +32,7 @@ impl Kernel for Forward<'_> {
 impl Forward<'_> {
     /// How long the scratch memory must be: transformed patches, and products.
     pub const fn scratch_len(shape: &Shape) -> usize {
-        shape.tiles.grid.places() * TILES * (shape.depth() + VECTORS * LANES)
+        shape.tiles.grid().places() * TILES * (shape.depth() + VECTORS * LANES)
     }
 
     #[inline(always)]
@@ -40,7 +40,7 @@ impl Forward<'_> {
         let Self { shape, input, weights, bias, relu, out, scratch } = self;
         let (width, depth) = (shape.width, shape.depth());
         shape.assert_fits::<S>(input.len(), out.len());
-        assert!(bias.len() >= width && shape.tiles.grid.tile == M);
+        assert!(bias.len() >= width && shape.tiles.grid().tile == M);
         let (patches, products) = scratch.split_at_mut(N * N * TILES * depth);
         let steps = width.div_ceil(VECTORS * S::LANES) * N * N;
         let mut ahead = Ahead::new(out, shape.pieces().count(), steps);
