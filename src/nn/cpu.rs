@@ -20,7 +20,7 @@
 //!
 //! All `unsafe` code of the CPU network is here: loads and stores that skip the bounds check, after each kernel has asserted that
 //! its slices are long enough (builds with debug assertions check each one), the entry into code for found instructions, memory
-//! in whole cache lines ([`buffer`]), and work lent to other threads ([`team`]).
+//! in cache lines and huge pages ([`buffer`]), and work lent to other threads ([`team`]).
 
 #![expect(unsafe_code, reason = "SIMD kernels; see the head of this file for why they are sound")]
 // Register tiles are small matrices, and the compiler needs their loops counted to keep them in registers; `array::from_fn` can

@@ -134,3 +134,37 @@ impl Drop for Room {
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zeros_at_cache_lines_and_do_not_overlap() {
+        // Rooms are filled, left with a rest that is too small, and exceeded by one buffer.
+        let lens = [1, 0, 15, 16, 17, 100_000, ROOM / 4 - 1, ROOM / 2, 3, 12_345];
+        let mut buffers: Vec<Buffer> = lens.iter().cycle().take(40).map(|&len| Buffer::zeros(len)).collect();
+        for (number, buffer) in buffers.iter_mut().enumerate() {
+            assert_eq!(buffer.len(), lens[number % lens.len()]);
+            assert!(buffer.is_empty() || buffer.as_ptr().addr().is_multiple_of(LINE));
+            assert!(buffer.iter().all(|&value| value == 0.0), "buffer {number}");
+            buffer.fill(number as f32);
+        }
+        // What goes leaves the others as they are, and what comes into being then is zero again.
+        let kept: Vec<(usize, Buffer)> = buffers.into_iter().enumerate().step_by(3).collect();
+        let clones = kept.clone();
+        assert!(Buffer::zeros(50_000).iter().all(|&value| value == 0.0));
+        for (number, buffer) in kept.iter().chain(&clones) {
+            assert!(buffer.iter().all(|&value| value as usize == *number), "buffer {number}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_grows_but_never_shrinks() {
+        let mut buffer = Buffer::default();
+        for (wanted, len) in [(0, 0), (10, 10), (4, 10), (11, 11)] {
+            buffer.reserve(wanted);
+            assert_eq!(buffer.len(), len);
+        }
+    }
+}
