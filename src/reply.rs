@@ -104,6 +104,8 @@ pub struct BranchRow {
     pub epoch: u32,
     /// Steps made there.
     pub step: u64,
+    /// After how many epochs the run is, if it went back on this branch.
+    pub back: Option<u32>,
     /// Epochs that can be gone back to.
     pub kept: Vec<u32>,
 }
@@ -234,12 +236,14 @@ impl BranchRow {
     pub fn all(tree: &Tree, now: Progress) -> Vec<Self> {
         let row = |(number, branch): (usize, &Branch)| {
             let progress = branch.tip.as_ref().map_or(now, |tip| tip.progress);
+            let current = number == tree.on();
             Self {
                 name: branch.name.clone(),
-                current: number == tree.on(),
+                current,
                 from: branch.fork.as_ref().map(|fork| (fork.branch.clone(), fork.epoch)),
                 epoch: progress.epoch,
                 step: progress.step,
+                back: (current && branch.tip.is_some()).then_some(now.epoch),
                 kept: branch.kept.iter().map(|state| state.progress.epoch).collect(),
             }
         };
@@ -256,6 +260,7 @@ impl BranchRow {
             "from": from,
             "epoch": self.epoch,
             "step": self.step,
+            "back": self.back,
             "kept": self.kept,
         })
     }
@@ -405,8 +410,14 @@ impl fmt::Display for BranchRow {
             write!(f, ", from epoch {epoch} of `{branch}`")?;
         }
         match (self.kept.first(), self.kept.last()) {
-            (Some(first), Some(last)) => write!(f, ", keeps epochs {first} to {last}"),
-            _ => f.write_str(", keeps no epoch"),
+            (Some(first), Some(last)) => write!(f, ", keeps epochs {first} to {last}")?,
+            _ => f.write_str(", keeps no epoch")?,
+        }
+        match self.back {
+            // The branch differs from there by settings alone.
+            Some(epoch) if epoch == self.epoch => f.write_str("; the run is back there with its earlier settings"),
+            Some(epoch) => write!(f, "; the run is back at the end of epoch {epoch}"),
+            None => Ok(()),
         }
     }
 }

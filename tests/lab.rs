@@ -419,12 +419,23 @@ fn the_run_goes_back_and_over_and_is_kept_when_it_leaves() {
     assert_eq!((back.history.epochs.len(), back.whole_history().epochs.len()), (2, 3));
     assert_eq!((back.phase.clone(), back.settings.keep), (Phase::Paused, 2));
     assert!(back.is_unsaved(), "the file is somewhere else");
+    let branches = || {
+        let Reply::Branches(rows) = bench.ask("branch").unwrap() else { panic!() };
+        rows.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let main = "* main: epoch 3, step 564, keeps epochs 2 to 3";
+    assert_eq!(branches(), [format!("{main}; the run is back at the end of epoch 2")]);
+    bench.ask("set lr 0.02").unwrap();
+    bench.ask("branch main").unwrap();
+    bench.ask("set lr 0.03").unwrap();
     bench.ask("rewind 3").unwrap();
+    assert_eq!(branches(), [format!("{main}; the run is back there with its earlier settings")]);
+    bench.ask("branch main").unwrap();
+    assert_eq!(branches(), [main]);
     assert!(bench.ask("branch main").unwrap_err().to_string().contains("already"));
     assert!(bench.ask("branch ../x").is_err());
     bench.ask("branch b").unwrap();
-    let Reply::Branches(rows) = bench.ask("branch").unwrap() else { panic!() };
-    assert_eq!(rows[1].to_string(), "* b: epoch 3, step 564, from epoch 3 of `main`, keeps epochs 2 to 3");
+    assert_eq!(branches()[1], "* b: epoch 3, step 564, from epoch 3 of `main`, keeps epochs 2 to 3");
     bench.ask("quit").unwrap();
     let bench = Bench::start(folder.path(), Start::Session("run-1".into()));
     assert_eq!(names(&bench.until(|state| state.phase == Phase::Ready)), ["main", "b"]);
