@@ -61,8 +61,8 @@ pub enum Reply {
         step: u64,
         /// On which branch.
         branch: String,
-        /// Epochs of that branch, if the run is not at its end.
-        ahead: Option<u32>,
+        /// The end of that branch, if the run is not there.
+        ahead: Option<Progress>,
     },
     /// Branches of the run.
     Branches(Vec<BranchRow>),
@@ -92,7 +92,7 @@ pub struct Classified {
 }
 
 /// One branch in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BranchRow {
     /// Its name.
     pub name: String,
@@ -104,8 +104,8 @@ pub struct BranchRow {
     pub epoch: u32,
     /// Steps made there.
     pub step: u64,
-    /// After how many epochs the run is, if it went back on this branch.
-    pub back: Option<u32>,
+    /// How far the run is, if it went back on this branch.
+    pub back: Option<Progress>,
     /// Epochs that can be gone back to.
     pub kept: Vec<u32>,
 }
@@ -163,6 +163,7 @@ impl Reply {
                 vec![json!({"event": "saved", "session": name, "path": path, "bytes": bytes})]
             }
             Self::Rewound { epoch, step, branch, ahead } => {
+                let ahead = ahead.map(|end| end.epoch);
                 vec![json!({"event": "rewound", "epoch": epoch, "step": step, "branch": branch, "ahead": ahead})]
             }
             Self::Branches(rows) => rows.iter().map(BranchRow::to_json).collect(),
@@ -243,7 +244,7 @@ impl BranchRow {
                 from: branch.fork.as_ref().map(|fork| (fork.branch.clone(), fork.epoch)),
                 epoch: progress.epoch,
                 step: progress.step,
-                back: (current && branch.tip.is_some()).then_some(now.epoch),
+                back: (current && branch.tip.is_some()).then_some(now),
                 kept: branch.kept.iter().map(|state| state.progress.epoch).collect(),
             }
         };
@@ -260,7 +261,7 @@ impl BranchRow {
             "from": from,
             "epoch": self.epoch,
             "step": self.step,
-            "back": self.back,
+            "back": self.back.map(|now| now.epoch),
             "kept": self.kept,
         })
     }
@@ -317,10 +318,10 @@ impl fmt::Display for Reply {
             Self::Rewound { epoch, step, branch, ahead } => {
                 write!(f, "back at the end of epoch {epoch}, step {step}, of `{branch}`")?;
                 match ahead {
-                    Some(ahead) if ahead == epoch => {
+                    Some(end) if end.step == *step => {
                         write!(f, "; its settings were changed there since: `branch {branch}` has them")
                     }
-                    Some(ahead) => write!(f, "; to train on begins a branch, and its {ahead} epochs stay"),
+                    Some(end) => write!(f, "; to train on begins a branch, and its {} steps stay", end.step),
                     None => Ok(()),
                 }
             }
@@ -403,7 +404,7 @@ impl fmt::Display for DigitView {
 }
 
 impl fmt::Display for BranchRow {
-    /// `* slow: epoch 5, step 3750, from epoch 3 of `main`, keeps epochs 0 to 5`
+    /// `* slow: epoch 5, step 3750, from epoch 3 of `main`, keeps epochs 0 to 5; the run is back at the end of epoch 4`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: epoch {}, step {}", if self.current { '*' } else { ' ' }, self.name, self.epoch, self.step)?;
         if let Some((branch, epoch)) = &self.from {
@@ -414,9 +415,8 @@ impl fmt::Display for BranchRow {
             _ => f.write_str(", keeps no epoch")?,
         }
         match self.back {
-            // The branch differs from there by settings alone.
-            Some(epoch) if epoch == self.epoch => f.write_str("; the run is back there with its earlier settings"),
-            Some(epoch) => write!(f, "; the run is back at the end of epoch {epoch}"),
+            Some(now) if now.step == self.step => f.write_str("; the run is back there with its earlier settings"),
+            Some(now) => write!(f, "; the run is back at the end of epoch {}", now.epoch),
             None => Ok(()),
         }
     }

@@ -435,7 +435,13 @@ fn the_run_goes_back_and_over_and_is_kept_when_it_leaves() {
     assert!(bench.ask("branch main").unwrap_err().to_string().contains("already"));
     assert!(bench.ask("branch ../x").is_err());
     bench.ask("branch b").unwrap();
-    assert_eq!(branches()[1], "* b: epoch 3, step 564, from epoch 3 of `main`, keeps epochs 2 to 3");
+    // The middle of an epoch is ahead of its end, too.
+    bench.run("step 5");
+    let reply = bench.ask("rewind 3").unwrap().to_string();
+    assert!(reply.ends_with("of `b`; to train on begins a branch, and its 569 steps stay"), "{reply}");
+    assert!(branches()[1].ends_with("; the run is back at the end of epoch 3"), "{:?}", branches());
+    bench.ask("branch b").unwrap();
+    assert_eq!(branches()[1], "* b: epoch 3, step 569, from epoch 3 of `main`, keeps epochs 2 to 3");
     bench.ask("quit").unwrap();
     let bench = Bench::start(folder.path(), Start::Session("run-1".into()));
     assert_eq!(names(&bench.until(|state| state.phase == Phase::Ready)), ["main", "b"]);

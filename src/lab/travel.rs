@@ -25,7 +25,7 @@ impl Engine<'_> {
         self.trainer.go_to(&state)?;
         self.arrive();
         let branch = self.tree.branch().name.clone();
-        let ahead = self.tree.ahead().map(|tip| tip.progress.epoch);
+        let ahead = self.tree.ahead().map(|tip| tip.progress);
         Ok(Reply::Rewound { epoch, step: state.progress.step, branch, ahead })
     }
 
