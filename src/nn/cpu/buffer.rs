@@ -38,9 +38,10 @@ impl Buffer {
         if len == 0 {
             return Self::default();
         }
-        let (room, place) = Room::with_place_for(len * size_of::<f32>());
+        let values = Layout::array::<f32>(len).expect("less than the address space");
+        let (room, place) = Room::with_place_for(values.size());
         let start = place.cast();
-        // SAFETY: the place has the bytes of so many values, and is aligned for them.
+        // SAFETY: the place has the bytes of so many values, and a cache line's start is aligned for them.
         unsafe { start.write_bytes(0, len) };
         Self { start, len, _room: Some(room) }
     }
@@ -108,20 +109,19 @@ impl Room {
             _ => (Arc::new(Self::new(bytes.max(ROOM))), 0),
         };
         *newest = (Arc::downgrade(&room), taken + bytes);
-        // SAFETY: there are so many bytes, and more.
+        // SAFETY: so many bytes of the room are taken, and there are more.
         let place = unsafe { room.start.add(taken) };
         (room, place)
     }
 
     fn new(bytes: usize) -> Self {
         let layout = Layout::from_size_align(bytes, HUGE_PAGE).expect("less than the address space");
-        // SAFETY: there are some bytes.
+        // SAFETY: it is more than no bytes, since a room has `ROOM` at least.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         #[cfg(target_os = "linux")]
         {
             use rustix::mm::{Advice, madvise};
-            // Where there are no huge pages, usual ones do.
-            // SAFETY: it is memory of ours, and what is in it stays.
+            // SAFETY: it is memory of ours, and what is in it stays. Where there are no huge pages, usual ones do.
             let _ = unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxHugepage) };
         }
         Self { start, layout }
