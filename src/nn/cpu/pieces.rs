@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// `0..len` cut into pieces of at most `most`, as equal as can be.
-pub fn pieces(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub fn pieces(len: usize, most: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     let count = len.div_ceil(most).max(1);
     let (size, longer) = (len / count, len % count);
     // Each starts where the one before ends: from its number, the compiler would divide anew for every value of a tile.

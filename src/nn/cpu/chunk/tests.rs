@@ -204,6 +204,14 @@ fn presets() {
 }
 
 #[test]
+fn tiles_of_every_size_at_the_ends_of_rows_and_columns() {
+    for (height, width) in (1..=4).flat_map(|height| (1..=4).map(move |width| (height, width))) {
+        let text = format!("conv16:{height}x{width} conv17:3x3 conv18:5x5:s2:p2 bn conv40:3x3:p1 relu gap dense10");
+        check(&text, 1);
+    }
+}
+
+#[test]
 fn a_convolution_that_takes_over_the_batch_norm_behind_it_computes_what_both_do_one_after_the_other() {
     for text in ["resnet", "strided", "conv40:3x3 relu conv21:3x3:p1 bn relu conv7:5x5:s2 bn gap dense10"] {
         let mut stream = Stream::new(1, Purpose::Initialise, [0, 0]);

@@ -6,6 +6,20 @@
 //! A convolution in steps of 2 is the sum of four in steps of 1, over every other row and column of the map with every other
 //! row and column of the weights: the four *phases* are to the matrix products as so many more channels.
 
+/// Calls a method of a tile's square with its sides, rows M and N and columns M and N, as constants, and with whether all of it
+/// is inside the map.
+macro_rules! with_sides {
+    ($square:ident.$method:ident::<$S:ident, $M:ident, $N:ident>($simd:expr, $($argument:expr),*)) => {
+        match $square.cut {
+            _ if $square.whole => $square.$method::<$S, $M, $N, $M, $N>($simd, true, $($argument),*),
+            [true, false] if $M == 4 => $square.$method::<$S, 2, 4, $M, $N>($simd, false, $($argument),*),
+            [false, true] if $M == 4 => $square.$method::<$S, $M, $N, 2, 4>($simd, false, $($argument),*),
+            [true, true] if $M == 4 => $square.$method::<$S, 2, 4, 2, 4>($simd, false, $($argument),*),
+            _ => $square.$method::<$S, $M, $N, $M, $N>($simd, false, $($argument),*),
+        }
+    };
+}
+
 mod backward;
 mod forward;
 mod grid;
@@ -16,6 +30,7 @@ use super::super::batch_norm::{SlopeVectors, Slopes};
 use super::super::pieces::pieces;
 use super::super::program::Affine;
 use super::super::simd::Simd;
+use super::piece::Piece;
 use super::{TILES, Transform, column};
 pub use backward::Backward;
 pub use forward::Forward;
@@ -82,75 +97,68 @@ impl<'a> Shape<'a> {
     }
 
     /// All tiles, as many at a time as fit in the scratch memory.
-    fn pieces(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        pieces(self.samples * self.tiles.grid().in_sample(), TILES)
+    fn pieces(&self) -> impl ExactSizeIterator<Item = Piece> + use<'a> {
+        let tiles = self.tiles;
+        pieces(self.samples * tiles.grid().in_sample(), TILES).map(|numbers| tiles.piece(numbers))
     }
 
-    /// Where the inputs of those samples are whose first tile is in `range`.
-    fn starting(&self, range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    /// Where the inputs of those samples are whose first tile is in `piece`.
+    fn starting(&self, piece: &Piece) -> impl Iterator<Item = Range<usize>> + use<> {
         let Self { tiles, channels, .. } = *self;
         let grid = tiles.grid();
         let len = grid.input[0] * grid.input[1] * channels;
-        let [start, end] = [range.start, range.end].map(|tile| tile.div_ceil(grid.in_sample()));
+        let [start, end] = [piece.numbers.start, piece.numbers.end].map(|tile| tile.div_ceil(grid.in_sample()));
         (start..end).map(move |sample| sample * len..(sample + 1) * len)
     }
 
-    /// `patches[place][tile] = (Bᵀ d B)[place]` for the patches d of `tiles`, `[place, tile, phase, channel]`.
+    /// `patches[place][tile] = (Bᵀ d B)[place]` for the patches d of `piece`, `[place, tile, phase, channel]`.
     #[inline(always)]
     fn transform_input<S: Simd, const M: usize, const N: usize>(
         &self,
         simd: S,
-        tiles: Range<usize>,
+        piece: &Piece,
         input: &[f32],
         patches: &mut [f32],
     ) {
         let Self { channels, .. } = *self;
-        let (depth, apart) = (self.depth(), tiles.len() * self.depth());
+        let (depth, apart) = (self.depth(), piece.len() * self.depth());
         assert!(patches.len() >= N * N * apart);
-        for (tile, number) in tiles.enumerate() {
+        for (number, slot) in piece.tiles() {
             for phase in 0..self.tiles.grid().phases() {
                 let square = self.tiles.patch(number, phase);
                 for channel in (0..channels).step_by(S::LANES) {
-                    let out = &mut patches[tile * depth + phase * channels + channel..];
+                    let out = &mut patches[slot * depth + phase * channels + channel..];
                     // SAFETY: `assert_fits` was called for this input; the rest is asserted above.
                     unsafe {
-                        if square.whole {
-                            square.patch::<S, M, N>(simd, true, input, channels, channel, out, apart);
-                        } else {
-                            square.patch::<S, M, N>(simd, false, input, channels, channel, out, apart);
-                        }
+                        with_sides!(square.patch::<S, M, N>(simd, input, channels, channel, out, apart));
                     }
                 }
             }
         }
     }
 
-    /// `out[place][tile] = (A g Aᵀ)[place]` for the gradients g of the outputs of `tiles`, `[place, tile, width]`, before what
+    /// `out[place][tile] = (A g Aᵀ)[place]` for the gradients g of the outputs of `piece`, `[place, tile, width]`, before what
     /// comes `after` them; adds these up in `bias`.
     #[inline(always)]
     fn transform_gradient<S: Simd, const M: usize, const N: usize>(
         &self,
         simd: S,
-        tiles: Range<usize>,
+        piece: &Piece,
         gradient: &[f32],
         after: After,
         bias: &mut [f32],
         out: &mut [f32],
     ) {
         let Self { width, .. } = *self;
-        let count = tiles.len();
+        let count = piece.len();
         assert!(out.len() >= N * N * count * width && bias.len() >= width);
-        for (tile, number) in tiles.enumerate() {
+        for (number, slot) in piece.tiles() {
             let square = self.tiles.outputs(number);
             for channel in (0..width).step_by(S::LANES) {
-                let out = &mut out[tile * width + channel..];
+                let out = &mut out[slot * width + channel..];
                 // SAFETY: `assert_fits` was called for gradient and output, `After::assert_fits` too; the rest is asserted above.
                 unsafe {
-                    let sum = if square.whole {
-                        square.slopes::<S, M, N>(simd, true, gradient, after, width, channel, out, count)
-                    } else {
-                        square.slopes::<S, M, N>(simd, false, gradient, after, width, channel, out, count)
-                    };
+                    let sum = with_sides!(square.slopes::<S, M, N>(simd, gradient, after, width, channel, out, count));
                     simd.store(bias, channel, simd.add(simd.load(bias, channel), sum));
                 }
             }
@@ -166,7 +174,7 @@ impl Square {
     /// `input` must hold what of the square is inside, `whole` be as it says, and `out` have room.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "two maps and where to look in them")]
-    unsafe fn patch<S: Simd, const M: usize, const N: usize>(
+    unsafe fn patch<S: Simd, const HM: usize, const H: usize, const WM: usize, const W: usize>(
         &self,
         simd: S,
         whole: bool,
@@ -177,23 +185,24 @@ impl Square {
         apart: usize,
     ) {
         let places = self.places(channels, channel).hidden();
-        let to = Places { first: 0, steps: [N * apart, apart] }.hidden();
-        let mut rows = [[simd.zero(); N]; N];
-        for y in 0..N {
-            let mut d = [simd.zero(); N];
-            for x in 0..N {
+        let to = Places { first: 0, steps: [Transform::<WM, W>::WHOLE * apart, apart] }.hidden();
+        let mut rows = [[simd.zero(); W]; H];
+        for y in 0..H {
+            let mut d = [simd.zero(); W];
+            for x in 0..W {
                 if self.holds(y, x, whole) {
                     // SAFETY: the caller's promise.
                     d[x] = unsafe { simd.load(input, places.at(y, x)) };
                 }
             }
-            rows[y] = Transform::<M, N>::input(simd, &d);
+            rows[y] = Transform::<WM, W>::input(simd, &d);
         }
-        for x in 0..N {
-            let values = Transform::<M, N>::input(simd, &column(&rows, x));
-            for y in 0..N {
+        for x in 0..W {
+            let values = Transform::<HM, H>::input(simd, &column(&rows, x));
+            for y in 0..H {
+                let place = to.at(Transform::<HM, H>::place(y), Transform::<WM, W>::place(x));
                 // SAFETY: the caller's promise.
-                unsafe { simd.store(out, to.at(y, x), values[y]) };
+                unsafe { simd.store(out, place, values[y]) };
             }
         }
     }
@@ -204,7 +213,7 @@ impl Square {
     /// `gradient` and `after` must hold what of the square is inside, `whole` be as it says, and `out` have room.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "three maps and where to look in them")]
-    unsafe fn slopes<S: Simd, const M: usize, const N: usize>(
+    unsafe fn slopes<S: Simd, const HM: usize, const H: usize, const WM: usize, const W: usize>(
         &self,
         simd: S,
         whole: bool,
@@ -216,17 +225,17 @@ impl Square {
         count: usize,
     ) -> S::V {
         let places = self.places(width, channel).hidden();
-        let to = Places { first: 0, steps: [N * count * width, count * width] }.hidden();
+        let to = Places { first: 0, steps: [Transform::<WM, W>::WHOLE * count * width, count * width] }.hidden();
         let norm = match after {
             // SAFETY: the caller's promise.
             After::Norm { slopes, .. } => unsafe { slopes.load::<S, 1>(simd, channel) },
             _ => SlopeVectors::zero(simd),
         };
         let mut sum = simd.zero();
-        let mut rows = [[simd.zero(); N]; M];
-        for y in 0..M {
-            let mut g = [simd.zero(); M];
-            for x in 0..M {
+        let mut rows = [[simd.zero(); W]; HM];
+        for y in 0..HM {
+            let mut g = [simd.zero(); WM];
+            for x in 0..WM {
                 if self.holds(y, x, whole) {
                     let at = places.at(y, x);
                     // SAFETY: the caller's promise.
@@ -245,13 +254,14 @@ impl Square {
                     sum = simd.add(sum, g[x]);
                 }
             }
-            rows[y] = Transform::<M, N>::output_gradient(simd, &g);
+            rows[y] = Transform::<WM, W>::output_gradient(simd, &g);
         }
-        for x in 0..N {
-            let values = Transform::<M, N>::output_gradient(simd, &column(&rows, x));
-            for y in 0..N {
+        for x in 0..W {
+            let values = Transform::<HM, H>::output_gradient(simd, &column(&rows, x));
+            for y in 0..H {
+                let place = to.at(Transform::<HM, H>::place(y), Transform::<WM, W>::place(x));
                 // SAFETY: the caller's promise.
-                unsafe { simd.store(out, to.at(y, x), values[y]) };
+                unsafe { simd.store(out, place, values[y]) };
             }
         }
         sum

@@ -3,7 +3,11 @@
 use super::super::conv_pool::store_pooled;
 use super::super::pieces::pieces;
 use super::super::simd::{Kernel, LANES, Simd};
-use super::{Products, TILES, VECTORS, column, load_products, of_tile};
+use super::piece::Piece;
+use super::{Products, TILES, VECTORS, column, load_products, of_tile, weights};
+
+/// Of the weights, G for the points 0, 1 and −1.
+pub const WEIGHTS: [[f32; 3]; 4] = weights(&[0.0, 1.0, -1.0]);
 
 /// Scratch memory for `channels` of input and any number of cells and outputs.
 pub const fn scratch_len(channels: usize) -> usize {
@@ -49,7 +53,8 @@ impl Kernel for Forward<'_> {
             let count = cells.len();
             // SAFETY: asserted above: patches lie inside the input, and the scratch memory holds TILES of them.
             unsafe { transform_input(simd, &starts[4 * cells.start..4 * cells.end], row, channels, input, patches) };
-            let matrices = Products { places: 16, tiles: count, a: patches, depth: channels, b: weights, width };
+            let piece = &Piece::new(0..count, |_| [false; 2]);
+            let matrices = Products { side: 4, piece, a: patches, depth: channels, b: weights, width };
             let mut column = 0;
             while column < width {
                 matrices.multiply(simd, column, products, None);
@@ -131,7 +136,7 @@ unsafe fn transform_output<S: Simd>(simd: S, products: &[f32], count: usize, cel
     let mut rows = [[simd.zero(); 2]; 4];
     for y in 0..4 {
         // SAFETY: the caller's promise.
-        rows[y] = output_along(simd, unsafe { load_products(simd, products, count, y) });
+        rows[y] = output_along(simd, unsafe { load_products(simd, products, count, [0, 1, 2, 3].map(|x| 4 * y + x)) });
     }
     let left = output_along(simd, column(&rows, 0));
     let right = output_along(simd, column(&rows, 1));

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::super::super::simd::{Kernel, LANES, Simd};
+use super::super::piece::Piece;
 use super::super::{Ahead, Products, TILES, Transform, VECTORS, along, column, load_products, of_tile};
 use super::{After, Shape, Square};
 
@@ -57,23 +58,27 @@ impl Backward<'_> {
         let (patches, rest) = self.scratch.split_at_mut(N * N * TILES * depth);
         let (slopes, rest) = rest.split_at_mut(N * N * TILES * width);
         let (transformed, products) = rest.split_at_mut(N * N * width * depth);
+        let read_after = match self.after {
+            After::Norm { output, .. } | After::Rectifier { output } => output,
+            After::Nothing => &[],
+        };
+        let (count, steps) = (self.shape.pieces().len(), N * N * Outer::steps::<S>(width, depth));
+        let mut ahead = [self.input, self.gradient, read_after].map(|map| Ahead::new(map, count, steps));
         let mut first = true;
-        let mut ahead = Ahead::new(self.input, self.shape.pieces().count(), N * N);
-        for tiles in self.shape.pieces() {
-            let count = tiles.len();
-            self.shape.transform_input::<S, M, N>(simd, tiles.clone(), self.input, patches);
-            let (after, bias) = (self.after, &mut *self.bias_gradient);
-            self.shape.transform_gradient::<S, M, N>(simd, tiles.clone(), self.gradient, after, bias, slopes);
-            let outer = Outer { tiles: count, rows: slopes, height: width, columns: patches, width: depth };
-            outer.sum(simd, N * N, first, transformed, &mut ahead);
+        for piece in self.shape.pieces() {
+            self.shape.transform_input::<S, M, N>(simd, &piece, self.input, patches);
+            let (gradient, bias) = (self.gradient, &mut *self.bias_gradient);
+            self.shape.transform_gradient::<S, M, N>(simd, &piece, gradient, self.after, bias, slopes);
+            let outer = Outer { side: N, piece: &piece, rows: slopes, height: width, columns: patches, width: depth };
+            outer.sum(simd, first, transformed, &mut ahead);
             first = false;
             if let Some(gradient) = &mut self.input_gradient {
                 if self.begins {
-                    self.shape.starting(&tiles).for_each(|sample| gradient[sample].fill(0.0));
+                    self.shape.starting(&piece).for_each(|sample| gradient[sample].fill(0.0));
                 }
                 let (a, b) = (&*slopes, self.weights);
-                let matrices = Products { places: N * N, tiles: count, a, depth: width, b, width: depth };
-                input_gradient::<S, M, N>(simd, &self.shape, tiles, matrices, products, gradient);
+                let matrices = Products { side: N, piece: &piece, a, depth: width, b, width: depth };
+                input_gradient::<S, M, N>(simd, &self.shape, matrices, products, gradient);
             }
         }
         weight_gradient::<S, M, N>(simd, &self.shape, transformed, self.weight_gradient);
@@ -121,35 +126,30 @@ fn weight_gradient<S: Simd, const M: usize, const N: usize>(
     }
 }
 
-/// `gradient[patch] += B m Bᵀ` for the gradients m of the transformed patches of `tiles`, which are `matrices` multiplied.
+/// `gradient[patch] += B m Bᵀ` for the gradients m of the transformed patches of a piece, which are `matrices` multiplied.
 #[inline(always)]
 fn input_gradient<S: Simd, const M: usize, const N: usize>(
     simd: S,
     shape: &Shape,
-    tiles: Range<usize>,
     matrices: Products,
     products: &mut [f32],
     gradient: &mut [f32],
 ) {
     let channels = shape.channels;
-    let count = tiles.len();
+    let count = matrices.piece.len();
     let mut first = 0;
     while first < shape.depth() {
         matrices.multiply(simd, first, products, None);
         let vectors = matrices.vectors::<S>(first);
-        for (tile, number) in tiles.clone().enumerate() {
+        for (number, slot) in matrices.piece.tiles() {
             for vector in 0..vectors {
                 let column = first + vector * S::LANES;
                 let square = shape.tiles.patch(number, column / channels);
                 let at = [channels, column % channels];
                 // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the input.
                 unsafe {
-                    let products = of_tile::<S>(products, tile, vector);
-                    if square.whole {
-                        square.add::<S, M, N>(simd, true, products, count, gradient, at);
-                    } else {
-                        square.add::<S, M, N>(simd, false, products, count, gradient, at);
-                    }
+                    let products = of_tile::<S>(products, slot, vector);
+                    with_sides!(square.add::<S, M, N>(simd, products, count, gradient, at));
                 }
             }
         }
@@ -163,7 +163,7 @@ impl Square {
     /// # Safety
     /// `products` must hold them, `gradient` what of the square is inside, and `whole` be as it says.
     #[inline(always)]
-    unsafe fn add<S: Simd, const M: usize, const N: usize>(
+    unsafe fn add<S: Simd, const HM: usize, const H: usize, const WM: usize, const W: usize>(
         &self,
         simd: S,
         whole: bool,
@@ -173,15 +173,16 @@ impl Square {
         [channels, channel]: [usize; 2],
     ) {
         let places = self.places(channels, channel).hidden();
-        let mut rows = [[simd.zero(); N]; N];
-        for y in 0..N {
+        let mut rows = [[simd.zero(); W]; H];
+        for y in 0..H {
+            let places = Transform::<WM, W>::row(Transform::<HM, H>::place(y));
             // SAFETY: the caller's promise.
-            let row = unsafe { load_products(simd, products, count, y) };
-            rows[y] = Transform::<M, N>::input_gradient(simd, &row);
+            let row = unsafe { load_products(simd, products, count, places) };
+            rows[y] = Transform::<WM, W>::input_gradient(simd, &row);
         }
-        for x in 0..N {
-            let values = Transform::<M, N>::input_gradient(simd, &column(&rows, x));
-            for y in 0..N {
+        for x in 0..W {
+            let values = Transform::<HM, H>::input_gradient(simd, &column(&rows, x));
+            for y in 0..H {
                 if self.holds(y, x, whole) {
                     let at = places.at(y, x);
                     // SAFETY: the caller's promise.
@@ -195,7 +196,9 @@ impl Square {
 /// At each place the sum over tiles of the outer products of two vectors.
 #[derive(Clone, Copy)]
 struct Outer<'a> {
-    tiles: usize,
+    /// Rows and columns of places.
+    side: usize,
+    piece: &'a Piece,
     /// `[place, tile, height]`
     rows: &'a [f32],
     height: usize,
@@ -205,27 +208,38 @@ struct Outer<'a> {
 }
 
 impl Outer<'_> {
+    /// Rows of sums that are computed at a time.
+    const fn rows<S: Simd>() -> usize {
+        if S::ROWS >= 8 { 8 } else { 4 }
+    }
+
+    /// How many times the maps ahead are gone on with at each place.
+    const fn steps<S: Simd>(height: usize, width: usize) -> usize {
+        height / Self::rows::<S>() * width.div_ceil(2 * S::LANES)
+    }
+
     /// Writes them to `out`, `[place, height, width]`, or adds them to it if they are not the `first`.
     #[inline(always)]
-    fn sum<S: Simd>(self, simd: S, places: usize, first: bool, out: &mut [f32], ahead: &mut Ahead) {
-        let Self { tiles, rows, height, columns, width } = self;
-        assert!(rows.len() >= places * tiles * height && columns.len() >= places * tiles * width);
+    fn sum<S: Simd>(self, simd: S, first: bool, out: &mut [f32], ahead: &mut [Ahead; 3]) {
+        let Self { side, piece, rows, height, columns, width } = self;
+        let (places, count) = (side * side, piece.len());
+        assert!(rows.len() >= places * count * height && columns.len() >= places * count * width);
         assert!(out.len() >= places * height * width && height.is_multiple_of(LANES));
         for place in 0..places {
-            ahead.go_on(simd);
-            let this =
-                Self { rows: &rows[place * tiles * height..], columns: &columns[place * tiles * width..], ..self };
+            let of_place =
+                Self { rows: &rows[place * count * height..], columns: &columns[place * count * width..], ..self };
+            let tiles = piece.with(place / side, place % side);
             let out = &mut out[place * height * width..];
             let mut column = 0;
             while column < width {
                 let vectors = if width - column >= 2 * S::LANES { 2 } else { 1 };
                 // SAFETY: asserted above; the tiles' rows divide the lanes.
                 unsafe {
-                    match (vectors, S::ROWS >= 8) {
-                        (2, true) => this.columns::<S, 8, 2>(simd, column, first, out),
-                        (2, false) => this.columns::<S, 4, 2>(simd, column, first, out),
-                        (_, true) => this.columns::<S, 8, 1>(simd, column, first, out),
-                        (_, false) => this.columns::<S, 4, 1>(simd, column, first, out),
+                    match (vectors, Self::rows::<S>()) {
+                        (2, 8) => of_place.columns::<S, 8, 2>(simd, tiles.clone(), column, first, out, ahead),
+                        (2, _) => of_place.columns::<S, 4, 2>(simd, tiles.clone(), column, first, out, ahead),
+                        (_, 8) => of_place.columns::<S, 8, 1>(simd, tiles.clone(), column, first, out, ahead),
+                        (_, _) => of_place.columns::<S, 4, 1>(simd, tiles.clone(), column, first, out, ahead),
                     }
                 }
                 column += vectors * S::LANES;
@@ -233,7 +247,7 @@ impl Outer<'_> {
         }
     }
 
-    /// All rows of Q vectors from `column` on, P at a time.
+    /// All rows of Q vectors from `column` on, P at a time, over those of the `tiles` that have the place.
     ///
     /// # Safety
     /// P must divide `height`, and the slices must hold all tiles and outputs of a place.
@@ -241,12 +255,17 @@ impl Outer<'_> {
     unsafe fn columns<S: Simd, const P: usize, const Q: usize>(
         self,
         simd: S,
+        tiles: Range<usize>,
         column: usize,
         first: bool,
         out: &mut [f32],
+        ahead: &mut [Ahead; 3],
     ) {
-        let Self { tiles, rows, height, columns, width } = self;
+        let Self { rows, height, columns, width, .. } = self;
         for row in (0..height).step_by(P) {
+            for ahead in &mut *ahead {
+                ahead.go_on(simd);
+            }
             // SAFETY: the caller's promise.
             unsafe {
                 let mut sums = [[simd.zero(); Q]; P];
@@ -260,7 +279,7 @@ impl Outer<'_> {
                         simd.prefetch(out.as_ptr().wrapping_add(height * width + at));
                     }
                 }
-                for tile in 0..tiles {
+                for tile in tiles.clone() {
                     let mut x = [simd.zero(); Q];
                     for q in 0..Q {
                         x[q] = simd.load(columns, tile * width + column + q * S::LANES);

@@ -43,29 +43,25 @@ impl Forward<'_> {
         assert!(bias.len() >= width && shape.tiles.grid().tile == M);
         let (patches, products) = scratch.split_at_mut(N * N * TILES * depth);
         let steps = width.div_ceil(VECTORS * S::LANES) * N * N;
-        let mut ahead = Ahead::new(out, shape.pieces().count(), steps);
-        for tiles in shape.pieces() {
-            let count = tiles.len();
-            shape.transform_input::<S, M, N>(simd, tiles.clone(), input, patches);
-            let matrices = Products { places: N * N, tiles: count, a: patches, depth, b: weights, width };
+        let mut ahead = Ahead::new(out, shape.pieces().len(), steps);
+        for piece in shape.pieces() {
+            let count = piece.len();
+            shape.transform_input::<S, M, N>(simd, &piece, input, patches);
+            let matrices = Products { side: N, piece: &piece, a: patches, depth, b: weights, width };
             let mut first = 0;
             while first < width {
                 matrices.multiply(simd, first, products, Some(&mut ahead));
                 let vectors = matrices.vectors::<S>(first);
-                for (tile, number) in tiles.clone().enumerate() {
+                for (number, slot) in piece.tiles() {
                     let square = shape.tiles.outputs(number);
                     for vector in 0..vectors {
                         let channel = first + vector * S::LANES;
                         let at = [width, channel];
                         // SAFETY: `Products::multiply` has asserted that the products are there, `assert_fits` the outputs.
                         unsafe {
-                            let products = of_tile::<S>(products, tile, vector);
+                            let products = of_tile::<S>(products, slot, vector);
                             let bias = simd.load(bias, channel);
-                            if square.whole {
-                                square.outputs::<S, M, N>(simd, true, products, count, bias, relu, out, at);
-                            } else {
-                                square.outputs::<S, M, N>(simd, false, products, count, bias, relu, out, at);
-                            }
+                            with_sides!(square.outputs::<S, M, N>(simd, products, count, bias, relu, out, at));
                         }
                     }
                 }
@@ -82,7 +78,7 @@ impl Square {
     /// `products` must hold them, `out` what of the square is inside, and `whole` be as it says.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "what the operation consists of")]
-    unsafe fn outputs<S: Simd, const M: usize, const N: usize>(
+    unsafe fn outputs<S: Simd, const HM: usize, const H: usize, const WM: usize, const W: usize>(
         &self,
         simd: S,
         whole: bool,
@@ -94,14 +90,15 @@ impl Square {
         [width, channel]: [usize; 2],
     ) {
         let places = self.places(width, channel).hidden();
-        let mut rows = [[simd.zero(); M]; N];
-        for y in 0..N {
+        let mut rows = [[simd.zero(); WM]; H];
+        for y in 0..H {
+            let places = Transform::<WM, W>::row(Transform::<HM, H>::place(y));
             // SAFETY: the caller's promise.
-            rows[y] = Transform::<M, N>::output(simd, &unsafe { load_products(simd, products, count, y) });
+            rows[y] = Transform::<WM, W>::output(simd, &unsafe { load_products(simd, products, count, places) });
         }
-        for x in 0..M {
-            let values = Transform::<M, N>::output(simd, &column(&rows, x));
-            for y in 0..M {
+        for x in 0..WM {
+            let values = Transform::<HM, H>::output(simd, &column(&rows, x));
+            for y in 0..HM {
                 let value = simd.add(values[y], bias);
                 let value = if relu { simd.max(value, simd.zero()) } else { value };
                 if self.holds(y, x, whole) {

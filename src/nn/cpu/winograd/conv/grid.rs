@@ -1,6 +1,9 @@
 //! Where tiles lie: in the maps of a sample, and in memory.
 
 use std::hint::black_box;
+use std::ops::Range;
+
+use super::super::piece::Piece;
 
 /// How the tiles lie in the maps of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +17,7 @@ pub struct Grid {
     pub stride: usize,
     /// Rows and columns of zeros on each side of the input.
     pub padding: usize,
-    /// Rows and columns of outputs of a tile, M.
+    /// Rows and columns of outputs of a whole tile, M.
     pub tile: usize,
 }
 
@@ -49,9 +52,20 @@ impl Grid {
         (3 * row + column) * self.phases() + row_phase * self.stride + column_phase
     }
 
-    /// Rows and columns of tiles; the last ones may reach beyond the map.
+    /// Rows and columns of tiles; the last ones may be cut, or reach beyond the map.
     const fn tiles(&self) -> [usize; 2] {
         [self.output[0].div_ceil(self.tile), self.output[1].div_ceil(self.tile)]
+    }
+
+    /// Whether the last of some rows of tiles, or of columns, is cut to 2 of 4 rows of outputs.
+    const fn is_cut(&self, axis: usize) -> bool {
+        self.tile == 4 && self.output[axis] > 4 && matches!(self.output[axis] % 4, 1 | 2)
+    }
+
+    /// Whether tile `number` of a sample is cut, in rows and in columns.
+    fn cut(&self, number: usize) -> [bool; 2] {
+        let [rows, columns] = self.tiles();
+        [self.is_cut(0) && number / columns == rows - 1, self.is_cut(1) && number % columns == columns - 1]
     }
 
     /// Places of a transformed patch, N².
@@ -60,8 +74,9 @@ impl Grid {
     }
 
     /// Multiplications for one channel and output of a sample.
-    pub const fn multiplications(&self) -> usize {
-        self.in_sample() * self.places() * self.phases()
+    pub fn multiplications(&self) -> usize {
+        let places = [0, 1].map(|axis| (self.tile + 2) * self.tiles()[axis] - 2 * usize::from(self.is_cut(axis)));
+        places[0] * places[1] * self.phases()
     }
 
     pub const fn in_sample(&self) -> usize {
@@ -72,37 +87,40 @@ impl Grid {
     /// What tile `number` of a sample reads of a phase.
     fn patch(&self, number: usize, phase: usize) -> Square {
         let phase = [phase / self.stride, phase % self.stride];
-        self.square(number, self.input, self.tile + 2, self.before(), self.stride, phase)
+        self.square(number, self.input, 2, self.before(), self.stride, phase)
     }
 
     /// What tile `number` of a sample writes.
     fn outputs(&self, number: usize) -> Square {
-        self.square(number, self.output, self.tile, 0, 1, [0, 0])
+        self.square(number, self.output, 0, 0, 1, [0, 0])
     }
 
-    /// `side` rows and columns of those rows and columns of `map` that begin at `phase` and are `stride` apart, from `before`
-    /// the tile on.
+    /// The tile's rows and columns and `more` of those rows and columns of `map` that begin at `phase` and are `stride` apart,
+    /// from `before` the tile on.
     fn square(
         &self,
         number: usize,
         map: [usize; 2],
-        side: usize,
+        more: usize,
         before: usize,
         stride: usize,
         phase: [usize; 2],
     ) -> Square {
         let columns = self.tiles()[1];
         let corner = [number / columns * self.tile, number % columns * self.tile];
+        let cut = self.cut(number);
+        let sides = cut.map(|cut| more + if cut { 2 } else { self.tile });
         let inside = [0, 1].map(|axis| {
             let rows = (map[axis] - phase[axis].min(map[axis])).div_ceil(stride);
-            (before.saturating_sub(corner[axis]), side.min((rows + before).saturating_sub(corner[axis])))
+            (before.saturating_sub(corner[axis]), sides[axis].min((rows + before).saturating_sub(corner[axis])))
         });
         let [y, x] = [0, 1].map(|axis| (corner[axis] * stride + phase[axis]).wrapping_sub(before * stride));
         Square {
             corner: y.wrapping_mul(map[1]).wrapping_add(x),
             steps: [map[1] * stride, stride],
             inside,
-            whole: inside == [(0, side); 2],
+            cut,
+            whole: cut == [false; 2] && inside == sides.map(|side| (0, side)),
         }
     }
 }
@@ -127,6 +145,11 @@ impl Tiles {
             patches: tiles.clone().flat_map(phases).collect(),
             outputs: tiles.map(|tile| grid.outputs(tile)).collect(),
         }
+    }
+
+    /// Tiles with these `numbers`, counted through all samples.
+    pub fn piece(&self, numbers: Range<usize>) -> Piece {
+        Piece::new(numbers, |number| self.outputs[number % self.outputs.len()].cut)
     }
 
     pub const fn grid(&self) -> &Grid {
@@ -157,7 +180,9 @@ pub struct Square {
     steps: [usize; 2],
     /// Its first row inside the map and the one after the last, and the same of its columns.
     inside: [(usize, usize); 2],
-    /// Whether all of it is inside. Most tiles are, and spare the question for each position.
+    /// Whether the tile has 2 rows only, and columns.
+    pub cut: [bool; 2],
+    /// Whether it is that of a whole tile, and all of it inside. Most are, and spare the question for each position.
     pub whole: bool,
 }
 
