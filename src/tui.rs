@@ -116,9 +116,9 @@ pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
         Err(error) => Err(error),
     };
     terminal.leave();
-    // What another thread panicked with was kept off the screen; now it can be told.
+    // What another thread panicked with was kept off the screen; now it can be told, also if it did not keep a person from leaving.
     match (outcome, terminal.panic_elsewhere()) {
-        (Err(Error::Failed(_)), Some(panic)) => Err(Error::Failed(panic)),
+        (Ok(()) | Err(Error::Failed(_)), Some(panic)) => Err(Error::Failed(panic)),
         (outcome, _) => outcome,
     }
 }

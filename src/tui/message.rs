@@ -54,6 +54,8 @@ pub enum Origin {
     Corruptions,
     /// The drawing in the digits pane.
     Drawing,
+    /// The gallery, which is there for a list alone: a key like others in all else.
+    Gallery,
     /// The offer to resume.
     Offer,
     /// The wish to leave.

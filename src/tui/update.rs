@@ -44,7 +44,7 @@ pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
     let (mut effects, draw) = take(model, message);
     place(model);
     effects.extend(questions(model));
-    let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Offer)));
+    let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Gallery | Origin::Offer)));
     model.waiting.answers += asked.count() as u32;
     model.tour = model.tour.as_ref().and_then(|tour| tour.after(model, &effects));
     (effects, draw)
@@ -331,8 +331,11 @@ fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
 }
 
 fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Vec<Effect> {
-    if matches!(origin, Origin::Key | Origin::Offer) {
+    if matches!(origin, Origin::Key | Origin::Gallery | Origin::Offer) {
         model.waiting = Waiting { answers: model.waiting.answers.saturating_sub(1), seconds: 0 };
+    }
+    if origin == Origin::Gallery && result.is_err() {
+        model.panes.digits.refuse_gallery();
     }
     match (origin, result) {
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
@@ -340,8 +343,8 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
         (Origin::Corruptions, result) => model.panes.digits.answer_corruptions(result),
         (Origin::Drawing, result) => model.panes.digits.answer_drawing(result),
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
-        (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
-        (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {
+        (Origin::Key | Origin::Gallery | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
+        (Origin::Key | Origin::Gallery, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {
             notify(model, Tone::Good, reply.to_string());
         }
         _ => {}

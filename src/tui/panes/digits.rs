@@ -104,6 +104,13 @@ impl Digits {
         self.drawing.answer(result);
     }
 
+    /// There is no list for the gallery that asked for one: it would come up with another list, long after its key.
+    pub fn refuse_gallery(&mut self) {
+        if matches!(self.look, Look::Gallery(_)) {
+            self.look = Look::Asked;
+        }
+    }
+
     /// The network's answer about the corruptions.
     pub fn answer_corruptions(&mut self, result: Result<Reply, Error>) {
         self.corruptions.answer(result);
@@ -141,7 +148,10 @@ impl Digits {
     /// Shows the list as a gallery; without one, that of the misclassified.
     fn open_gallery(&mut self, lab: &LabState) -> Vec<Effect> {
         self.look = Look::Gallery(Gallery::new(lab));
-        if lab.list.is_some() { Vec::new() } else { Effect::ask(Command::Next { list: Some(ListName::Wrong) }) }
+        if lab.list.is_some() {
+            return Vec::new();
+        }
+        vec![Effect::Ask(Command::Next { list: Some(ListName::Wrong) }, Origin::Gallery)]
     }
 
     /// What a key does in the gallery, if that is shown.
@@ -336,7 +346,7 @@ impl Pane for Digits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Digits, Effect, Look, Pane, Scope};
+    use super::{Command, Digits, Effect, ListName, Look, Origin, Pane, Scope};
     use crate::state::{DigitList, LabState};
     use crate::tui::keymap::Action;
 
@@ -361,10 +371,15 @@ mod tests {
         assert_eq!(open(&[Escape]).0, None);
         // Without a list that of the misclassified is asked for, and shown when it is there.
         let (mut pane, empty) = (Digits::default(), LabState::default());
-        let ask = Effect::ask(Command::Next { list: Some(crate::command::ListName::Wrong) });
-        assert_eq!(pane.handle(Gallery, &empty), Some(ask));
+        let ask = || Effect::Ask(Command::Next { list: Some(ListName::Wrong) }, Origin::Gallery);
+        assert_eq!(pane.handle(Gallery, &empty), Some(vec![ask()]));
         pane.changed(&lab);
         assert_eq!(pane.look.selected(&lab), Some(0));
+        let mut refused = Digits::default();
+        assert_eq!(refused.handle(Gallery, &empty), Some(vec![ask()]));
+        refused.refuse_gallery();
+        refused.changed(&lab);
+        assert_eq!(refused.look.selected(&lab), None, "the list is another key's");
         pane.changed(&crate::tui::samples::paused());
         assert_eq!(pane.look.selected(&crate::tui::samples::paused()), None, "another digit was asked for");
     }
