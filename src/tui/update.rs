@@ -44,7 +44,8 @@ pub fn update(model: &mut Model, message: Message) -> (Vec<Effect>, Draw) {
     let (mut effects, draw) = take(model, message);
     place(model);
     effects.extend(questions(model));
-    let asked = effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Gallery | Origin::Offer)));
+    let asked =
+        effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, Origin::Key | Origin::Gallery | Origin::Offer)));
     model.waiting.answers += asked.count() as u32;
     model.tour = model.tour.as_ref().and_then(|tour| tour.after(model, &effects));
     (effects, draw)

@@ -47,9 +47,10 @@ impl Kernel for Statistics<'_> {
     }
 }
 
-/// The forward pass, with the rectifier if `relu`.
+/// The forward pass, with the sum with an `other` map, if there is one, and the rectifier if `relu`.
 pub struct Forward<'a> {
     pub normal: &'a Normal,
+    pub other: Option<&'a [f32]>,
     pub relu: bool,
     pub input: &'a [f32],
     pub out: &'a mut [f32],
@@ -60,9 +61,10 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { normal, relu, input, out } = self;
+        let Self { normal, other, relu, input, out } = self;
         let width = normal.width();
         normal.assert_width();
+        assert!(other.is_none_or(|other| other.len() >= input.len()));
         assert!(out.len() >= input.len() && input.len().is_multiple_of(width) && width.is_multiple_of(S::LANES));
         let lowest = simd.splat(if relu { 0.0 } else { f32::NEG_INFINITY });
         for block in blocks(input.len(), width) {
@@ -77,7 +79,12 @@ impl Kernel for Forward<'_> {
                             let at = row + q * S::LANES;
                             fetch_ahead(simd, input, at);
                             let x = simd.sub(simd.load(input, at), mean[q]);
-                            simd.store(out, at, simd.max(output.of(simd, q, x), lowest));
+                            let mut value = output.of(simd, q, x);
+                            if let Some(other) = other {
+                                fetch_ahead(simd, other, at);
+                                value = simd.add(value, simd.load(other, at));
+                            }
+                            simd.store(out, at, simd.max(value, lowest));
                         }
                     }
                 });

@@ -89,7 +89,7 @@ fn describe(step: &program::Step, maps: &[Map]) -> (String, f64) {
         Op::Pad { .. } => ("zeros around".into(), None),
         Op::Repack => ("other layout".into(), None),
         Op::MaxPool { .. } => ("max pool".into(), None),
-        Op::BatchNorm { .. } => ("batch norm".into(), None),
+        Op::BatchNorm { other, .. } => (format!("batch norm{}", if other.is_some() { ", sum" } else { "" }), None),
         Op::Relu => ("relu".into(), None),
         Op::Add { .. } => ("sum".into(), None),
         Op::Average => ("average pool".into(), None),

@@ -101,7 +101,11 @@ impl Step {
 
     /// The maps that it reads.
     pub fn inputs(&self) -> impl Iterator<Item = usize> {
-        let other = if let Op::Add { other, .. } = self.op { Some(other) } else { None };
+        let other = match self.op {
+            Op::Add { other, .. } => Some(other),
+            Op::BatchNorm { other, .. } => other,
+            _ => None,
+        };
         [self.input].into_iter().chain(other)
     }
 }
@@ -123,8 +127,9 @@ pub enum Op {
     /// Maximum over square windows.
     MaxPool { size: usize, stride: usize },
     /// Normalisation by the statistics of the batch; parameters `scale`, `shift`, `mean`, `variance` from `parameter` on,
-    /// one of each for every channel, or for every value of a `flat` vector.
-    BatchNorm { parameter: usize, flat: bool, relu: bool },
+    /// one of each for every channel, or for every value of a `flat` vector. Then perhaps the sum with an `other` map, and the
+    /// rectifier.
+    BatchNorm { parameter: usize, flat: bool, other: Option<usize>, relu: bool },
     /// `max(x, 0)`.
     Relu,
     /// The sum of `input` and another map.

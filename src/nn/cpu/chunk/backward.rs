@@ -75,12 +75,18 @@ impl Chunk {
                 self.winograd_gradient(context, step, affine, tiles, slopes, weights, parameters);
             }
             Op::ConvPool { affine, kind } => self.conv_pool_gradient(context, step, affine, *kind, weights, parameters),
-            Op::BatchNorm { parameter, relu, .. } => {
+            Op::BatchNorm { parameter, other, relu, .. } => {
+                if let &Some(other) = other {
+                    if *relu {
+                        self.rectifier_gradient(context, step);
+                    }
+                    self.hand_over(context, step, other, true);
+                }
                 let len = self.samples.len() * program.maps[step.output].len();
                 let [scale, shift] = parameters.get_disjoint_mut([*parameter, *parameter + 1]).expect("two parameters");
                 context.level.run(batch_norm::ParameterGradient {
                     normal: &weights.forward.normal,
-                    relu: *relu,
+                    relu: *relu && other.is_none(),
                     input: &self.maps[step.input][..len],
                     gradient: &mut self.gradients[program.slot(step.output)][..len],
                     scale,
@@ -94,14 +100,11 @@ impl Chunk {
 
     /// Steps whose gradient goes back value by value.
     fn gradient_by_value(&mut self, context: &Context, step: &Step) {
-        let map = context.program.maps[step.output];
-        let len = self.samples.len() * map.len();
-        let gradient = &mut self.gradients[context.program.slot(step.output)][..len];
         match step.op {
-            Op::Relu | Op::Add { relu: true, .. } => {
-                context.level.run(pointwise::mask_rectified(&self.maps[step.output], gradient));
-            }
+            Op::Relu | Op::Add { relu: true, .. } => self.rectifier_gradient(context, step),
             Op::Dropout { rate, layer } => {
+                let map = context.program.maps[step.output];
+                let gradient = &mut self.gradients[context.program.slot(step.output)][..self.samples.len() * map.len()];
                 if let Some(mask) = context.mask(rate, layer, map.positions() * map.channels) {
                     let (mask, first) = (&mask, self.samples.start);
                     context.level.run(pointwise::Dropout { mask, first, map, values: gradient });
@@ -109,23 +112,31 @@ impl Chunk {
             }
             _ => {}
         }
-        self.hand_over(context, step);
+        for (number, input) in step.inputs().enumerate() {
+            // A map can be added to itself.
+            let is_first = step.inputs().position(|other| other == input) == Some(number);
+            self.hand_over(context, step, input, is_first);
+        }
     }
 
-    /// Makes the gradient of the output those of the inputs, or adds it to them, unless they are the same buffer.
-    fn hand_over(&mut self, context: &Context, step: &Step) {
+    /// Zeroes the gradient of the output where that is rectified.
+    fn rectifier_gradient(&mut self, context: &Context, step: &Step) {
+        let len = self.samples.len() * context.program.maps[step.output].len();
+        let gradient = &mut self.gradients[context.program.slot(step.output)][..len];
+        context.level.run(pointwise::mask_rectified(&self.maps[step.output], gradient));
+    }
+
+    /// Makes the gradient of the output that of `input`, or adds it to that, unless they are the same buffer; whether the step
+    /// comes to this input for the first time.
+    fn hand_over(&mut self, context: &Context, step: &Step, input: usize, is_first: bool) {
         let program = context.program;
         let len = self.samples.len() * program.maps[step.output].len();
-        for (number, input) in step.inputs().enumerate() {
-            if program.maps[input].trained && !program.in_place(step, input) {
-                let (to, from) = pair(&mut self.gradients, input, program.slot(step.output));
-                // A map can be added to itself.
-                let is_first = step.inputs().position(|other| other == input) == Some(number);
-                if is_first && program.begins(step, input) {
-                    to[..len].copy_from_slice(&from[..len]);
-                } else {
-                    context.level.run(pointwise::sum(&from[..len], &mut to[..len]));
-                }
+        if program.maps[input].trained && !program.in_place(step, input) {
+            let (to, from) = pair(&mut self.gradients, input, program.slot(step.output));
+            if is_first && program.begins(step, input) {
+                to[..len].copy_from_slice(&from[..len]);
+            } else {
+                context.level.run(pointwise::sum(&from[..len], &mut to[..len]));
             }
         }
     }
@@ -341,6 +352,6 @@ impl Chunk {
             input: &self.maps[norm.input][..len],
             gradient: &mut self.gradients[context.program.slot(norm.output)][..len],
         });
-        self.hand_over(context, norm);
+        self.hand_over(context, norm, norm.input, true);
     }
 }

@@ -36,14 +36,9 @@ impl Chunk {
         if let Op::Winograd { affine, tiles, relu } = &step.op {
             return self.winograd(context, step, affine, tiles, *relu, weights);
         }
-        if let Op::Add { other, relu } = step.op {
-            let (before, after) = self.maps.split_at_mut(step.output);
-            let len = count * to.len();
-            let (a, b, out) = (&before[step.input][..len], &before[other][..len], &mut after[0][..len]);
-            return context.level.run(pointwise::Add { a, b, relu, out });
-        }
-        let (input, out) = pair(&mut self.maps, step.input, step.output);
-        let (input, out) = (&input[..count * from.len()], &mut out[..count * to.len()]);
+        let (before, after) = self.maps.split_at_mut(step.output);
+        let before = |map: usize| &before[map][..count * context.program.maps[map].len()];
+        let (input, out) = (before(step.input), &mut after[0][..count * to.len()]);
         let samples = || input.chunks_exact(from.len()).zip(0..);
         match &step.op {
             Op::Affine { affine, relu } => context.level.run(affine::Forward {
@@ -55,8 +50,15 @@ impl Chunk {
                 relu: *relu,
                 out,
             }),
-            Op::BatchNorm { relu, .. } => {
-                context.level.run(batch_norm::Forward { normal: &weights.forward.normal, relu: *relu, input, out });
+            Op::BatchNorm { other, relu, .. } => context.level.run(batch_norm::Forward {
+                normal: &weights.forward.normal,
+                other: other.map(before),
+                relu: *relu,
+                input,
+                out,
+            }),
+            Op::Add { other, relu } => {
+                context.level.run(pointwise::Add { a: input, b: before(*other), relu: *relu, out });
             }
             Op::Relu => context.level.run(pointwise::relu(input, out)),
             Op::Dropout { rate, layer } => {
@@ -83,7 +85,7 @@ impl Chunk {
             Op::Average => {
                 samples().zip(out.chunks_exact_mut(to.len())).for_each(|((x, _), out)| pointwise::average(x, out));
             }
-            Op::ConvPool { .. } | Op::Winograd { .. } | Op::Add { .. } => unreachable!("handled above"),
+            Op::ConvPool { .. } | Op::Winograd { .. } => unreachable!("handled above"),
         }
     }
 

@@ -261,7 +261,15 @@ fn architectures() -> impl Strategy<Value = String> {
         .prop_map(|(filters, h, w, padding)| format!("conv{filters}:{h}x{w}:s2:p{padding}"));
     let three = (1..70_usize, 0..3_usize).prop_map(|(filters, padding)| format!("conv{filters}:3x3:p{padding}"));
     let after = prop_oneof!["", " relu", " bn relu"];
-    let residual = (1..20_usize).prop_map(|filters| format!("res(conv{filters}:3x3:p1 bn | conv{filters}:1x1)"));
+    let residual = (1..20_usize, 0..4_usize, prop_oneof!["", " relu"]).prop_map(|(filters, kind, relu)| {
+        let block = match kind {
+            0 => format!("res(conv{filters}:3x3:p1 bn | conv{filters}:1x1)"),
+            1 => format!("res(conv{filters}:3x3:p1 | conv{filters}:1x1 bn)"),
+            2 => "res(relu bn)".to_owned(),
+            _ => "res(bn | bn)".to_owned(),
+        };
+        block + &relu
+    });
     let layer = prop_oneof![
         3 => conv.clone(),
         3 => conv.prop_map(|conv| conv + " relu pool2"),

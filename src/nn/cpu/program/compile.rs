@@ -75,6 +75,8 @@ fn slots(program: &Program) -> Vec<Slot> {
     }
     for step in program.steps.iter().rev() {
         let only_reader = step.inputs().find(|&input| readers[input] == 1 && program.maps[input].trained);
+        // What a batch norm adds has its gradient before the batch norm's input has.
+        let only_reader = only_reader.filter(|&input| input == step.input || matches!(step.op, Op::Add { .. }));
         if let Some(input) = only_reader.filter(|_| step.is_by_value()) {
             slots[input].map = slots[step.output].map;
         }
@@ -278,7 +280,7 @@ impl Compiler {
         let count = if value.flat { map.positions() } else { 1 };
         let packed = Packed::Runs { count, spare: 0, len: map.channels, stride: map.stride };
         let parameter = self.parameters([packed; 4]);
-        self.push(Op::BatchNorm { parameter, flat: value.flat, relu }, input, Map { trained: true, ..map })
+        self.push(Op::BatchNorm { parameter, flat: value.flat, other: None, relu }, input, Map { trained: true, ..map })
     }
 
     fn average(&mut self, input: usize) -> usize {
@@ -288,6 +290,9 @@ impl Compiler {
     }
 
     fn add(&mut self, input: usize, other: usize, relu: bool) -> usize {
+        if self.norm_adds(input, other, relu) || self.norm_adds(other, input, relu) {
+            return self.program.maps.len() - 1;
+        }
         let (mut input, mut other) = (self.widen(input), self.widen(other));
         // Vectors of the same length can lie in memory in different ways.
         if self.map(input).len() != self.map(other).len() || self.map(input).channels != self.map(other).channels {
@@ -295,6 +300,21 @@ impl Compiler {
         }
         let trained = self.map(input).trained || self.map(other).trained;
         self.push(Op::Add { other, relu }, input, Map { trained, ..self.map(input) })
+    }
+
+    /// Makes the step of `norm` add `other`, if it is a batch norm that was just made, and whether it was done: nobody else reads
+    /// it, and the sum costs hardly more than the batch norm alone.
+    fn norm_adds(&mut self, norm: usize, other: usize, relu: bool) -> bool {
+        let alike = Map { trained: true, ..self.map(other) } == self.map(norm);
+        let Some(step) = self.program.steps.last_mut().filter(|step| step.output == norm && alike) else {
+            return false;
+        };
+        let Op::BatchNorm { other: adds @ None, relu: rectifies @ false, .. } = &mut step.op else { return false };
+        if [norm, step.input].contains(&other) {
+            return false;
+        }
+        (*adds, *rectifies) = (Some(other), relu);
+        true
     }
 
     /// Counts in the parameters of a layer and returns the number of the first.

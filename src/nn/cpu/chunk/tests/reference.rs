@@ -136,8 +136,13 @@ impl Case<'_> {
                     results.maps[*other].clone_from(&slopes);
                 }
             }
-            Op::BatchNorm { parameter, flat, relu } => {
-                self.batch_norm(*parameter, *flat, *relu, &mut slopes, &mut input_gradient, &mut results);
+            Op::BatchNorm { parameter, flat, other, relu } => {
+                let zeros = vec![0.0; x.len()];
+                let added = other.map_or(&zeros, |other| &self.maps[other]);
+                self.batch_norm(*parameter, *flat, added, *relu, &mut slopes, &mut input_gradient, &mut results);
+                if let Some(other) = other.filter(|&other| self.program.maps[other].trained) {
+                    results.maps[other].clone_from(&slopes);
+                }
             }
         }
         if from.trained {
@@ -193,11 +198,14 @@ impl Case<'_> {
         parameters[affine.parameter + 1][output] += slope;
     }
 
-    /// Ioffe and Szegedy (2015), with the chunk as the whole batch and whatever mean and variance the parameters say.
+    /// Ioffe and Szegedy (2015), then the sum with what is `added`; with the chunk as the whole batch and whatever mean and
+    /// variance the parameters say.
+    #[expect(clippy::too_many_arguments, reason = "what the operation consists of")]
     fn batch_norm(
         &self,
         parameter: usize,
         flat: bool,
+        added: &[f32],
         relu: bool,
         slopes: &mut [f64],
         input_gradient: &mut [f64],
@@ -213,7 +221,7 @@ impl Case<'_> {
         let normal = |at: usize, feature: usize| (f64::from(x[at]) - of(2, feature)) * factor(feature);
         each_position(map, |sample, y, column, channel| {
             let (at, feature) = (place(map, sample, y, column, channel), feature(y, column, channel));
-            results.output[at] = normal(at, feature) * of(0, feature) + of(1, feature);
+            results.output[at] = normal(at, feature) * of(0, feature) + of(1, feature) + f64::from(added[at]);
             if relu && results.output[at] <= 0.0 {
                 (results.output[at], slopes[at]) = (0.0, 0.0);
             }
