@@ -116,7 +116,7 @@ pub async fn run(lab: Lab, options: TuiOptions) -> Result<(), Error> {
         Err(error) => Err(error),
     };
     terminal.leave();
-    // What another thread panicked with was kept off the screen; now it can be told, also if it did not keep a person from leaving.
+    // What another thread panicked with was kept off the screen; now it can be told, even to a person who left all the same.
     match (outcome, terminal.panic_elsewhere()) {
         (Ok(()) | Err(Error::Failed(_)), Some(panic)) => Err(Error::Failed(panic)),
         (outcome, _) => outcome,

@@ -54,7 +54,7 @@ pub enum Origin {
     Corruptions,
     /// The drawing in the digits pane.
     Drawing,
-    /// The gallery, which is there for a list alone: a key like others in all else.
+    /// The key of the gallery, which goes if there is no list for it.
     Gallery,
     /// The offer to resume.
     Offer,

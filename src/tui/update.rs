@@ -332,11 +332,14 @@ fn state(model: &mut Model, lab: &Arc<LabState>) -> Vec<Effect> {
 }
 
 fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Vec<Effect> {
-    if matches!(origin, Origin::Key | Origin::Gallery | Origin::Offer) {
-        model.waiting = Waiting { answers: model.waiting.answers.saturating_sub(1), seconds: 0 };
+    if origin == Origin::Gallery {
+        if result.is_err() {
+            model.panes.digits.refuse_gallery();
+        }
+        return answer(model, Origin::Key, result);
     }
-    if origin == Origin::Gallery && result.is_err() {
-        model.panes.digits.refuse_gallery();
+    if matches!(origin, Origin::Key | Origin::Offer) {
+        model.waiting = Waiting { answers: model.waiting.answers.saturating_sub(1), seconds: 0 };
     }
     match (origin, result) {
         (Origin::CommandLine(number), result) => model.panes.command_line.answer(number, &result),
@@ -344,8 +347,8 @@ fn answer(model: &mut Model, origin: Origin, result: Result<Reply, Error>) -> Ve
         (Origin::Corruptions, result) => model.panes.digits.answer_corruptions(result),
         (Origin::Drawing, result) => model.panes.digits.answer_drawing(result),
         (Origin::Quit, Err(error)) => return not_saved(model, error.to_string()),
-        (Origin::Key | Origin::Gallery | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
-        (Origin::Key | Origin::Gallery, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {
+        (Origin::Key | Origin::Offer, Err(error)) => notify(model, Tone::Bad, error.to_string()),
+        (Origin::Key, Ok(reply @ (Reply::Saved { .. } | Reply::Done(_) | Reply::Rewound { .. }))) => {
             notify(model, Tone::Good, reply.to_string());
         }
         _ => {}

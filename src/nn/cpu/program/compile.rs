@@ -75,7 +75,7 @@ fn slots(program: &Program) -> Vec<Slot> {
     }
     for step in program.steps.iter().rev() {
         let only_reader = step.inputs().find(|&input| readers[input] == 1 && program.maps[input].trained);
-        // What a batch norm adds has its gradient before the batch norm's input has.
+        // The gradient of what a batch norm adds is there before that of its input, and stays while this is made.
         let only_reader = only_reader.filter(|&input| input == step.input || matches!(step.op, Op::Add { .. }));
         if let Some(input) = only_reader.filter(|_| step.is_by_value()) {
             slots[input].map = slots[step.output].map;
@@ -302,8 +302,8 @@ impl Compiler {
         self.push(Op::Add { other, relu }, input, Map { trained, ..self.map(input) })
     }
 
-    /// Makes the step of `norm` add `other`, if it is a batch norm that was just made, and whether it was done: nobody else reads
-    /// it, and the sum costs hardly more than the batch norm alone.
+    /// Lets the step that made `norm` add `other` too, if it is a batch norm and the last step: nobody else reads its output, which
+    /// need not be written and read again then. Whether it does.
     fn norm_adds(&mut self, norm: usize, other: usize, relu: bool) -> bool {
         let alike = Map { trained: true, ..self.map(other) } == self.map(norm);
         let Some(step) = self.program.steps.last_mut().filter(|step| step.output == norm && alike) else {

@@ -6,8 +6,8 @@
 //! A convolution in steps of 2 is the sum of four in steps of 1, over every other row and column of the map with every other
 //! row and column of the weights: the four *phases* are to the matrix products as so many more channels.
 
-/// Calls a method of a tile's square with its sides, rows M and N and columns M and N, as constants, and with whether all of it
-/// is inside the map.
+/// Calls a method of a tile's square with M and N of its rows and of its columns as constants (there HM, H, WM and W), and with
+/// whether all of it is inside the map.
 macro_rules! with_sides {
     ($square:ident.$method:ident::<$S:ident, $M:ident, $N:ident>($simd:expr, $($argument:expr),*)) => {
         match $square.cut {
@@ -199,11 +199,8 @@ impl Square {
         }
         for x in 0..W {
             let values = Transform::<HM, H>::input(simd, &column(&rows, x));
-            for y in 0..H {
-                let place = to.at(Transform::<HM, H>::place(y), Transform::<WM, W>::place(x));
-                // SAFETY: the caller's promise.
-                unsafe { simd.store(out, place, values[y]) };
-            }
+            // SAFETY: the caller's promise.
+            unsafe { store_places::<S, HM, H, WM, W>(simd, &values, x, out, to) };
         }
     }
 
@@ -258,12 +255,28 @@ impl Square {
         }
         for x in 0..W {
             let values = Transform::<HM, H>::output_gradient(simd, &column(&rows, x));
-            for y in 0..H {
-                let place = to.at(Transform::<HM, H>::place(y), Transform::<WM, W>::place(x));
-                // SAFETY: the caller's promise.
-                unsafe { simd.store(out, place, values[y]) };
-            }
+            // SAFETY: the caller's promise.
+            unsafe { store_places::<S, HM, H, WM, W>(simd, &values, x, out, to) };
         }
         sum
+    }
+}
+
+/// Stores column `x` of a tile's places where they are among those of whole tiles, which lie as `to` says.
+///
+/// # Safety
+/// `out` must have room for the places of whole tiles.
+#[inline(always)]
+unsafe fn store_places<S: Simd, const HM: usize, const H: usize, const WM: usize, const W: usize>(
+    simd: S,
+    values: &[S::V; H],
+    x: usize,
+    out: &mut [f32],
+    to: Places,
+) {
+    for y in 0..H {
+        let place = to.at(Transform::<HM, H>::place(y), Transform::<WM, W>::place(x));
+        // SAFETY: the caller's promise.
+        unsafe { simd.store(out, place, values[y]) };
     }
 }
